@@ -1,0 +1,56 @@
+//! Stage 5: the bytes of a snapshot as a [`Snapshot`]: decompressed, decoded, its claims checked.
+//!
+//! A claim (a length, a count, a frequency) is checked against the bytes that are left before anything is allocated.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::data::Snapshot;
+use crate::files::{Format, Kind};
+
+mod binary;
+mod compressed;
+mod json;
+
+pub use compressed::decompressed_size;
+
+/// The deepest nesting of levels that is followed; cc-backend writes two or three.
+const MAX_DEPTH: usize = 60;
+
+/// Why bytes are no snapshot, and where that showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flaw {
+    /// Byte offset, in the decompressed file where it is compressed.
+    pub offset: Option<u64>,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(offset) = self.offset {
+            write!(f, "byte {offset}: ")?;
+        }
+        f.write_str(&self.reason)
+    }
+}
+
+impl Flaw {
+    fn at(offset: usize, reason: impl Into<String>) -> Self {
+        Self { offset: Some(offset as u64), reason: reason.into() }
+    }
+
+    fn whole(reason: impl Into<String>) -> Self {
+        Self { offset: None, reason: reason.into() }
+    }
+}
+
+/// Decodes a snapshot. `from` is the time in its name, for a header that has none.
+pub fn decode(bytes: Bytes, format: Format, from: i64) -> Result<Snapshot, Flaw> {
+    let bytes = compressed::decompress(bytes, format.compression)?;
+    match format.kind {
+        Kind::Binary => binary::decode(bytes),
+        Kind::Json => json::decode(&bytes, from),
+    }
+}

@@ -1,0 +1,256 @@
+//! What the stages hand to each other: a decoded [`Snapshot`], merged [`SeriesRows`], and [`Rows`] as runs.
+//!
+//! Nothing here holds a value per key column and row. Key columns are runs, and timestamps are (start, frequency,
+//! count): only values take memory, four bytes each.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::names::{Date, END_OF_TIME, Host, Selector};
+
+/// The most dates that one snapshot may feed. A snapshot covers hours; a header that claims more is not believed.
+pub const MAX_DATES: usize = 1_000;
+
+/// One decoded snapshot: its series, and the values of all of them in one piece of memory.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Unix time in s of the first instant covered, from the header.
+    pub from: i64,
+    /// Unix time in s past the last instant covered, from the header.
+    pub to: i64,
+    /// The levels that series refer to.
+    pub levels: Vec<Arc<Selector>>,
+    /// All series, in file order.
+    pub series: Vec<Series>,
+    /// Values of all series: little-endian f32, where series say; for `.bin` the file itself.
+    pub values: Bytes,
+}
+
+/// One metric of one level in one snapshot: value `i` belongs to `start + i·frequency`; NaN is no sample.
+#[derive(Debug, Clone)]
+pub struct Series {
+    /// Index into [`Snapshot::levels`].
+    pub level: u32,
+    /// The metric's name.
+    pub metric: Arc<str>,
+    /// The span of its values.
+    pub span: Span,
+}
+
+/// Values on a regular grid of time, as a slice of a snapshot's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Unix time in s of the first value.
+    pub start: i64,
+    /// Seconds between values; positive.
+    pub frequency: i64,
+    /// Byte offset of the first value.
+    pub at: usize,
+    /// Count of values.
+    pub len: usize,
+}
+
+impl Span {
+    /// Checks what a file claims: a positive frequency, and times from 1970 to 9999.
+    pub fn checked(start: i64, frequency: i64, at: usize, len: usize) -> Result<Self, String> {
+        let span = Self { start, frequency, at, len };
+        if len == 0 {
+            return Ok(span);
+        }
+        if frequency <= 0 {
+            return Err(format!("frequency {frequency} is not positive"));
+        }
+        let last = i64::try_from(len - 1).ok().and_then(|steps| steps.checked_mul(frequency)).and_then(|t| t.checked_add(start));
+        match last {
+            Some(last) if start >= 0 && last < END_OF_TIME => Ok(span),
+            _ => Err(format!("{len} values from {start} on, {frequency} s apart, leave the years 1970 to 9999")),
+        }
+    }
+
+    /// The time of value `i`.
+    pub fn time(&self, i: usize) -> i64 {
+        self.start + i as i64 * self.frequency
+    }
+
+    /// The time of the last value. The span must not be empty.
+    pub fn last(&self) -> i64 {
+        self.time(self.len - 1)
+    }
+
+    /// The part of the span with times in `[from, to)`, which may be empty.
+    pub fn within(&self, from: i64, to: i64) -> Span {
+        let index = |time: i64| ((time - self.start + self.frequency - 1).div_euclid(self.frequency)).clamp(0, self.len as i64) as usize;
+        if self.len == 0 {
+            return *self;
+        }
+        let (first, end) = (index(from), index(to));
+        self.part(first, end.saturating_sub(first))
+    }
+
+    /// `len` values from index `first` on.
+    pub fn part(&self, first: usize, len: usize) -> Span {
+        Span { start: self.time(first), at: self.at + 4 * first, len, ..*self }
+    }
+
+    /// The span's values in `values`, NaN included.
+    pub fn values<'a>(&self, values: &'a [u8]) -> impl ExactSizeIterator<Item = f32> + DoubleEndedIterator + 'a {
+        values[self.at..self.at + 4 * self.len].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+    }
+
+    /// Value `i` of the span in `values`.
+    pub fn value(&self, values: &[u8], i: usize) -> f32 {
+        let at = self.at + 4 * i;
+        f32::from_le_bytes([values[at], values[at + 1], values[at + 2], values[at + 3]])
+    }
+}
+
+impl Snapshot {
+    /// The dates on which the snapshot has a sample, in order.
+    pub fn dates(&self) -> Result<Vec<Date>, String> {
+        let mut dates = std::collections::BTreeSet::new();
+        for series in &self.series {
+            let mut rest = series.span;
+            while rest.len > 0 {
+                let Some(date) = Date::of(rest.start) else { break };
+                let day = rest.within(date.start(), date.end());
+                if !dates.contains(&date) && day.values(&self.values).any(|v| !v.is_nan()) {
+                    dates.insert(date);
+                    if dates.len() > MAX_DATES {
+                        return Err(format!("samples on more than {MAX_DATES} dates"));
+                    }
+                }
+                rest = rest.part(day.len, rest.len - day.len);
+            }
+        }
+        Ok(dates.into_iter().collect())
+    }
+}
+
+/// What identifies a series in a host. The field order is the sort order of the archive.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeriesKey {
+    /// The metric's name.
+    pub metric: Arc<str>,
+    /// Scope, id and path.
+    pub selector: Arc<Selector>,
+}
+
+/// One series of a host on one date after the merge: spans in time order that do not overlap.
+#[derive(Debug)]
+pub struct SeriesRows {
+    /// Which series.
+    pub key: SeriesKey,
+    /// (index of the snapshot, its values), NaN included.
+    pub pieces: Vec<(usize, Span)>,
+}
+
+/// What became of one snapshot's samples of one date.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Samples decoded: values that are not NaN.
+    pub rows: u64,
+    /// Values that are NaN.
+    pub nan: u64,
+    /// Rows written; all others were dropped, because another snapshot holds the instant.
+    pub written: u64,
+    /// Rows dropped although a newer snapshot of the same run holds another value there.
+    pub superseded: u64,
+    /// Rows dropped because the archive holds the instant already.
+    pub held: u64,
+    /// Those of `held` where the archive's value is another one.
+    pub conflicting: u64,
+    /// Time of the first and last sample.
+    pub extent: Option<(i64, i64)>,
+    /// Which of the host's snapshots hold rows of `held`, by index.
+    pub holders: std::collections::BTreeSet<usize>,
+}
+
+impl Tally {
+    /// Widens the extent to `time`.
+    pub fn reach(&mut self, time: i64) {
+        let (first, last) = self.extent.unwrap_or((time, time));
+        self.extent = Some((first.min(time), last.max(time)));
+    }
+}
+
+/// Rows in the archive's sort order, as runs. A host's rows of one date, and a row group, are such.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Rows {
+    /// Series, in order.
+    pub series: Vec<SeriesRun>,
+    /// Times, in order; their counts add up to those of `series`.
+    pub times: Vec<TimeRun>,
+    /// Values, one a row; none is NaN.
+    pub values: Vec<f32>,
+}
+
+/// Consecutive rows of one series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesRun {
+    /// Which host.
+    pub host: Host,
+    /// Which series of it.
+    pub key: SeriesKey,
+    /// How many rows.
+    pub rows: usize,
+}
+
+/// Consecutive rows of one series that are evenly spaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeRun {
+    /// Unix time in s of the first row.
+    pub start: i64,
+    /// Seconds between rows, and the value of the column `frequency`.
+    pub frequency: i64,
+    /// How many rows.
+    pub rows: usize,
+}
+
+impl Rows {
+    /// Count of rows.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// True if there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The times of all rows, with each row's frequency.
+    pub fn expanded_times(&self) -> impl Iterator<Item = (i64, i64)> + '_ {
+        self.times.iter().flat_map(|run| (0..run.rows as i64).map(move |i| (run.start + i * run.frequency, run.frequency)))
+    }
+
+    /// Time of the earliest and of the latest row.
+    pub fn extent(&self) -> Option<(i64, i64)> {
+        let first = self.times.iter().map(|run| run.start).min()?;
+        let last = self.times.iter().map(|run| run.start + (run.rows as i64 - 1) * run.frequency).max()?;
+        Some((first, last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_is_cut_at_times_not_at_indices() {
+        let span = Span { start: 100, frequency: 60, at: 8, len: 10 };
+        assert_eq!(span.within(0, 1_000), span);
+        assert_eq!(span.within(101, 221), Span { start: 160, frequency: 60, at: 12, len: 2 });
+        assert_eq!(span.within(160, 220), Span { start: 160, frequency: 60, at: 12, len: 1 });
+        assert_eq!(span.within(641, 9_999).len, 0);
+        assert_eq!(span.within(0, 100).len, 0);
+    }
+
+    #[test]
+    fn claims_that_leave_time_are_refused() {
+        assert!(Span::checked(0, 60, 0, 10).is_ok());
+        assert!(Span::checked(0, 0, 0, 0).is_ok());
+        for (start, frequency, len) in [(0, 0, 1), (0, -60, 2), (-1, 60, 1), (0, i64::MAX, 3), (END_OF_TIME, 1, 1), (i64::MAX, 1, 2)] {
+            assert!(Span::checked(start, frequency, 0, len).is_err(), "{start} {frequency} {len}");
+        }
+    }
+}

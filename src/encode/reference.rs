@@ -1,0 +1,143 @@
+//! The straightforward encoder: runs are expanded to Arrow arrays, and AsyncArrowWriter does the rest.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::types::Int32Type;
+use arrow_array::{ArrayRef, DictionaryArray, Float32Array, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow_schema::SchemaRef;
+use futures::future::{BoxFuture, FutureExt};
+use parquet::arrow::AsyncArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::async_writer::AsyncFileWriter;
+use parquet::errors::Result;
+use parquet::file::metadata::KeyValue;
+
+use super::ObjectEncoder;
+use crate::data::{Rows, SeriesRun};
+use crate::names::Cluster;
+use crate::schema::Layout;
+
+/// Rows that are expanded at a time: bounds the memory of arrays, not what is written.
+const BATCH_ROWS: usize = 65_536;
+
+/// See the module.
+pub struct ReferenceEncoder<W> {
+    writer: AsyncArrowWriter<W>,
+    schema: SchemaRef,
+    columns: Vec<StringColumn>,
+}
+
+/// What a string column takes from a run.
+type Text = fn(&SeriesRun) -> &str;
+
+enum StringColumn {
+    Constant(String),
+    OfRun(Text),
+}
+
+impl<W: AsyncFileWriter> ReferenceEncoder<W> {
+    /// Begins an object.
+    pub fn new(sink: W, layout: &Layout, cluster: &Cluster) -> Result<Self> {
+        let schema = layout.arrow_schema();
+        let options = ArrowWriterOptions::new().with_properties(layout.writer_properties()).with_skip_arrow_metadata(true);
+        let writer = AsyncArrowWriter::try_new_with_options(sink, Arc::clone(&schema), options)?;
+        let constant = layout.cluster_column.then(|| StringColumn::Constant(cluster.as_str().to_owned()));
+        let of_runs: [Text; 5] = [
+            |run| run.host.as_str(),
+            |run| &run.key.metric,
+            |run| &run.key.selector.scope,
+            |run| &run.key.selector.scope_id,
+            |run| &run.key.selector.path,
+        ];
+        let columns = constant.into_iter().chain(of_runs.map(StringColumn::OfRun)).collect();
+        Ok(Self { writer, schema, columns })
+    }
+
+    fn batches<'a>(&self, rows: &'a Rows) -> impl Iterator<Item = Result<RecordBatch>> + use<'a, W> {
+        let schema = Arc::clone(&self.schema);
+        let mut columns: Vec<_> = self.columns.iter().map(|column| Keys::of(column, &rows.series)).collect();
+        let mut times = rows.expanded_times();
+        rows.values.chunks(BATCH_ROWS).map(move |values| {
+            let mut arrays: Vec<ArrayRef> = columns.iter_mut().map(|column| column.next(values.len())).collect::<Result<_>>()?;
+            let (timestamps, frequencies): (Vec<i64>, Vec<i64>) = times.by_ref().take(values.len()).unzip();
+            arrays.push(Arc::new(Int64Array::from(timestamps)));
+            arrays.push(Arc::new(Int64Array::from(frequencies)));
+            arrays.push(Arc::new(Float32Array::from(values.to_vec())));
+            Ok(RecordBatch::try_new(Arc::clone(&schema), arrays)?)
+        })
+    }
+}
+
+/// A string column of one row group: the distinct values, and for each run its key and the rows that are left of it.
+struct Keys {
+    values: ArrayRef,
+    runs: std::vec::IntoIter<(i32, usize)>,
+    current: (i32, usize),
+}
+
+impl Keys {
+    fn of(column: &StringColumn, series: &[SeriesRun]) -> Self {
+        let mut keys = HashMap::new();
+        let mut values = Vec::new();
+        let mut runs = Vec::with_capacity(series.len());
+        for run in series {
+            let text = match column {
+                StringColumn::Constant(text) => text,
+                StringColumn::OfRun(text) => text(run),
+            };
+            let key = *keys.entry(text).or_insert_with(|| {
+                values.push(text);
+                values.len() as i32 - 1
+            });
+            runs.push((key, run.rows));
+        }
+        Self { values: Arc::new(StringArray::from(values)), runs: runs.into_iter(), current: (0, 0) }
+    }
+
+    fn next(&mut self, mut count: usize) -> Result<ArrayRef> {
+        let mut keys = Vec::with_capacity(count);
+        while count > 0 {
+            if self.current.1 == 0 {
+                let Some(run) = self.runs.next() else { break };
+                self.current = run;
+            }
+            let rows = count.min(self.current.1);
+            keys.extend(std::iter::repeat_n(self.current.0, rows));
+            self.current.1 -= rows;
+            count -= rows;
+        }
+        let array = DictionaryArray::<Int32Type>::try_new(Int32Array::from(keys), Arc::clone(&self.values))?;
+        Ok(Arc::new(array))
+    }
+}
+
+impl<W: AsyncFileWriter> ObjectEncoder<W> for ReferenceEncoder<W> {
+    fn row_group<'a>(&'a mut self, rows: &'a Rows) -> BoxFuture<'a, Result<()>> {
+        async move {
+            for batch in self.batches(rows) {
+                self.writer.write(&batch?).await?;
+            }
+            self.writer.flush().await
+        }
+        .boxed()
+    }
+
+    fn bytes_written(&self) -> u64 {
+        self.writer.bytes_written() as u64
+    }
+
+    fn finish(&mut self, metadata: Vec<KeyValue>) -> BoxFuture<'_, Result<()>> {
+        async move {
+            for pair in metadata {
+                self.writer.append_key_value_metadata(pair);
+            }
+            self.writer.finish().await.map(drop)
+        }
+        .boxed()
+    }
+
+    fn into_sink(self) -> W {
+        self.writer.into_inner()
+    }
+}

@@ -1,0 +1,196 @@
+//! Errors and what they mean for the run: each says what failed, on which path or key, and what to do.
+//!
+//! Three dispositions: what the store retries never gets here; a [`SetAside`] costs one file and the run goes on;
+//! an [`Error`] ends the run, with the exit code of its kind.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// How a run ended, as the process' exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Every eligible source is archived.
+    Complete = 0,
+    /// The run could not go on.
+    Fatal = 1,
+    /// Wrong arguments or settings; nothing was done.
+    Usage = 2,
+    /// Done, but some sources were set aside.
+    SetAside = 3,
+    /// Another run holds the tree.
+    Locked = 4,
+    /// Stopped by a signal.
+    Interrupted = 5,
+}
+
+/// What ends a run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Wrong arguments or settings, with a hint.
+    #[error("{0}")]
+    Usage(String),
+    /// Local files could not be read or written.
+    #[error("{what} {}: {source}", Escaped(path))]
+    Io {
+        /// What was tried: "cannot list".
+        what: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The archive could not be read or written.
+    #[error("{what} {key}: {source}{}", hint(source))]
+    Store {
+        /// What was tried: "cannot upload".
+        what: &'static str,
+        /// The object or place, with its scheme.
+        key: String,
+        /// Why it failed.
+        source: object_store::Error,
+    },
+    /// Rows could not be encoded, or an object not decoded.
+    #[error("{what} {key}: {source}")]
+    Parquet {
+        /// What was tried.
+        what: &'static str,
+        /// The object.
+        key: String,
+        /// Why it failed.
+        source: parquet::errors::ParquetError,
+    },
+    /// The archive is not as a run may find it.
+    #[error("{0}")]
+    Archive(String),
+    /// Another run holds the tree.
+    #[error("another run holds {}; nothing was done. It ends by itself, or is the schedule tighter than a run is long?", Escaped(.0))]
+    Locked(PathBuf),
+    /// A signal asked to stop.
+    #[error("interrupted; sources are untouched, and the next run goes on from here")]
+    Interrupted,
+    /// A thread of ours panicked: a defect in this program.
+    #[error("internal error: {0}; sources are untouched, please report this")]
+    Internal(String),
+}
+
+/// The result of whatever can end a run.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// The process' exit code for this error.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Error::Usage(_) => Exit::Usage,
+            Error::Locked(_) => Exit::Locked,
+            Error::Interrupted => Exit::Interrupted,
+            _ => Exit::Fatal,
+        }
+    }
+
+    /// For `map_err` on local I/O.
+    pub fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { what, path, source }
+    }
+
+    /// For `map_err` on the store.
+    pub fn store(what: &'static str, key: impl fmt::Display) -> impl FnOnce(object_store::Error) -> Self {
+        let key = key.to_string();
+        move |source| Self::Store { what, key, source }
+    }
+
+    /// For `map_err` on parquet.
+    pub fn parquet(what: &'static str, key: impl fmt::Display) -> impl FnOnce(parquet::errors::ParquetError) -> Self {
+        let key = key.to_string();
+        move |source| Self::Parquet { what, key, source }
+    }
+}
+
+impl From<tokio::task::JoinError> for Error {
+    fn from(e: tokio::task::JoinError) -> Self {
+        Self::Internal(e.to_string())
+    }
+}
+
+/// What to do about an error of the store, where that can be told.
+fn hint(source: &object_store::Error) -> &'static str {
+    use object_store::Error as E;
+    let text = format!("{source:?}");
+    match source {
+        E::Unauthenticated { .. } => "\n  hint: the server does not accept the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
+        E::PermissionDenied { .. } => "\n  hint: the credentials are known but may not do this; the policy needs s3:ListBucket, s3:GetObject, s3:PutObject and s3:AbortMultipartUpload",
+        E::NotFound { .. } if text.contains("NoSuchBucket") => "\n  hint: the bucket does not exist; create it, or check its name and AWS_ENDPOINT_URL",
+        _ if text.contains("NoSuchBucket") => "\n  hint: the bucket does not exist; create it, or check its name and AWS_ENDPOINT_URL",
+        _ if text.contains("StorageFull") || text.contains("os error 28") => "\n  hint: the target is full; free some space and run again",
+        _ if text.contains("InvalidAccessKeyId") || text.contains("SignatureDoesNotMatch") => "\n  hint: the server does not accept the credentials; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        _ if text.contains("InstanceMetadata") || text.contains("169.254.") => "\n  hint: no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is attached",
+        _ if text.contains("Connect") || text.contains("dns error") => "\n  hint: the server cannot be reached; check AWS_ENDPOINT_URL, AWS_REGION and the network",
+        _ => "",
+    }
+}
+
+/// A file that stays where it is because this run could not archive it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// The file, or the directory.
+    pub path: PathBuf,
+    /// The byte at which decoding failed.
+    pub offset: Option<u64>,
+    /// Why.
+    pub reason: String,
+}
+
+impl SetAside {
+    /// Without an offset.
+    pub fn new(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
+        Self { path: path.into(), offset: None, reason: reason.into() }
+    }
+}
+
+impl fmt::Display for SetAside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", Escaped(&self.path))?;
+        if let Some(offset) = self.offset {
+            write!(f, "byte {offset}: ")?;
+        }
+        f.write_str(&self.reason)
+    }
+}
+
+/// Shows a path on one line whatever is in it: control characters and bytes that are not UTF-8 are escaped.
+pub struct Escaped<'a>(pub &'a Path);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use std::os::unix::ffi::OsStrExt;
+        for chunk in self.0.as_os_str().as_bytes().utf8_chunks() {
+            for c in chunk.valid().chars() {
+                if c.is_control() { write!(f, "{}", c.escape_default())? } else { write!(f, "{c}")? }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn any_path_is_shown_on_one_line() {
+        let path = Path::new(std::ffi::OsStr::from_bytes(b"a\nb\xff\xc3\xa9"));
+        assert_eq!(Escaped(path).to_string(), "a\\nb\\xffé");
+    }
+
+    #[test]
+    fn kinds_of_errors_have_the_documented_exit_codes() {
+        assert_eq!(Error::Usage(String::new()).exit() as i32, 2);
+        assert_eq!(Error::Archive(String::new()).exit() as i32, 1);
+        assert_eq!(Error::Locked(PathBuf::new()).exit() as i32, 4);
+        assert_eq!(Error::Interrupted.exit() as i32, 5);
+    }
+}

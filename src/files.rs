@@ -1,0 +1,117 @@
+//! Files of a checkpoint tree by name and status: what [`crate::scan`] finds, and all later stages refer to.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use crate::error::SetAside;
+use crate::names::{Cluster, Date, Host};
+
+/// A checkpoint tree.
+#[derive(Debug, Default)]
+pub struct Tree {
+    /// Clusters in bytewise order.
+    pub clusters: Vec<ClusterFiles>,
+    /// What has a snapshot's place or name, but cannot be one.
+    pub set_aside: Vec<SetAside>,
+}
+
+/// One cluster's directory.
+#[derive(Debug)]
+pub struct ClusterFiles {
+    /// Its name.
+    pub cluster: Cluster,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its hosts in bytewise order.
+    pub hosts: Vec<HostFiles>,
+}
+
+/// One host's directory.
+#[derive(Debug)]
+pub struct HostFiles {
+    /// Its name.
+    pub host: Host,
+    /// Its snapshots by `from`, then by name.
+    pub snapshots: Vec<SnapshotFile>,
+}
+
+/// A snapshot by its name and status; its bytes have not been looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotFile {
+    /// The file's name.
+    pub name: Box<str>,
+    /// Unix time in s, from the name.
+    pub from: i64,
+    /// What the name says of its format.
+    pub format: Format,
+    /// Bytes on disk.
+    pub size: u64,
+    /// Time of the last change, in ns since 1970.
+    pub mtime: i64,
+}
+
+impl SnapshotFile {
+    /// The date of its name's `from`: the ledger always has an entry for the source there.
+    pub fn home(&self) -> Date {
+        Date::of(self.from).unwrap_or_else(|| unreachable!("checked when the name was parsed"))
+    }
+
+    /// How a ledger calls it.
+    pub fn ledger_path(&self, host: &Host) -> String {
+        format!("{}/{}", host.as_str(), self.name)
+    }
+}
+
+/// How a snapshot is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Format {
+    /// What it is when it is not compressed.
+    pub kind: Kind,
+    /// What it is compressed with.
+    pub compression: Compression,
+}
+
+/// The two kinds of snapshots. Where all else is equal, `.bin` wins over `.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// `.json`
+    Json,
+    /// `.bin`
+    Binary,
+}
+
+/// What a snapshot can be compressed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Compression {
+    /// Nothing.
+    None,
+    /// `.gz`
+    Gzip,
+    /// `.zst`
+    Zstd,
+}
+
+impl Format {
+    /// Splits a file's name that ends like a snapshot's into stem and format.
+    pub fn of_name(name: &[u8]) -> Option<(&[u8], Self)> {
+        let (name, compression) = if let Some(rest) = name.strip_suffix(b".gz") {
+            (rest, Compression::Gzip)
+        } else if let Some(rest) = name.strip_suffix(b".zst") {
+            (rest, Compression::Zstd)
+        } else {
+            (name, Compression::None)
+        };
+        let (stem, kind) = match (name.strip_suffix(b".json"), name.strip_suffix(b".bin")) {
+            (Some(stem), _) => (stem, Kind::Json),
+            (_, Some(stem)) => (stem, Kind::Binary),
+            _ => return None,
+        };
+        Some((stem, Self { kind, compression }))
+    }
+}
+
+/// Time of a file's last change, in ns since 1970, as ledgers hold it.
+pub fn mtime(status: &Metadata) -> i64 {
+    status.mtime().saturating_mul(1_000_000_000).saturating_add(status.mtime_nsec())
+}

@@ -1,0 +1,213 @@
+//! The ledger in an object's footer: which sources it holds, and what became of their rows.
+//!
+//! This is the archive's only memory. What stands in a visible object's ledger is archived; nothing else is.
+
+use std::collections::BTreeMap;
+
+use parquet::file::metadata::KeyValue;
+use serde::{Deserialize, Serialize};
+
+use crate::names::{Date, Digest};
+use crate::partition::ObjectKey;
+use crate::schema::{FORMAT_VERSION, footer};
+
+/// One source in an object's ledger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// `<host>/<file name>`.
+    pub path: String,
+    /// Bytes on disk.
+    pub size: u64,
+    /// Time of the last change, in ns since 1970.
+    pub mtime: i64,
+    /// Digest of the bytes on disk.
+    pub blake3: Digest,
+    /// From its header, unix s.
+    pub from: i64,
+    /// From its header, unix s.
+    pub to: i64,
+    /// All dates that the source feeds, and the date of its name.
+    pub dates: Vec<Date>,
+    /// Samples of this date.
+    pub rows: u64,
+    /// Those of `rows` that this object holds.
+    pub written: u64,
+    /// Those of `rows` that were dropped, as another snapshot holds their instant.
+    pub dropped: u64,
+    /// Those of `dropped` where a newer snapshot of the same run had another value.
+    pub superseded: u64,
+    /// Those of `dropped` where the archive already had another value.
+    pub conflicting: u64,
+    /// Time of the first sample of this date, unix s.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub first: Option<i64>,
+    /// Time of the last sample of this date, unix s.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub last: Option<i64>,
+    /// Which earlier sources hold dropped rows.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub held_by: Vec<Digest>,
+}
+
+impl Entry {
+    /// The host's name.
+    pub fn host(&self) -> &str {
+        self.path.rsplit_once('/').map_or("", |(host, _)| host)
+    }
+
+    /// True if its samples of this date lie, or may lie, in `[first, last]`.
+    pub fn overlaps(&self, first: i64, last: i64) -> bool {
+        matches!((self.first, self.last), (Some(a), Some(b)) if a <= last && first <= b)
+    }
+
+    /// True if the archive holds this very value for each of its samples of this date.
+    pub fn stands_as_decoded(&self) -> bool {
+        self.superseded == 0 && self.conflicting == 0
+    }
+}
+
+/// What a footer says of its object.
+#[derive(Debug, Clone)]
+pub struct ObjectLedger {
+    /// Its key.
+    pub key: ObjectKey,
+    /// Its bytes.
+    pub size: u64,
+    /// Whether the column `cluster` is stored.
+    pub cluster_column: bool,
+    /// Count of rows.
+    pub rows: u64,
+    /// Its sources, in order.
+    pub entries: Vec<Entry>,
+}
+
+/// Everything that goes into a footer, but for the object's digest.
+#[derive(Debug)]
+pub struct Footer<'a> {
+    /// The object's key.
+    pub key: &'a ObjectKey,
+    /// Count of rows.
+    pub rows: u64,
+    /// Times of the earliest and the latest row.
+    pub extent: Option<(i64, i64)>,
+    /// The ledger.
+    pub entries: &'a [Entry],
+}
+
+/// What stands for the digest until it is known.
+pub const DIGEST_PLACEHOLDER: [u8; 64] = [b'0'; 64];
+
+impl Footer<'_> {
+    /// As Parquet key-value metadata, the digest's placeholder last.
+    pub fn key_values(&self) -> Vec<KeyValue> {
+        let partition = &self.key.partition;
+        let ledger = serde_json::to_string(self.entries).unwrap_or_else(|e| unreachable!("a ledger is plain data: {e}"));
+        let mut pairs = vec![
+            (footer::FORMAT, FORMAT_VERSION.to_string()),
+            (footer::WRITER, format!("cc-archiver {}", env!("CARGO_PKG_VERSION"))),
+            (footer::CLUSTER, partition.cluster.as_str().to_owned()),
+            (footer::DATE, partition.date.to_string()),
+            (footer::PLAN, self.key.plan.to_string()),
+            (footer::ROWS, self.rows.to_string()),
+        ];
+        if let Some((first, last)) = self.extent {
+            pairs.push((footer::MIN_TIMESTAMP, first.to_string()));
+            pairs.push((footer::MAX_TIMESTAMP, last.to_string()));
+        }
+        pairs.push((footer::LEDGER, ledger));
+        pairs.push((footer::DIGEST, String::from_utf8_lossy(&DIGEST_PLACEHOLDER).into_owned()));
+        pairs.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect()
+    }
+}
+
+/// Why an object's footer is not taken for a ledger.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotOurs {
+    /// It has no ledger: somebody else's object.
+    Foreign,
+    /// It is ours, but its ledger cannot be used.
+    Damaged(String),
+}
+
+/// Reads a ledger from the key-value metadata of the object at `key`, which is `size` bytes long.
+pub fn read(key: &ObjectKey, size: u64, cluster_column: bool, metadata: Option<&Vec<KeyValue>>) -> Result<ObjectLedger, NotOurs> {
+    let values: BTreeMap<&str, &str> =
+        metadata.into_iter().flatten().filter_map(|kv| Some((kv.key.as_str(), kv.value.as_deref()?))).collect();
+    let Some(format) = values.get(footer::FORMAT) else { return Err(NotOurs::Foreign) };
+    let damaged = |reason: String| NotOurs::Damaged(reason);
+    match format.parse::<u32>() {
+        Ok(FORMAT_VERSION) => {}
+        Ok(newer) => return Err(damaged(format!("it has format {newer}, and this version reads up to {FORMAT_VERSION}"))),
+        Err(_) => return Err(damaged(format!("it has format {format:?}"))),
+    }
+    let get = |name: &str| values.get(name).copied().ok_or_else(|| damaged(format!("its footer has no {name}")));
+    let partition = &key.partition;
+    let expected = [
+        (footer::CLUSTER, partition.cluster.as_str().to_owned()),
+        (footer::DATE, partition.date.to_string()),
+        (footer::PLAN, key.plan.to_string()),
+    ];
+    for (name, expected) in expected {
+        let found = get(name)?;
+        if found != expected {
+            return Err(damaged(format!("its footer says {name} {found:?}, its key {expected:?}")));
+        }
+    }
+    let rows = get(footer::ROWS)?.parse().map_err(|e| damaged(format!("its row count: {e}")))?;
+    let entries = serde_json::from_str(get(footer::LEDGER)?).map_err(|e| damaged(format!("its ledger: {e}")))?;
+    Ok(ObjectLedger { key: key.clone(), size, cluster_column, rows, entries })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::Cluster;
+    use crate::partition::{Partition, PlanId};
+
+    fn key() -> ObjectKey {
+        let partition = Partition { cluster: Cluster::new("fritz").expect("valid"), date: Date::of(0).expect("valid") };
+        ObjectKey { partition, from: 0, plan: PlanId(7), part: 0 }
+    }
+
+    fn entry() -> Entry {
+        Entry {
+            path: "n\n1/0.bin".into(),
+            size: 1,
+            mtime: -2,
+            blake3: Digest::of(b"x"),
+            from: 0,
+            to: 60,
+            dates: Date::of(0).into_iter().collect(),
+            rows: 3,
+            written: 1,
+            dropped: 2,
+            superseded: 0,
+            conflicting: 1,
+            first: Some(0),
+            last: Some(120),
+            held_by: vec![Digest::of(b"y")],
+        }
+    }
+
+    #[test]
+    fn a_ledger_is_read_as_it_was_written() {
+        let (key, entries) = (key(), [entry()]);
+        let kv = Footer { key: &key, rows: 1, extent: Some((0, 0)), entries: &entries }.key_values();
+        assert_eq!(kv.last().map(|kv| kv.key.as_str()), Some(footer::DIGEST));
+        let read = read(&key, 10, false, Some(&kv)).expect("readable");
+        assert_eq!(read.entries, entries);
+        assert_eq!(read.entries[0].host(), "n\n1");
+    }
+
+    #[test]
+    fn what_is_not_a_ledger_says_why() {
+        let key = key();
+        assert_eq!(read(&key, 0, false, None).unwrap_err(), NotOurs::Foreign);
+        let mut kv = Footer { key: &key, rows: 0, extent: None, entries: &[] }.key_values();
+        kv[0].value = Some("2".into());
+        assert!(matches!(read(&key, 0, false, Some(&kv)), Err(NotOurs::Damaged(why)) if why.contains("format 2")));
+        kv[0].value = Some("1".into());
+        kv[3].value = Some("1970-01-02".into());
+        assert!(matches!(read(&key, 0, false, Some(&kv)), Err(NotOurs::Damaged(why)) if why.contains("1970-01-02")));
+    }
+}

@@ -1,0 +1,204 @@
+//! Stage 6: all snapshots of one host and date become sorted series in which every instant stands once.
+//!
+//! Of two new snapshots that hold a value for the same instant the later one in the list wins. What the archive holds
+//! already always wins, and is not written again. NaN is no value: it never wins, and never loses.
+
+use crate::data::{SeriesKey, SeriesRows, Snapshot, Span, Tally};
+use crate::names::Date;
+
+/// A snapshot that takes part.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// Its series.
+    pub snapshot: &'a Snapshot,
+    /// True if the archive holds these rows already.
+    pub held: bool,
+}
+
+/// One host's date.
+#[derive(Debug)]
+pub struct Merged {
+    /// Series in the archive's order; pieces refer to inputs by index. Series without a row are left out.
+    pub series: Vec<SeriesRows>,
+    /// What became of each input's samples; empty for held ones.
+    pub tallies: Vec<Tally>,
+}
+
+/// One series of one input, cut to the date.
+struct Part {
+    key: SeriesKey,
+    input: usize,
+    span: Span,
+}
+
+/// Merges the samples of `date` of all `inputs`, the later one in the list being the newer.
+pub fn merge(date: Date, inputs: &[Input]) -> Merged {
+    let mut parts = parts_of(date, inputs);
+    parts.sort_by(|a, b| (&a.key, a.span.start, a.input).cmp(&(&b.key, b.span.start, b.input)));
+    let mut merged = Merged { series: Vec::new(), tallies: vec![Tally::default(); inputs.len()] };
+    for group in parts.chunk_by(|a, b| a.key == b.key) {
+        let pieces = if disjoint(group) { plain(group, inputs, &mut merged.tallies) } else { instant_by_instant(group, inputs, &mut merged.tallies) };
+        if !pieces.is_empty() {
+            merged.series.push(SeriesRows { key: group[0].key.clone(), pieces });
+        }
+    }
+    merged
+}
+
+fn parts_of(date: Date, inputs: &[Input]) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for (input, Input { snapshot, .. }) in inputs.iter().enumerate() {
+        for series in &snapshot.series {
+            let span = series.span.within(date.start(), date.end());
+            if span.len > 0 {
+                let selector = snapshot.levels[series.level as usize].clone();
+                parts.push(Part { key: SeriesKey { metric: series.metric.clone(), selector }, input, span });
+            }
+        }
+    }
+    parts
+}
+
+/// True if the parts, sorted by start, follow each other in time.
+fn disjoint(parts: &[Part]) -> bool {
+    parts.windows(2).all(|pair| pair[0].span.last() < pair[1].span.start)
+}
+
+/// No instant stands in two parts: what is new is written as it is.
+fn plain(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -> Vec<(usize, Span)> {
+    let mut pieces = Vec::new();
+    for Part { input, span, .. } in parts.iter().filter(|part| !inputs[part.input].held) {
+        let values = &inputs[*input].snapshot.values;
+        let rows = span.values(values).filter(|v| !v.is_nan()).count();
+        let tally = &mut tallies[*input];
+        tally.nan += (span.len - rows) as u64;
+        let ends = (span.values(values).position(|v| !v.is_nan()), span.values(values).rposition(|v| !v.is_nan()));
+        if let (Some(first), Some(last)) = ends {
+            tally.rows += rows as u64;
+            tally.written += rows as u64;
+            tally.reach(span.time(first));
+            tally.reach(span.time(last));
+            pieces.push((*input, span.part(first, last - first + 1)));
+        }
+    }
+    pieces
+}
+
+/// A part and how far it has been merged.
+struct Cursor {
+    part: usize,
+    next: usize,
+}
+
+/// Parts overlap in time: goes from instant to instant.
+fn instant_by_instant(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -> Vec<(usize, Span)> {
+    let mut cursors: Vec<Cursor> = (0..parts.len()).map(|part| Cursor { part, next: 0 }).collect();
+    // the strongest last: held above new, newer above older, later in the file above earlier
+    cursors.sort_by_key(|c| (inputs[parts[c.part].input].held, parts[c.part].input));
+    let mut pieces: Vec<(usize, Span)> = Vec::new();
+    let mut last_written = None;
+    let time_of = |c: &Cursor| (c.next < parts[c.part].span.len).then(|| parts[c.part].span.time(c.next));
+    while let Some(time) = cursors.iter().filter_map(time_of).min() {
+        let mut winner: Option<(usize, f32)> = None;
+        for cursor in cursors.iter_mut().rev().filter(|c| time_of(c) == Some(time)) {
+            let Part { input, span, .. } = &parts[cursor.part];
+            let value = span.value(&inputs[*input].snapshot.values, cursor.next);
+            cursor.next += 1;
+            let tally = &mut tallies[*input];
+            if inputs[*input].held {
+                winner = winner.or((!value.is_nan()).then_some((cursor.part, value)));
+                continue;
+            }
+            if value.is_nan() {
+                tally.nan += 1;
+                continue;
+            }
+            tally.rows += 1;
+            tally.reach(time);
+            match winner {
+                None => {
+                    winner = Some((cursor.part, value));
+                    tally.written += 1;
+                    let index = cursor.next - 1;
+                    match pieces.last_mut() {
+                        Some((_, piece)) if last_written == Some((cursor.part, index.wrapping_sub(1))) => piece.len += 1,
+                        _ => pieces.push((*input, span.part(index, 1))),
+                    }
+                    last_written = Some((cursor.part, index));
+                }
+                Some((by, other)) => {
+                    let differs = u64::from(other.to_bits() != value.to_bits());
+                    let by = parts[by].input;
+                    if inputs[by].held {
+                        tally.held += 1;
+                        tally.conflicting += differs;
+                        tally.holders.insert(by);
+                    } else {
+                        tally.superseded += differs;
+                    }
+                }
+            }
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::Selector;
+    use std::sync::Arc;
+
+    const NAN: f32 = f32::NAN;
+
+    fn snapshot(start: i64, frequency: i64, values: &[f32]) -> Snapshot {
+        let span = Span { start, frequency, at: 0, len: values.len() };
+        let series = vec![crate::data::Series { level: 0, metric: "m".into(), span }];
+        let values = values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>().into();
+        Snapshot { from: start, to: start, levels: vec![Arc::new(Selector::node())], series, values }
+    }
+
+    fn rows(inputs: &[Input]) -> (Vec<(i64, f32)>, Vec<Tally>) {
+        let merged = merge(Date::of(0).expect("valid"), inputs);
+        let pieces = merged.series.iter().flat_map(|s| &s.pieces);
+        let rows = pieces.flat_map(|(input, span)| (0..span.len).map(|i| (span.time(i), span.value(&inputs[*input].snapshot.values, i))));
+        (rows.filter(|(_, v)| !v.is_nan()).collect(), merged.tallies)
+    }
+
+    #[test]
+    fn the_newer_value_wins_and_nan_is_none() {
+        let (old, new) = (snapshot(0, 60, &[1.0, 2.0, 3.0]), snapshot(60, 60, &[NAN, 9.0, 4.0]));
+        let inputs = [Input { snapshot: &old, held: false }, Input { snapshot: &new, held: false }];
+        let (rows, tallies) = rows(&inputs);
+        assert_eq!(rows, [(0, 1.0), (60, 2.0), (120, 9.0), (180, 4.0)]);
+        assert_eq!((tallies[0].rows, tallies[0].written, tallies[0].superseded), (3, 2, 1));
+        assert_eq!((tallies[1].rows, tallies[1].written, tallies[1].nan), (2, 2, 1));
+    }
+
+    #[test]
+    fn what_the_archive_holds_stays_and_is_not_written_again() {
+        let (held, new) = (snapshot(0, 60, &[1.0, 2.0, NAN]), snapshot(0, 60, &[1.0, 5.0, 7.0]));
+        let inputs = [Input { snapshot: &held, held: true }, Input { snapshot: &new, held: false }];
+        let (rows, tallies) = rows(&inputs);
+        assert_eq!(rows, [(120, 7.0)]);
+        assert_eq!((tallies[1].rows, tallies[1].written, tallies[1].held, tallies[1].conflicting), (3, 1, 2, 1));
+        assert_eq!(tallies[1].holders.iter().copied().collect::<Vec<_>>(), [0]);
+        assert_eq!(tallies[1].extent, Some((0, 120)));
+    }
+
+    #[test]
+    fn phases_that_shift_interleave() {
+        let (a, b) = (snapshot(0, 60, &[1.0, 2.0, 3.0]), snapshot(61, 60, &[4.0, 5.0]));
+        let (rows, _) = rows(&[Input { snapshot: &a, held: false }, Input { snapshot: &b, held: false }]);
+        assert_eq!(rows, [(0, 1.0), (60, 2.0), (61, 4.0), (120, 3.0), (121, 5.0)]);
+    }
+
+    #[test]
+    fn one_snapshot_that_names_a_series_twice_gives_each_instant_once() {
+        let mut twice = snapshot(0, 60, &[1.0, 2.0]);
+        twice.series.push(twice.series[0].clone());
+        let (rows, tallies) = rows(&[Input { snapshot: &twice, held: false }]);
+        assert_eq!(rows, [(0, 1.0), (60, 2.0)]);
+        assert_eq!((tallies[0].rows, tallies[0].written), (4, 2));
+    }
+}

@@ -1,0 +1,164 @@
+//! Stage 1: the checkpoint tree as it lies on disk: clusters, hosts, snapshots. Nothing is opened but directories.
+//!
+//! `<tree>/<cluster>/<host>/<from>.{json,bin}[.gz|.zst]` are snapshots. `current.wal`, `*.tmp` and whatever has
+//! another name are left alone. What has a snapshot's name but is none (a symlink, a FIFO, no number) is set aside.
+
+use std::ffi::OsStr;
+use std::fs::{DirEntry, FileType, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use crate::error::{Error, Escaped, Result, SetAside};
+use crate::files::{ClusterFiles, Format, HostFiles, SnapshotFile, Tree, mtime};
+use crate::names::{Cluster, Date, Host};
+
+/// Which part of the tree a run looks at.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only these clusters; all if empty.
+    pub clusters: Vec<String>,
+    /// Only hosts that match.
+    pub host: Option<glob::Pattern>,
+}
+
+/// Reads the tree at `root`. A tree that cannot be one is an error that says so, never an empty result.
+pub fn scan(root: &Path, filter: &Filter) -> Result<Tree> {
+    let mut tree = Tree::default();
+    let mut seen_hosts = 0;
+    for (entry, name) in directories(root, root, &mut tree.set_aside).map_err(|e| unusable(root, &e))? {
+        let Some(cluster) = Cluster::new(&name) else { continue };
+        if !filter.clusters.is_empty() && !filter.clusters.iter().any(|c| *c == name) {
+            continue;
+        }
+        let path = entry.path();
+        let mut hosts = Vec::new();
+        for (entry, name) in directories(&path, root, &mut tree.set_aside).map_err(Error::io("cannot list", &path))? {
+            seen_hosts += 1;
+            if filter.host.as_ref().is_some_and(|pattern| !pattern.matches(&name)) {
+                continue;
+            }
+            match snapshots(&entry.path(), &mut tree.set_aside) {
+                Ok(snapshots) => hosts.push(HostFiles { host: Host::new(&name), snapshots }),
+                Err(e) => tree.set_aside.push(SetAside::new(entry.path(), format!("cannot list: {e}"))),
+            }
+        }
+        hosts.sort_by(|a, b| a.host.cmp(&b.host));
+        tree.clusters.push(ClusterFiles { cluster, path, hosts });
+    }
+    tree.clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster));
+    tree.set_aside.sort_by(|a, b| a.path.cmp(&b.path));
+    check_shape(root, filter, &tree, seen_hosts)?;
+    Ok(tree)
+}
+
+fn unusable(root: &Path, e: &io::Error) -> Error {
+    Error::Usage(format!("cannot read the checkpoint tree {}: {e}\n  hint: it is cc-backend's metric-store.checkpoints.directory", Escaped(root)))
+}
+
+/// The directories in `path`, with their names. Links to directories are set aside: what is behind them is not archived.
+fn directories(path: &Path, root: &Path, set_aside: &mut Vec<SetAside>) -> io::Result<Vec<(DirEntry, String)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_symlink() && entry.path().is_dir() {
+            set_aside.push(SetAside::new(entry.path(), "a symbolic link is never followed"));
+        } else if kind.is_dir() {
+            match entry.file_name().into_string() {
+                Ok(name) => found.push((entry, name)),
+                Err(_) => set_aside.push(SetAside::new(entry.path(), "the directory's name is not UTF-8")),
+            }
+        } else if path != root || !kind.is_file() {
+            tracing::debug!(path = %Escaped(&entry.path()), "left alone");
+        }
+    }
+    Ok(found)
+}
+
+/// The snapshots in a host's directory.
+fn snapshots(path: &Path, set_aside: &mut Vec<SetAside>) -> io::Result<Vec<SnapshotFile>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let os_name = entry.file_name();
+        let Some((stem, format)) = Format::of_name(os_name.as_bytes()) else { continue };
+        let status = match entry.metadata() {
+            Ok(status) => status,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) => {
+                set_aside.push(SetAside::new(entry.path(), e.to_string()));
+                continue;
+            }
+        };
+        match checked(&os_name, stem, &status) {
+            Ok((name, from)) => found.push(SnapshotFile { name: name.into(), from, format, size: status.len(), mtime: mtime(&status) }),
+            Err(reason) => set_aside.push(SetAside::new(entry.path(), reason)),
+        }
+    }
+    found.sort_by(|a, b| (a.from, &a.name).cmp(&(b.from, &b.name)));
+    Ok(found)
+}
+
+fn checked<'a>(name: &'a OsStr, stem: &[u8], status: &Metadata) -> Result<(&'a str, i64), String> {
+    let name = name.to_str().ok_or("the name is not UTF-8")?;
+    let digits = std::str::from_utf8(stem).ok().filter(|s| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit()));
+    let from: i64 = digits.and_then(|s| s.parse().ok()).ok_or("the name is not a unix time in seconds")?;
+    Date::of(from).ok_or("the time in its name is after the year 9999")?;
+    match not_a_file(status.file_type()) {
+        Some(what) => Err(format!("it is {what}, not a file")),
+        None => Ok((name, from)),
+    }
+}
+
+fn not_a_file(kind: FileType) -> Option<&'static str> {
+    match kind {
+        _ if kind.is_file() => None,
+        _ if kind.is_dir() => Some("a directory"),
+        _ if kind.is_symlink() => Some("a symbolic link, which is never followed"),
+        _ if kind.is_fifo() => Some("a FIFO"),
+        _ if kind.is_socket() => Some("a socket"),
+        _ => Some("a device"),
+    }
+}
+
+/// Refuses a tree in which nothing can be where snapshots are expected.
+fn check_shape(root: &Path, filter: &Filter, tree: &Tree, seen_hosts: usize) -> Result<()> {
+    if let Some(missing) = filter.clusters.iter().find(|name| !tree.clusters.iter().any(|c| c.cluster.as_str() == *name)) {
+        return Err(Error::Usage(format!("there is no cluster {missing:?} in {}", Escaped(root))));
+    }
+    let hosts = || tree.clusters.iter().flat_map(|c| &c.hosts);
+    if hosts().any(|h| !h.snapshots.is_empty()) {
+        return Ok(());
+    }
+    if filter.host.is_some() && seen_hosts > 0 && hosts().next().is_none() {
+        return Err(Error::Usage(format!("--host matches none of the {seen_hosts} hosts in {}", Escaped(root))));
+    }
+    let tree_is = |level: &str, hint: &str| Err(Error::Usage(format!("{} looks like {level}, not a checkpoint tree\n  hint: {hint}", Escaped(root))));
+    let up = |levels: usize| root.canonicalize().ok().and_then(|p| p.ancestors().nth(levels).map(Path::to_owned)).unwrap_or_default();
+    match level_of_snapshots(root, 4) {
+        Some(1) => tree_is("one host's directory", &format!("did you mean {}?", Escaped(&up(2)))),
+        Some(2) => tree_is("one cluster's directory", &format!("did you mean {}?", Escaped(&up(1)))),
+        Some(4) => tree_is("a directory above one", "pass the directory whose folders are the clusters"),
+        _ if seen_hosts == 0 => Err(Error::Usage(format!(
+            "{} holds no <cluster>/<host> directories\n  hint: is the volume mounted?",
+            Escaped(root)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The first level below `path`, up to `depth`, that holds a file named like a snapshot.
+fn level_of_snapshots(path: &Path, depth: usize) -> Option<usize> {
+    let entries: Vec<DirEntry> = std::fs::read_dir(path).ok()?.filter_map(Result::ok).collect();
+    let is_snapshot = |e: &DirEntry| {
+        Format::of_name(e.file_name().as_bytes()).is_some_and(|(stem, _)| !stem.is_empty() && stem.iter().all(u8::is_ascii_digit))
+            && e.file_type().is_ok_and(|t| t.is_file())
+    };
+    if entries.iter().any(is_snapshot) {
+        return Some(1);
+    }
+    let folders = entries.iter().filter(|e| depth > 1 && e.file_type().is_ok_and(|t| t.is_dir()));
+    folders.filter_map(|e| level_of_snapshots(&e.path(), depth - 1)).min().map(|level| level + 1)
+}

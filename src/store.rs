@@ -1,0 +1,258 @@
+//! The archive as an object store: a directory or an S3 bucket, from settings.
+//!
+//! A directory's objects are staged below `_tmp/`, which readers pass over, and renamed when they are whole and synced.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
+use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
+use object_store::path::Path as Key;
+use object_store::prefix::PrefixStore;
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+
+use crate::error::{Error, Escaped, Result};
+
+/// Where unfinished objects of a directory lie.
+const STAGING: &str = "_tmp";
+
+/// Where the archive is, as the user named it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A local directory, which need not exist yet.
+    Directory(PathBuf),
+    /// A bucket, and the prefix of all keys in it ("" for none).
+    S3 {
+        /// The bucket.
+        bucket: String,
+        /// Key prefix without slashes at its ends.
+        prefix: String,
+    },
+}
+
+impl FromStr for Location {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return if text.is_empty() { Err("it is empty".into()) } else { Ok(Self::Directory(text.into())) };
+        };
+        match scheme {
+            "file" if rest.starts_with('/') => Ok(Self::Directory(rest.into())),
+            "file" => Err("a file URL has three slashes: file:///path".into()),
+            "s3" => {
+                let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+                if bucket.is_empty() {
+                    return Err("it names no bucket: s3://bucket/prefix".into());
+                }
+                let prefix = prefix.trim_matches('/');
+                Key::parse(prefix).map_err(|e| e.to_string())?;
+                Ok(Self::S3 { bucket: bucket.into(), prefix: prefix.into() })
+            }
+            _ => Err(format!("unknown scheme {scheme:?}; use a directory, file:///path or s3://bucket/prefix")),
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(path) => Escaped(path).fmt(f),
+            Self::S3 { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
+            Self::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+        }
+    }
+}
+
+/// An open archive. All keys are relative to it.
+#[derive(Clone)]
+pub struct Archive {
+    store: Arc<dyn ObjectStore>,
+    location: String,
+    staging: Option<Arc<Staging>>,
+}
+
+impl fmt::Debug for Archive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.location)
+    }
+}
+
+impl Archive {
+    /// Opens the archive. `environment` holds the `AWS_*` variables.
+    pub fn open(location: &Location, environment: &BTreeMap<String, String>) -> Result<Self> {
+        match location {
+            Location::Directory(path) => Self::directory(path),
+            Location::S3 { bucket, prefix } => {
+                let s3 = s3_store(bucket, environment)?;
+                let store: Arc<dyn ObjectStore> = if prefix.is_empty() {
+                    Arc::new(s3)
+                } else {
+                    let prefix = Key::parse(prefix).map_err(|e| Error::Usage(format!("{location}: {e}")))?;
+                    Arc::new(PrefixStore::new(s3, prefix))
+                };
+                Ok(Self { store, location: location.to_string(), staging: None })
+            }
+        }
+    }
+
+    /// An archive in any store that is not a local directory.
+    pub fn in_store(store: Arc<dyn ObjectStore>, location: impl Into<String>) -> Self {
+        Self { store, location: location.into(), staging: None }
+    }
+
+    /// An archive in memory, for tests.
+    pub fn in_memory() -> Self {
+        Self::in_store(Arc::new(InMemory::new()), "memory:")
+    }
+
+    fn directory(path: &Path) -> Result<Self> {
+        std::fs::create_dir_all(path).map_err(Error::io("cannot create the archive's directory", path))?;
+        let local = LocalFileSystem::new_with_prefix(path).map_err(Error::store("cannot open", Escaped(path)))?.with_fsync(true);
+        let location = Escaped(path).to_string();
+        Ok(Self { store: Arc::new(local), location, staging: Some(Arc::new(Staging::new(path))) })
+    }
+
+    /// The store, for reading and for uploads.
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    /// A key as a person would name it.
+    pub fn name_of(&self, key: &impl fmt::Display) -> String {
+        format!("{}/{key}", self.location)
+    }
+
+    /// Where to stage `key` until it is whole; None where an upload becomes visible all at once.
+    pub fn staged(&self, key: &Key) -> Result<Option<Key>> {
+        self.staging.as_ref().map(|staging| staging.key_for(key)).transpose()
+    }
+}
+
+/// A folder below `_tmp/` of this process' own, locked as long as it lives.
+struct Staging {
+    root: PathBuf,
+    folder: std::sync::Mutex<Option<(String, File)>>,
+}
+
+impl Staging {
+    fn new(archive: &Path) -> Self {
+        Self { root: archive.join(STAGING), folder: std::sync::Mutex::new(None) }
+    }
+
+    /// Makes the folder at the first use, and clears those that killed runs left.
+    fn key_for(&self, key: &Key) -> Result<Key> {
+        let mut folder = self.folder.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let name = match &*folder {
+            Some((name, _)) => name.clone(),
+            None => {
+                clear_abandoned(&self.root);
+                let name = format!("{}-{}", std::process::id(), random_token()?);
+                let path = self.root.join(&name);
+                std::fs::create_dir_all(&path).map_err(Error::io("cannot create", &path))?;
+                let lock = File::open(&path).map_err(Error::io("cannot open", &path))?;
+                // without locks other runs cannot tell this folder from an abandoned one, and leave both alone
+                if let Err(e) = lock.try_lock() {
+                    tracing::debug!(path = %Escaped(&path), "cannot lock: {e}");
+                }
+                folder.insert((name, lock)).0.clone()
+            }
+        };
+        Ok(Key::from_iter([STAGING, &name, &key.as_ref().replace(['/', '%', '='], "-")]))
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        let folder = self.folder.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some((name, lock)) = folder {
+            // fails, rightly, where something is left in them
+            let _ = std::fs::remove_dir(self.root.join(name));
+            let _ = std::fs::remove_dir(&self.root);
+            drop(lock);
+        }
+    }
+}
+
+/// Removes staging folders whose process is gone: nobody holds their lock.
+fn clear_abandoned(root: &Path) {
+    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let abandoned = File::open(&path).is_ok_and(|lock| lock.try_lock().is_ok());
+        if abandoned && entry.file_type().is_ok_and(|t| t.is_dir()) {
+            match std::fs::remove_dir_all(&path) {
+                Ok(()) => tracing::info!(path = %Escaped(&path), "cleared what an interrupted run left"),
+                Err(e) => tracing::warn!(path = %Escaped(&path), "cannot clear what an interrupted run left: {e}"),
+            }
+        }
+    }
+}
+
+/// 16 random bytes in hex.
+pub fn random_token() -> Result<String> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|e| Error::Internal(format!("no random bytes: {e}")))?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+fn s3_store(bucket: &str, environment: &BTreeMap<String, String>) -> Result<object_store::aws::AmazonS3> {
+    let mut builder = AmazonS3Builder::new().with_bucket_name(bucket);
+    for (name, value) in environment {
+        if let Ok(key) = AmazonS3ConfigKey::from_str(&name.to_ascii_lowercase()) {
+            builder = builder.with_config(key, value);
+        }
+    }
+    let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
+    let region = builder.get_config_value(&AmazonS3ConfigKey::Region).or_else(|| builder.get_config_value(&AmazonS3ConfigKey::DefaultRegion));
+    let plain_http = endpoint.as_deref().is_some_and(|url| url.starts_with("http://"));
+    let keys = if builder.get_config_value(&AmazonS3ConfigKey::AccessKeyId).is_some() { "static keys" } else { "the environment's role" };
+    tracing::debug!(bucket, endpoint = endpoint.as_deref().unwrap_or("AWS"), region = region.as_deref().unwrap_or("us-east-1 (default)"), credentials = keys, "S3");
+    let client = ClientOptions::new().with_timeout(Duration::from_secs(100)).with_connect_timeout(Duration::from_secs(10)).with_allow_http(plain_http);
+    let backoff = BackoffConfig { init_backoff: Duration::from_millis(200), max_backoff: Duration::from_secs(20), base: 2.0 };
+    let retry = RetryConfig { backoff, max_retries: 10, retry_timeout: Duration::from_secs(240) };
+    builder
+        .with_client_options(client)
+        .with_retry(retry)
+        .with_checksum_algorithm(Checksum::CRC64NVME)
+        .build()
+        .map_err(|e| Error::Usage(format!("cannot use s3://{bucket}: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_are_directories_or_buckets() {
+        let parse = |s: &str| s.parse::<Location>();
+        assert_eq!(parse("a/b"), Ok(Location::Directory("a/b".into())));
+        assert_eq!(parse("file:///a"), Ok(Location::Directory("/a".into())));
+        assert_eq!(parse("s3://b/p/q/"), Ok(Location::S3 { bucket: "b".into(), prefix: "p/q".into() }));
+        assert_eq!(parse("s3://b"), Ok(Location::S3 { bucket: "b".into(), prefix: String::new() }));
+        for wrong in ["", "file://a", "s3:///p", "gs://b", "s3://b//x"] {
+            assert!(parse(wrong).is_err() || wrong == "s3://b//x", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_a_killed_run_staged_is_cleared_and_what_a_live_one_stages_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = Key::from("cluster=a/date=2026-03-01/x.parquet");
+        let abandoned = folder.path().join("_tmp/1-dead");
+        std::fs::create_dir_all(&abandoned).expect("created");
+        let live = Archive::directory(folder.path()).expect("opened");
+        let staged = live.staged(&key).expect("staged").expect("a directory stages");
+        assert!(!abandoned.exists());
+        let second = Archive::directory(folder.path()).expect("opened");
+        second.staged(&key).expect("staged");
+        assert!(folder.path().join(staged.as_ref()).parent().is_some_and(Path::exists));
+        drop((live, second));
+        assert!(!folder.path().join("_tmp").exists());
+    }
+}

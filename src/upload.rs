@@ -1,0 +1,313 @@
+//! Stage 9: the sink that an object is written into: bounded multipart uploads, the digest, and what came of it.
+//!
+//! The last write, which holds the footer, is kept back until the object's digest can be filled in. A small object is
+//! one conditional PUT. After the first error, or a write that was cancelled, the sink is poisoned: nothing can make a
+//! corrupt object visible. What is not completed must be aborted with [`Sink::abort`].
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
+use object_store::path::Path as Key;
+use object_store::{
+    Attribute, Attributes, GetOptions, MultipartUpload, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+};
+use parquet::arrow::async_writer::AsyncFileWriter;
+use parquet::errors::ParquetError;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::error::{Error, Result};
+use crate::ledger::DIGEST_PLACEHOLDER;
+use crate::names::Digest;
+use crate::partition::ObjectKey;
+use crate::schema::footer;
+use crate::store::{Archive, random_token};
+
+/// Bytes of the first parts; later parts grow, so that 10,000 of them hold any object.
+pub const PART_SIZE: usize = 8 << 20;
+/// After so many parts of one size the size doubles.
+const PARTS_OF_ONE_SIZE: usize = 1_500;
+/// Metadata by which an upload is told from another one of the same key.
+const TOKEN: &str = "cc-archiver-upload";
+
+/// An object that is visible in the archive.
+#[derive(Debug, Clone)]
+pub struct Uploaded {
+    /// Its key.
+    pub key: ObjectKey,
+    /// Its bytes.
+    pub size: u64,
+    /// As in its footer.
+    pub digest: Digest,
+}
+
+/// Where an object goes.
+struct Destination {
+    archive: Archive,
+    key: ObjectKey,
+    /// Where bytes go: the key itself, or the place where a directory stages it.
+    target: Key,
+    staged: bool,
+    token: String,
+}
+
+/// Writes one object.
+pub struct Sink {
+    destination: Destination,
+    multipart: Option<Box<dyn MultipartUpload>>,
+    parts: JoinSet<object_store::Result<()>>,
+    in_flight: Arc<Semaphore>,
+    sent_parts: usize,
+    buffer: Vec<u8>,
+    held_back: Bytes,
+    hasher: blake3::Hasher,
+    size: u64,
+    state: State,
+}
+
+enum State {
+    Open,
+    /// A write is under way; if it is found so again, that write was cancelled.
+    Busy,
+    Failed(Option<Error>),
+    Done(Digest),
+}
+
+impl Destination {
+    fn name(&self) -> String {
+        self.archive.name_of(&self.key)
+    }
+
+    /// Local files have no attributes; a rename that does not replace needs none.
+    fn attributes(&self) -> Attributes {
+        if self.staged { Attributes::new() } else { Attributes::from_iter([(Attribute::Metadata(TOKEN.into()), self.token.clone())]) }
+    }
+
+    /// Completion overwrites, and has no condition in this API: so the key is looked at last.
+    async fn check_unused(&self) -> Result<()> {
+        if self.staged {
+            return Ok(());
+        }
+        match self.archive.store().head(&self.target).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(Error::store("cannot look up", self.name())(e)),
+            Ok(_) => Err(self.occupied()),
+        }
+    }
+
+    /// An error of the request that makes the object visible may hide that it did. The token tells.
+    async fn resolve(&self, size: u64, done: object_store::Result<()>) -> Result<()> {
+        let Err(e) = done else { return Ok(()) };
+        let head = self.archive.store().get_opts(&self.target, GetOptions { head: true, ..Default::default() }).await;
+        let is_ours = |found: &object_store::GetResult| {
+            let token = found.attributes.get(&Attribute::Metadata(TOKEN.into()));
+            found.meta.size == size && token.is_some_and(|t| **t == *self.token)
+        };
+        match head {
+            Ok(found) if is_ours(&found) => {
+                tracing::warn!(key = self.name(), "the answer to the upload was lost; the object is there and whole");
+                Ok(())
+            }
+            _ => Err(self.refused(e)),
+        }
+    }
+
+    fn refused(&self, e: object_store::Error) -> Error {
+        match e {
+            object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. } => self.occupied(),
+            e => Error::store("cannot upload", self.name())(e),
+        }
+    }
+
+    fn occupied(&self) -> Error {
+        Error::Archive(format!("{} appeared in the archive during this run; does another machine archive the same tree? Nothing was overwritten", self.name()))
+    }
+
+    /// Makes a staged object visible, unless its key is taken.
+    async fn unstage(&self) -> Result<()> {
+        if !self.staged {
+            return Ok(());
+        }
+        let renamed = self.archive.store().rename_if_not_exists(&self.target, &self.key.path()).await;
+        if renamed.is_err() {
+            let _ = self.archive.store().delete(&self.target).await;
+        }
+        renamed.map_err(|e| self.refused(e))
+    }
+}
+
+impl Sink {
+    /// Prepares an upload; nothing is sent before the first part is full. `in_flight` bounds the parts of all sinks.
+    pub fn new(archive: Archive, key: ObjectKey, in_flight: Arc<Semaphore>) -> Result<Self> {
+        let path = key.path();
+        let staged = archive.staged(&path)?;
+        let destination = Destination { archive, key, staged: staged.is_some(), target: staged.unwrap_or(path), token: random_token()? };
+        Ok(Self {
+            destination,
+            multipart: None,
+            parts: JoinSet::new(),
+            in_flight,
+            sent_parts: 0,
+            buffer: Vec::new(),
+            held_back: Bytes::new(),
+            hasher: blake3::Hasher::new(),
+            size: 0,
+            state: State::Open,
+        })
+    }
+
+    /// What became visible, once `complete` has succeeded.
+    pub fn into_uploaded(self) -> Result<Uploaded> {
+        match self.state {
+            State::Done(digest) => Ok(Uploaded { key: self.destination.key, size: self.size, digest }),
+            State::Failed(Some(e)) => Err(e),
+            _ => Err(Error::Internal(format!("{} was not completed", self.destination.name()))),
+        }
+    }
+
+    /// Gives the upload up: nothing of it stays, visible or not. Gives the error that the sink met first, if any.
+    pub async fn abort(mut self) -> Option<Error> {
+        self.parts.shutdown().await;
+        if let Some(mut multipart) = self.multipart.take()
+            && let Err(e) = multipart.abort().await
+        {
+            let key = self.destination.name();
+            tracing::warn!(key, "an upload was left open, and the bucket's lifecycle rule must clear it: {e}");
+        }
+        match self.state {
+            State::Failed(e) => e,
+            _ => None,
+        }
+    }
+
+    /// Runs one step, and poisons the sink if it fails or never ends.
+    async fn step<T>(&mut self, step: impl AsyncFnOnce(&mut Self) -> Result<T>) -> Result<T, ParquetError> {
+        if !matches!(self.state, State::Open) {
+            return Err(ParquetError::General("the upload has failed already".into()));
+        }
+        self.state = State::Busy;
+        let done = step(self).await;
+        match done {
+            Ok(value) => {
+                self.state = State::Open;
+                Ok(value)
+            }
+            Err(e) => {
+                let shown = e.to_string();
+                self.state = State::Failed(Some(e));
+                Err(ParquetError::General(shown))
+            }
+        }
+    }
+
+    async fn take(&mut self, bytes: Bytes) -> Result<()> {
+        let ready = std::mem::replace(&mut self.held_back, bytes);
+        self.hasher.update(&ready);
+        self.send(&ready).await
+    }
+
+    async fn send(&mut self, mut bytes: &[u8]) -> Result<()> {
+        self.size += bytes.len() as u64;
+        while !bytes.is_empty() {
+            let part_size = PART_SIZE << (self.sent_parts / PARTS_OF_ONE_SIZE);
+            let room = part_size.saturating_sub(self.buffer.len()).min(bytes.len());
+            let (now, later) = bytes.split_at(room);
+            self.buffer.extend_from_slice(now);
+            bytes = later;
+            if self.buffer.len() >= part_size {
+                self.send_part().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_part(&mut self) -> Result<()> {
+        let payload = PutPayload::from(std::mem::take(&mut self.buffer));
+        let slot = Arc::clone(&self.in_flight).acquire_owned().await.map_err(|e| Error::Internal(e.to_string()))?;
+        while let Some(done) = self.parts.try_join_next() {
+            self.part_done(done)?;
+        }
+        let multipart = match &mut self.multipart {
+            Some(multipart) => multipart,
+            none => {
+                let options = PutMultipartOptions { attributes: self.destination.attributes(), ..Default::default() };
+                let started = self.destination.archive.store().put_multipart_opts(&self.destination.target, options).await;
+                none.insert(started.map_err(Error::store("cannot start the upload of", self.destination.name()))?)
+            }
+        };
+        let part = multipart.put_part(payload);
+        self.sent_parts += 1;
+        self.parts.spawn(async move {
+            let _slot = slot;
+            part.await
+        });
+        Ok(())
+    }
+
+    fn part_done(&self, done: Result<object_store::Result<()>, tokio::task::JoinError>) -> Result<()> {
+        done?.map_err(Error::store("cannot upload a part of", self.destination.name()))
+    }
+
+    async fn publish(&mut self) -> Result<Digest> {
+        let footer = std::mem::take(&mut self.held_back);
+        let (digest, footer) = sealed(std::mem::take(&mut self.hasher), footer)?;
+        self.send(&footer).await?;
+        if self.multipart.is_some() {
+            if !self.buffer.is_empty() {
+                self.send_part().await?;
+            }
+            while let Some(done) = self.parts.join_next().await {
+                self.part_done(done)?;
+            }
+            self.destination.check_unused().await?;
+            if let Some(multipart) = &mut self.multipart {
+                let completed = multipart.complete().await;
+                self.destination.resolve(self.size, completed.map(drop)).await?;
+            }
+        } else {
+            let payload = PutPayload::from(std::mem::take(&mut self.buffer));
+            let options = PutOptions { mode: PutMode::Create, attributes: self.destination.attributes(), ..Default::default() };
+            let put = self.destination.archive.store().put_opts(&self.destination.target, payload, options).await;
+            self.destination.resolve(self.size, put.map(drop)).await?;
+        }
+        self.multipart = None;
+        self.destination.unstage().await?;
+        Ok(digest)
+    }
+}
+
+/// Puts the digest of the whole file in the place that the footer keeps for it.
+fn sealed(mut hasher: blake3::Hasher, footer: Bytes) -> Result<(Digest, Vec<u8>)> {
+    hasher.update(&footer);
+    let digest = Digest::from(hasher.finalize());
+    let mut footer = Vec::from(footer);
+    let at = digest_position(&footer, &DIGEST_PLACEHOLDER).ok_or_else(|| Error::Internal("the footer keeps no place for the digest".into()))?;
+    footer[at..at + DIGEST_PLACEHOLDER.len()].copy_from_slice(digest.to_string().as_bytes());
+    Ok((digest, footer))
+}
+
+/// Where the digest's `digits` stand in a footer: in the last of the key-value pairs, written as Thrift compact strings.
+fn digest_position(footer: &[u8], digits: &[u8; 64]) -> Option<usize> {
+    const STRING_FIELD: u8 = 0x18;
+    let mut pair = footer::DIGEST.as_bytes().to_vec();
+    pair.extend([STRING_FIELD, digits.len() as u8]);
+    pair.extend(digits);
+    let at = footer.windows(pair.len()).rposition(|window| window == pair)?;
+    Some(at + pair.len() - digits.len())
+}
+
+impl AsyncFileWriter for Sink {
+    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, parquet::errors::Result<()>> {
+        self.step(async move |sink| sink.take(bytes).await).boxed()
+    }
+
+    fn complete(&mut self) -> BoxFuture<'_, parquet::errors::Result<()>> {
+        async move {
+            let digest = self.step(Self::publish).await?;
+            self.state = State::Done(digest);
+            Ok(())
+        }
+        .boxed()
+    }
+}
