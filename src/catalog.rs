@@ -1,7 +1,6 @@
 //! Stage 2: what the archive holds already, by the footers of its objects; and rows of it, read back.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
@@ -13,7 +12,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 
 use crate::error::{Error, Result};
-use crate::ledger::{self, NotOurs, ObjectLedger};
+use crate::ledger::{self, Holdings, NotOurs, ObjectLedger};
 use crate::partition::{ObjectKey, Partition};
 use crate::schema::footer;
 use crate::store::Archive;
@@ -27,15 +26,6 @@ const FOOTER_GUESS: usize = 128 << 10;
 /// Footers read at a time.
 const CONCURRENT_FOOTERS: usize = 16;
 
-/// What stands in one partition.
-#[derive(Debug, Default)]
-pub struct Holdings {
-    /// Our objects, by key.
-    pub objects: Vec<Arc<ObjectLedger>>,
-    /// Objects of ours that cannot be read: what they hold is unknown. (Name, reason.)
-    pub unreadable: Vec<(String, String)>,
-}
-
 /// Lists a partition and reads the footers in it. Somebody else's objects are passed over, with a warning.
 pub async fn holdings(archive: &Archive, partition: &Partition) -> Result<Holdings> {
     let folder = partition.path();
@@ -43,16 +33,16 @@ pub async fn holdings(archive: &Archive, partition: &Partition) -> Result<Holdin
     let mut parquet: Vec<_> = listed.into_iter().filter(|object| object.location.as_ref().ends_with(".parquet")).collect();
     parquet.sort_by(|a, b| a.location.cmp(&b.location));
     let mut read = futures::stream::iter(parquet).map(|object| read_one(archive, object)).buffered(CONCURRENT_FOOTERS);
-    let mut holdings = Holdings::default();
+    let (mut objects, mut unreadable) = (Vec::new(), Vec::new());
     while let Some((location, found)) = read.next().await {
         let name = archive.name_of(&location);
         match found? {
-            Ok(object) => holdings.objects.push(Arc::new(object)),
+            Ok(object) => objects.push(object),
             Err(NotOurs::Foreign) => tracing::warn!(object = name, "passed over: it is not one of ours, and readers of the folder see its rows too"),
-            Err(NotOurs::Damaged(reason)) => holdings.unreadable.push((name, reason)),
+            Err(NotOurs::Damaged(reason)) => unreadable.push((name, reason)),
         }
     }
-    Ok(holdings)
+    Ok(Holdings::new(objects, unreadable))
 }
 
 /// Any object of ours, to see how the archive was written.

@@ -2,7 +2,7 @@
 //!
 //! This is the archive's only memory. What stands in a visible object's ledger is archived; nothing else is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use parquet::file::metadata::KeyValue;
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,40 @@ pub struct ObjectLedger {
     pub rows: u64,
     /// Its sources, in order.
     pub entries: Vec<Entry>,
+}
+
+/// What stands in one partition of the archive.
+#[derive(Debug, Default)]
+pub struct Holdings {
+    objects: Vec<ObjectLedger>,
+    /// Objects of ours that cannot be read, so that what they hold is unknown: name and reason.
+    pub unreadable: Vec<(String, String)>,
+    /// (object, entry) indices by host.
+    by_host: HashMap<Box<str>, Vec<(usize, usize)>>,
+}
+
+impl Holdings {
+    /// Takes the objects of one partition, in order of their keys.
+    pub fn new(objects: Vec<ObjectLedger>, unreadable: Vec<(String, String)>) -> Self {
+        let mut by_host: HashMap<Box<str>, Vec<(usize, usize)>> = HashMap::new();
+        for (o, object) in objects.iter().enumerate() {
+            for (e, entry) in object.entries.iter().enumerate() {
+                by_host.entry(entry.host().into()).or_default().push((o, e));
+            }
+        }
+        Self { objects, unreadable, by_host }
+    }
+
+    /// Our readable objects, by key.
+    pub fn objects(&self) -> &[ObjectLedger] {
+        &self.objects
+    }
+
+    /// A host's entries, and the objects that they stand in.
+    pub fn of_host<'a>(&'a self, host: &str) -> impl Iterator<Item = (&'a ObjectLedger, &'a Entry)> {
+        let found = self.by_host.get(host).map_or(&[][..], Vec::as_slice);
+        found.iter().map(|(o, e)| (&self.objects[*o], &self.objects[*o].entries[*e]))
+    }
 }
 
 /// Everything that goes into a footer, but for the object's digest.

@@ -85,9 +85,11 @@ impl fmt::Debug for Archive {
 }
 
 impl Archive {
-    /// Opens the archive. `environment` holds the `AWS_*` variables.
-    pub fn open(location: &Location, environment: &BTreeMap<String, String>) -> Result<Self> {
+    /// Opens the archive. `environment` holds the `AWS_*` variables. Where nothing may be touched, a directory that does not
+    /// exist is an empty archive, and is not made.
+    pub fn open(location: &Location, environment: &BTreeMap<String, String>, read_only: bool) -> Result<Self> {
         match location {
+            Location::Directory(path) if read_only && !path.exists() => Ok(Self::in_store(Arc::new(InMemory::new()), location.to_string())),
             Location::Directory(path) => Self::directory(path),
             Location::S3 { bucket, prefix } => {
                 let s3 = s3_store(bucket, environment)?;

@@ -5,6 +5,7 @@
 //! corrupt object visible. What is not completed must be aborted with [`Sink::abort`].
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
@@ -42,6 +43,22 @@ pub struct Uploaded {
     pub digest: Digest,
 }
 
+/// What all uploads of a run share.
+#[derive(Debug)]
+pub struct Transfers {
+    /// One slot for every part that is being sent. Closed: no further part is sent, and uploads fail.
+    pub slots: Arc<Semaphore>,
+    /// Bytes sent so far.
+    pub sent: AtomicU64,
+}
+
+impl Transfers {
+    /// At most `parts` parts are sent at a time.
+    pub fn new(parts: usize) -> Self {
+        Self { slots: Arc::new(Semaphore::new(parts)), sent: AtomicU64::new(0) }
+    }
+}
+
 /// Where an object goes.
 struct Destination {
     archive: Archive,
@@ -57,7 +74,7 @@ pub struct Sink {
     destination: Destination,
     multipart: Option<Box<dyn MultipartUpload>>,
     parts: JoinSet<object_store::Result<()>>,
-    in_flight: Arc<Semaphore>,
+    transfers: Arc<Transfers>,
     sent_parts: usize,
     buffer: Vec<u8>,
     held_back: Bytes,
@@ -138,8 +155,8 @@ impl Destination {
 }
 
 impl Sink {
-    /// Prepares an upload; nothing is sent before the first part is full. `in_flight` bounds the parts of all sinks.
-    pub fn new(archive: Archive, key: ObjectKey, in_flight: Arc<Semaphore>) -> Result<Self> {
+    /// Prepares an upload; nothing is sent before the first part is full. `transfers` bounds the parts of all sinks.
+    pub fn new(archive: Archive, key: ObjectKey, transfers: Arc<Transfers>) -> Result<Self> {
         let path = key.path();
         let staged = archive.staged(&path)?;
         let destination = Destination { archive, key, staged: staged.is_some(), target: staged.unwrap_or(path), token: random_token()? };
@@ -147,7 +164,7 @@ impl Sink {
             destination,
             multipart: None,
             parts: JoinSet::new(),
-            in_flight,
+            transfers,
             sent_parts: 0,
             buffer: Vec::new(),
             held_back: Bytes::new(),
@@ -223,8 +240,9 @@ impl Sink {
     }
 
     async fn send_part(&mut self) -> Result<()> {
+        let size = self.buffer.len() as u64;
         let payload = PutPayload::from(std::mem::take(&mut self.buffer));
-        let slot = Arc::clone(&self.in_flight).acquire_owned().await.map_err(|e| Error::Internal(e.to_string()))?;
+        let slot = Arc::clone(&self.transfers.slots).acquire_owned().await.map_err(|_| Error::Interrupted)?;
         while let Some(done) = self.parts.try_join_next() {
             self.part_done(done)?;
         }
@@ -238,9 +256,12 @@ impl Sink {
         };
         let part = multipart.put_part(payload);
         self.sent_parts += 1;
+        let transfers = Arc::clone(&self.transfers);
         self.parts.spawn(async move {
             let _slot = slot;
-            part.await
+            part.await?;
+            transfers.sent.fetch_add(size, Ordering::Relaxed);
+            Ok(())
         });
         Ok(())
     }
@@ -270,6 +291,7 @@ impl Sink {
             let options = PutOptions { mode: PutMode::Create, attributes: self.destination.attributes(), ..Default::default() };
             let put = self.destination.archive.store().put_opts(&self.destination.target, payload, options).await;
             self.destination.resolve(self.size, put.map(drop)).await?;
+            self.transfers.sent.fetch_add(self.size, Ordering::Relaxed);
         }
         self.multipart = None;
         self.destination.unstage().await?;

@@ -1,0 +1,224 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use bytesize::ByteSize;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use parquet::basic::{Compression, ZstdLevel};
+
+use crate::schema::ValueEncoding;
+use crate::store::Location;
+
+/// Archives ClusterCockpit's monitoring checkpoints as Parquet, in a directory or in S3, and never loses a sample.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 110, after_help = "Exit codes: 0 every eligible snapshot is archived; 1 fatal; 2 usage or configuration; 3 done, but some \
+    snapshots were set aside; 4 another run holds the tree; 5 interrupted by a signal.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How to say it.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Archive what is not in the archive yet; nothing is deleted.
+    ///
+    /// Reads the snapshots that cc-backend's metric store left in CHECKPOINTS and writes their samples as Parquet below
+    /// ARCHIVE, partitioned by cluster and UTC date. What the archive holds already is not written again, so this can be
+    /// repeated at any time.
+    #[command(after_long_help = "Examples:\n  \
+        cc-archiver archive /var/lib/cc-backend/checkpoints ./archive --dry-run\n  \
+        cc-archiver archive /var/lib/cc-backend/checkpoints ./archive\n  \
+        AWS_ENDPOINT_URL=http://127.0.0.1:9000 cc-archiver archive checkpoints s3://monitoring/archive\n\n\
+        S3 is set up by the usual variables: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION,\n\
+        AWS_ENDPOINT_URL; or by the role of the pod, task or machine.")]
+    Archive(Box<ArchiveArgs>),
+}
+
+/// How logs, progress and results are shown; for every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Print the result as one JSON object on stdout.
+    #[arg(long, global = true, env = "CC_ARCHIVER_JSON")]
+    pub json: bool,
+    /// Form of log lines on stderr.
+    #[arg(long, global = true, value_enum, default_value = "text", env = "CC_ARCHIVER_LOG_FORMAT")]
+    pub log_format: LogFormat,
+    /// Say more; twice for even more.
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet", env = "CC_ARCHIVER_VERBOSE")]
+    pub verbose: u8,
+    /// Only errors, and no table at the end.
+    #[arg(short, long, global = true, env = "CC_ARCHIVER_QUIET")]
+    pub quiet: bool,
+    /// Show a progress bar; auto: if stderr is a terminal.
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN", env = "CC_ARCHIVER_PROGRESS")]
+    pub progress: When,
+}
+
+/// Forms of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// When to do something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// If it makes sense.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Arguments of `archive`.
+#[derive(Debug, Args)]
+pub struct ArchiveArgs {
+    /// The checkpoint tree: cc-backend's metric-store.checkpoints.directory.
+    #[arg(env = "CC_ARCHIVER_CHECKPOINTS")]
+    pub checkpoints: PathBuf,
+    /// A directory, file:///path or s3://bucket/prefix.
+    #[arg(env = "CC_ARCHIVER_ARCHIVE")]
+    pub archive: Location,
+
+    /// Only this cluster; can be repeated.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Selection", env = "CC_ARCHIVER_CLUSTER")]
+    pub cluster: Vec<String>,
+    /// Only hosts whose name matches, such as 'n01*'.
+    #[arg(long, value_name = "GLOB", help_heading = "Selection", env = "CC_ARCHIVER_HOST")]
+    pub host: Option<glob::Pattern>,
+    /// Only snapshots that end before: RFC 3339, a date, unix seconds, or an age such as 48h.
+    #[arg(long, value_name = "TIME", help_heading = "Selection", env = "CC_ARCHIVER_BEFORE")]
+    pub before: Option<Instant>,
+    /// A younger file that does not decode may still be being written, and waits for the next run.
+    #[arg(long, value_name = "AGE", default_value = "5m", help_heading = "Selection", env = "CC_ARCHIVER_MIN_AGE")]
+    pub min_age: humantime::Duration,
+    /// Print what would be done; touch nothing.
+    #[arg(long, env = "CC_ARCHIVER_DRY_RUN")]
+    pub dry_run: bool,
+
+    /// CPU workers [default: all cores]
+    #[arg(long, value_name = "N", help_heading = "Resources", env = "CC_ARCHIVER_WORKERS")]
+    pub workers: Option<usize>,
+    /// Memory for what is in flight.
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", help_heading = "Resources", env = "CC_ARCHIVER_MEMORY")]
+    pub memory: ByteSize,
+    /// Lock this file instead of the tree, where its file system cannot lock directories.
+    #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE")]
+    pub lock_file: Option<PathBuf>,
+
+    /// zstd(1..22), snappy or none.
+    #[arg(long, value_name = "CODEC", default_value = "zstd(3)", help_heading = "Format", env = "CC_ARCHIVER_COMPRESSION")]
+    pub compression: Codec,
+    /// Begin a new object beyond this size, at the next host.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", help_heading = "Format", env = "CC_ARCHIVER_OBJECT_SIZE")]
+    pub object_size: ByteSize,
+    /// Rows in a row group.
+    #[arg(long, value_name = "N", default_value_t = 1 << 20, help_heading = "Format", env = "CC_ARCHIVER_ROW_GROUP_ROWS")]
+    pub row_group_rows: usize,
+    /// How values are encoded; plain is for Spark up to 4.2.
+    #[arg(long, value_enum, value_name = "ENCODING", default_value = "byte-stream-split", help_heading = "Format", env = "CC_ARCHIVER_VALUE_ENCODING")]
+    pub value_encoding: ValueEncoding,
+    /// Also store the cluster as a column, for those who read single files.
+    #[arg(long, help_heading = "Format", env = "CC_ARCHIVER_WITH_CLUSTER_COLUMN")]
+    pub with_cluster_column: bool,
+}
+
+/// A point in time, as unix seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instant(pub i64);
+
+impl FromStr for Instant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(seconds) = text.parse() {
+            return Ok(Self(seconds));
+        }
+        if let Ok(time) = chrono::DateTime::parse_from_rfc3339(text) {
+            return Ok(Self(time.timestamp()));
+        }
+        if let Some(date) = crate::names::Date::parse(text) {
+            return Ok(Self(date.start()));
+        }
+        match humantime::parse_duration(text) {
+            Ok(age) => Ok(Self(chrono::Utc::now().timestamp().saturating_sub_unsigned(age.as_secs()))),
+            Err(_) => Err("neither RFC 3339 (2026-03-01T12:00:00Z), a date (2026-03-01), unix seconds nor an age (48h)".into()),
+        }
+    }
+}
+
+/// A compression codec and its level.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Codec(pub Compression);
+
+impl FromStr for Codec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let zstd = |level: i32| match ZstdLevel::try_new(level) {
+            Ok(valid) if level > 0 => Ok(Self(Compression::ZSTD(valid))),
+            _ => Err("zstd has levels 1 to 22".to_owned()),
+        };
+        match text {
+            "none" => Ok(Self(Compression::UNCOMPRESSED)),
+            "snappy" => Ok(Self(Compression::SNAPPY)),
+            "zstd" => zstd(3),
+            _ => match text.strip_prefix("zstd(").and_then(|rest| rest.strip_suffix(')')).and_then(|level| level.parse().ok()) {
+                Some(level) => zstd(level),
+                None => Err("use zstd(1..22), snappy or none".into()),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_has_an_environment_variable_of_its_name() {
+        use clap::CommandFactory;
+        let mut cli = Cli::command();
+        cli.build();
+        for command in cli.get_subcommands().filter(|c| c.get_name() != "help") {
+            for arg in command.get_arguments().filter(|a| !["help", "version"].contains(&a.get_id().as_str())) {
+                let expected = format!("CC_ARCHIVER_{}", arg.get_id().as_str().to_uppercase());
+                assert_eq!(arg.get_env().and_then(|e| e.to_str()), Some(expected.as_str()));
+            }
+        }
+    }
+
+    #[test]
+    fn times_are_read_in_four_ways() {
+        for text in ["2026-03-01", "2026-03-01T00:00:00Z", "2026-03-01T01:00:00+01:00", "1772323200"] {
+            assert_eq!(text.parse(), Ok(Instant(1_772_323_200)), "{text}");
+        }
+        assert!("48h".parse::<Instant>().is_ok_and(|t| t.0 > 1_772_323_200));
+        assert!("yesterday".parse::<Instant>().is_err());
+    }
+
+    #[test]
+    fn codecs_are_checked() {
+        assert!("zstd(22)".parse::<Codec>().is_ok());
+        for wrong in ["zstd(0)", "zstd(23)", "gzip", "zstd(3"] {
+            assert!(wrong.parse::<Codec>().is_err(), "{wrong}");
+        }
+    }
+}

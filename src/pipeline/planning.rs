@@ -1,0 +1,157 @@
+//! From the scan and the ledgers to a plan, reading no more footers than the dates in question have.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+
+use super::Context;
+use crate::catalog;
+use crate::error::{Error, Result, SetAside};
+use crate::files::{ClusterFiles, SnapshotFile};
+use crate::ledger::Holdings;
+use crate::names::{Cluster, Date, Digest};
+use crate::partition::Partition;
+use crate::plan::{self, ClusterPlan, Known, Left, Work};
+use crate::read;
+
+/// Partitions listed at a time.
+const CONCURRENT_LISTINGS: usize = 8;
+/// Home dates that are looked up at a time: bounds the ledgers in memory where nothing is left to do.
+const DATES_AT_A_TIME: usize = 16;
+
+/// A plan, and what does not take part in it.
+pub struct Planned {
+    /// What to do.
+    pub plan: ClusterPlan,
+    /// Snapshots that are archived on all of their dates.
+    pub archived: u64,
+    /// Snapshots that begin after `--before`.
+    pub too_recent: u64,
+    /// Snapshots that cannot be decided on, as an object that may hold them cannot be read.
+    pub set_aside: Vec<SetAside>,
+}
+
+/// Plans one cluster, or `only` some sources of it, by (index of the host, index of the snapshot).
+pub async fn plan_cluster(context: &Context, files: &ClusterFiles, only: Option<&BTreeSet<(usize, usize)>>) -> Result<Planned> {
+    let mut homes: BTreeMap<Date, Vec<(usize, usize)>> = BTreeMap::new();
+    let mut too_recent = 0;
+    for (h, host) in files.hosts.iter().enumerate() {
+        for (s, file) in host.snapshots.iter().enumerate() {
+            if only.is_some_and(|only| !only.contains(&(h, s))) {
+                continue;
+            }
+            if context.before.is_some_and(|before| file.from >= before) {
+                too_recent += 1;
+            } else {
+                homes.entry(file.home()).or_default().push((h, s));
+            }
+        }
+    }
+    let mut ledgers = Ledgers { context, cluster: &files.cluster, loaded: BTreeMap::new() };
+    let (mut work, mut archived, mut needed) = (Vec::new(), 0, BTreeSet::new());
+    let homes: Vec<_> = homes.into_iter().collect();
+    for some in homes.chunks(DATES_AT_A_TIME) {
+        ledgers.load(some.iter().map(|(date, _)| *date).collect()).await?;
+        for (h, s) in some.iter().flat_map(|(_, sources)| sources) {
+            match left_of(context, files, *h, *s, &mut ledgers).await? {
+                Some(item) => {
+                    needed.extend(item.left.dates());
+                    work.push(item);
+                }
+                None => archived += 1,
+            }
+        }
+        ledgers.load(needed.clone()).await?;
+        ledgers.loaded.retain(|date, _| needed.contains(date));
+    }
+    work.sort_by_key(|w| (w.host, w.snapshot));
+    let (work, set_aside) = without_unreadable(files, work, &ledgers.loaded);
+    let plan = ClusterPlan::new(files, work, &ledgers.loaded, &context.layout);
+    Ok(Planned { plan, archived, too_recent, set_aside })
+}
+
+struct Ledgers<'a> {
+    context: &'a Context,
+    cluster: &'a Cluster,
+    loaded: BTreeMap<Date, Arc<Holdings>>,
+}
+
+impl Ledgers<'_> {
+    async fn load(&mut self, dates: BTreeSet<Date>) -> Result<()> {
+        let missing: Vec<Date> = dates.into_iter().filter(|date| !self.loaded.contains_key(date)).collect();
+        let (context, cluster) = (self.context, self.cluster);
+        let load = |date: Date| async move {
+            let partition = Partition { cluster: cluster.clone(), date };
+            let holdings = catalog::holdings(&context.archive, &partition).await?;
+            for object in holdings.objects() {
+                super::check_schema(context, object)?;
+            }
+            Ok::<_, Error>((date, Arc::new(holdings)))
+        };
+        let found: Vec<_> = futures::stream::iter(missing).map(load).buffered(CONCURRENT_LISTINGS).try_collect().await?;
+        self.loaded.extend(found);
+        Ok(())
+    }
+
+    fn get(&self, date: Date) -> Arc<Holdings> {
+        self.loaded.get(&date).cloned().unwrap_or_default()
+    }
+}
+
+/// What is left to do of one file; None if it is archived on all dates that it feeds.
+async fn left_of(context: &Context, files: &ClusterFiles, h: usize, s: usize, ledgers: &mut Ledgers<'_>) -> Result<Option<Work>> {
+    let host = &files.hosts[h];
+    let file = &host.snapshots[s];
+    let home = ledgers.get(file.home());
+    let known = match plan::look_up(file, &host.host, &home, None) {
+        Known::Unsure => match digest_of(context, files, h, file).await? {
+            Some(digest) => plan::look_up(file, &host.host, &home, Some(digest)),
+            None => Known::New { changed: true },
+        },
+        known => known,
+    };
+    let (left, changed) = match known {
+        Known::Archived(digest, dates) => {
+            ledgers.load(dates.iter().copied().collect()).await?;
+            let left: Vec<Date> = dates.into_iter().filter(|date| !plan::is_done(file, &host.host, digest, &ledgers.get(*date))).collect();
+            if left.is_empty() {
+                return Ok(None);
+            }
+            (Left::Exactly(left), false)
+        }
+        Known::New { changed } => (Left::expected(file, host.snapshots.get(s + 1)), changed),
+        Known::Unsure => return Err(Error::Internal("a digest always decides".into())),
+    };
+    Ok(Some(Work { host: h, snapshot: s, left, changed }))
+}
+
+/// The digest of a file's bytes; None if it cannot be read now, which reading it again will report.
+async fn digest_of(context: &Context, files: &ClusterFiles, h: usize, file: &SnapshotFile) -> Result<Option<Digest>> {
+    let path = files.path.join(files.hosts[h].host.as_str()).join(&*file.name);
+    match read::read(&path, file.size, file.mtime).await {
+        Ok(bytes) => context.compute(move || Some(Digest::of(&bytes))).await,
+        Err(_) => Ok(None),
+    }
+}
+
+/// Takes out sources that an unreadable object may hold: nobody can tell whether they are archived.
+fn without_unreadable(files: &ClusterFiles, work: Vec<Work>, ledgers: &BTreeMap<Date, Arc<Holdings>>) -> (Vec<Work>, Vec<SetAside>) {
+    let mut set_aside = Vec::new();
+    let readable = |item: &Work| {
+        let first = item.left.dates().into_iter().find_map(|date| ledgers.get(&date)?.unreadable.first());
+        if let Some((object, reason)) = first {
+            let host = &files.hosts[item.host];
+            let path = files.path.join(host.host.as_str()).join(&*host.snapshots[item.snapshot].name);
+            set_aside.push(SetAside::new(path, undecidable(object, reason)));
+        }
+        first.is_none()
+    };
+    let work = work.into_iter().filter(readable).collect();
+    (work, set_aside)
+}
+
+/// Why a source cannot be decided on.
+pub fn undecidable(object: &str, reason: &str) -> String {
+    format!("kept: {object} may hold it, and {reason}; repair or remove that object, and run again")
+}

@@ -1,0 +1,316 @@
+//! What a run says: logs and progress on stderr, the summary on stdout.
+
+use std::fmt;
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::cli::{LogFormat, OutputArgs, When};
+use crate::error::SetAside;
+
+/// The bar on the terminal, which must step aside for log lines.
+static BAR: OnceLock<ProgressBar> = OnceLock::new();
+
+/// Time between two lines of progress where there is no bar.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+/// Sets logs up, once a process.
+pub fn init(output: &OutputArgs) {
+    let level = match (output.quiet, output.verbose) {
+        (true, _) => LevelFilter::ERROR,
+        (_, 0) => LevelFilter::INFO,
+        (_, 1) => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    };
+    let others = if output.verbose > 1 { LevelFilter::DEBUG } else { LevelFilter::ERROR };
+    let filter = Targets::new().with_target("cc_archiver", level).with_default(others);
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| LogWriter).with_target(false);
+    let set = match output.log_format {
+        LogFormat::Text => registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+    };
+    if set.is_err() {
+        tracing::debug!("logs were set up already");
+    }
+}
+
+/// Writes log lines to stderr, above the bar.
+struct LogWriter;
+
+impl Write for LogWriter {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let write = || std::io::stderr().write_all(line);
+        match BAR.get() {
+            Some(bar) => bar.suspend(write)?,
+            None => write()?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
+/// Counters that go up while a run is under way.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Bytes of snapshots to read, as far as they are known.
+    pub bytes_expected: AtomicU64,
+    /// Bytes of snapshots read.
+    pub bytes_read: AtomicU64,
+    /// Hosts done.
+    pub hosts: AtomicU64,
+    /// Hosts to do.
+    pub hosts_expected: AtomicU64,
+    /// Rows written.
+    pub rows: AtomicU64,
+    /// Bytes sent to the archive.
+    pub bytes_sent: AtomicU64,
+}
+
+impl Progress {
+    fn line(&self) -> String {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        format!(
+            "hosts {}/{}, rows {}, read {}, uploaded {}",
+            get(&self.hosts),
+            get(&self.hosts_expected),
+            thousands(get(&self.rows)),
+            ByteSize(get(&self.bytes_read)),
+            ByteSize(get(&self.bytes_sent))
+        )
+    }
+
+    /// Shows the counters until the future is dropped: as a bar, or as a log line now and then.
+    pub async fn show(self: Arc<Self>, output: &OutputArgs) {
+        let with_bar = match output.progress {
+            When::Always => true,
+            When::Auto => std::io::stderr().is_terminal() && !output.quiet,
+            When::Never => false,
+        };
+        if output.progress == When::Never {
+            return std::future::pending().await;
+        }
+        if !with_bar {
+            loop {
+                tokio::time::sleep(LINE_EVERY).await;
+                tracing::info!("{}", self.line());
+            }
+        }
+        let target = if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::term_like(Box::new(PlainTerm)) };
+        let bar = BAR.get_or_init(|| ProgressBar::with_draw_target(Some(0), target));
+        if let Ok(style) = ProgressStyle::with_template("{bar:24} {percent:>3}% {msg} ({binary_bytes_per_sec}, {eta} left)") {
+            bar.set_style(style);
+        }
+        let _cleared = ClearOnDrop(bar);
+        loop {
+            bar.set_length(self.bytes_expected.load(Ordering::Relaxed));
+            bar.set_position(self.bytes_read.load(Ordering::Relaxed));
+            bar.set_message(self.line());
+            bar.tick();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+struct ClearOnDrop<'a>(&'a ProgressBar);
+
+impl Drop for ClearOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// Lines without cursor movements, for `--progress always` into a file.
+#[derive(Debug)]
+struct PlainTerm;
+
+impl indicatif::TermLike for PlainTerm {
+    fn width(&self) -> u16 {
+        160
+    }
+    fn move_cursor_up(&self, _: usize) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn move_cursor_down(&self, _: usize) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn move_cursor_right(&self, _: usize) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn move_cursor_left(&self, _: usize) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn write_line(&self, line: &str) -> std::io::Result<()> {
+        writeln!(std::io::stderr(), "{}", line.trim_end())
+    }
+    fn write_str(&self, text: &str) -> std::io::Result<()> {
+        match text.trim() {
+            "" => Ok(()),
+            line => self.write_line(line),
+        }
+    }
+    fn clear_line(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+    fn flush(&self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
+/// What a run did.
+#[derive(Debug, Default, Clone, Serialize)]
+pub struct Summary {
+    /// Hosts that had something to archive.
+    pub hosts: u64,
+    /// Snapshots read and archived.
+    pub files: u64,
+    /// Samples decoded, without NaN.
+    pub rows_read: u64,
+    /// Rows dropped because a newer snapshot of the run, or the archive, holds their instant.
+    pub duplicates_dropped: u64,
+    /// Those of them that the archive held already.
+    pub already_archived_rows: u64,
+    /// Those of them where the archive holds another value; see the ledgers.
+    pub conflicting_rows: u64,
+    /// Values that are NaN: no sample.
+    pub nan_skipped: u64,
+    /// Rows written.
+    pub rows_written: u64,
+    /// Objects written.
+    pub objects_written: u64,
+    /// Bytes of snapshots read.
+    pub bytes_in: u64,
+    /// Bytes of objects written.
+    pub bytes_out: u64,
+    /// Snapshots that the archive holds already.
+    pub already_archived: u64,
+    /// Snapshots that are new versions of archived files.
+    pub new_versions: u64,
+    /// Snapshots that end after --before.
+    pub too_recent: u64,
+    /// Snapshots that are left for the next run: still being written, or gone.
+    pub waiting: Vec<FileNote>,
+    /// What could not be archived, and stays where it is.
+    pub set_aside: Vec<FileNote>,
+    /// Keys of the objects written.
+    pub objects: Vec<String>,
+    /// Wall time.
+    pub seconds: f64,
+    /// The most memory that the process had at any time; absent where the system does not tell.
+    pub peak_memory: Option<u64>,
+    /// True if a signal ended the run.
+    pub interrupted: bool,
+}
+
+/// A file and what is to be said of it.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+pub struct FileNote {
+    /// The file; what is not UTF-8 or printable in it is escaped.
+    pub path: String,
+    /// Byte at which decoding failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+    /// Why.
+    pub reason: String,
+}
+
+impl From<SetAside> for FileNote {
+    fn from(note: SetAside) -> Self {
+        Self { path: crate::error::Escaped(&note.path).to_string(), offset: note.offset, reason: note.reason }
+    }
+}
+
+impl fmt::Display for FileNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.path)?;
+        if let Some(offset) = self.offset {
+            write!(f, "byte {offset}: ")?;
+        }
+        f.write_str(&self.reason)
+    }
+}
+
+impl Summary {
+    /// Adds time and memory, which are known at the end.
+    pub fn finish(&mut self, since: Instant) {
+        self.seconds = since.elapsed().as_secs_f64();
+        self.peak_memory = peak_memory();
+        self.set_aside.sort_by(|a, b| a.path.cmp(&b.path));
+        self.waiting.sort_by(|a, b| a.path.cmp(&b.path));
+        self.objects.sort();
+    }
+}
+
+/// The summary as a short table.
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |name: &str, value: String| writeln!(f, "{name:<17} {value}");
+        line("hosts", thousands(self.hosts))?;
+        line("snapshots", thousands(self.files))?;
+        line("already archived", thousands(self.already_archived))?;
+        line("rows read", thousands(self.rows_read))?;
+        line("duplicates", format!("{} dropped", thousands(self.duplicates_dropped)))?;
+        if self.conflicting_rows > 0 {
+            line("conflicts", format!("{} dropped where the archive has another value", thousands(self.conflicting_rows)))?;
+        }
+        line("NaN", format!("{} skipped", thousands(self.nan_skipped)))?;
+        line("rows written", thousands(self.rows_written))?;
+        line("objects written", thousands(self.objects_written))?;
+        let per_row = if self.rows_written > 0 { format!(", {:.2} bytes a row", self.bytes_out as f64 / self.rows_written as f64) } else { String::new() };
+        line("bytes", format!("{} in, {} out{per_row}", ByteSize(self.bytes_in), ByteSize(self.bytes_out)))?;
+        let memory = self.peak_memory.map_or(String::new(), |bytes| format!(", peak memory {}", ByteSize(bytes)));
+        line("time", format!("{:.1} s{memory}", self.seconds))?;
+        if self.new_versions > 0 {
+            line("new versions", format!("{} of archived files", thousands(self.new_versions)))?;
+        }
+        if self.too_recent > 0 {
+            line("too recent", format!("{} end after --before", thousands(self.too_recent)))?;
+        }
+        let mut list = |name: &str, notes: &[FileNote]| {
+            if notes.is_empty() {
+                return Ok(());
+            }
+            writeln!(f, "{name:<17} {}", thousands(notes.len() as u64))?;
+            notes.iter().try_for_each(|note| writeln!(f, "  {note}"))
+        };
+        list("waiting", &self.waiting)?;
+        list("set aside", &self.set_aside)
+    }
+}
+
+/// A number with its digits in groups of three.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join(",")
+}
+
+/// The process' largest resident size so far, in bytes, where the system tells (Linux).
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!(["0", "999", "1,000", "12,345,678"], [0, 999, 1_000, 12_345_678].map(thousands).each_ref().map(String::as_str));
+    }
+}
