@@ -61,7 +61,7 @@ fn execute(cli: Cli) -> Result<Exit> {
     let Command::Archive(args) = cli.command;
     let settings = config::Settings::new(*args)?;
     let archive = store::Archive::open(&settings.archive, &settings.environment, settings.dry_run)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|e| Error::Internal(e.to_string()))?;
+    let runtime = runtime(&settings)?;
     let progress = Arc::new(telemetry::Progress::default());
     let outcome = runtime.block_on(async {
         let shown = Arc::clone(&progress).show(&cli.output);
@@ -89,6 +89,14 @@ fn execute(cli: Cli) -> Result<Exit> {
     // a reader that closed the pipe has seen enough
     let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(exit)
+}
+
+/// Few threads: glibc's allocator keeps, for each, what it once held. More than workers, as encoders wait for local writes, which are
+/// blocking work too.
+fn runtime(settings: &config::Settings) -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).max_blocking_threads(settings.workers + 2).enable_all();
+    builder.build().map_err(|e| Error::Internal(e.to_string()))
 }
 
 fn exit_of(all_archived: bool) -> Exit {
