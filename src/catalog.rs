@@ -45,9 +45,9 @@ pub async fn holdings(archive: &Archive, partition: &Partition) -> Result<Holdin
     Ok(Holdings::new(objects, unreadable))
 }
 
-/// Any object of ours, to see how the archive was written.
+/// Any object of ours, to see how the archive was written; the first request of a run.
 pub async fn any_object(archive: &Archive) -> Result<Option<ObjectLedger>> {
-    let mut listed = archive.store().list(None);
+    let mut listed = archive.first_contact().list(None);
     while let Some(object) = listed.next().await {
         let object = match object {
             Ok(object) => object,

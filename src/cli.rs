@@ -7,13 +7,18 @@ use bytesize::ByteSize;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use parquet::basic::{Compression, ZstdLevel};
 
+use crate::config::Encoder;
 use crate::schema::ValueEncoding;
 use crate::store::Location;
 
 /// Archives ClusterCockpit's monitoring checkpoints as Parquet, in a directory or in S3, and never loses a sample.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 110, after_help = "Exit codes: 0 every eligible snapshot is archived; 1 fatal; 2 usage or configuration; 3 done, but some \
-    snapshots were set aside; 4 another run holds the tree; 5 interrupted by a signal.")]
+#[command(
+    version,
+    max_term_width = 110,
+    after_help = "Exit codes: 0 every eligible snapshot is archived; 1 fatal; 2 usage or configuration; 3 done, but some \
+    snapshots were set aside; 4 another run holds the tree; 5 interrupted by a signal."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -129,6 +134,9 @@ pub struct ArchiveArgs {
     /// How values are encoded; plain is for Spark up to 4.2.
     #[arg(long, value_enum, value_name = "ENCODING", default_value = "byte-stream-split", help_heading = "Format", env = "CC_ARCHIVER_VALUE_ENCODING")]
     pub value_encoding: ValueEncoding,
+    /// Who writes the objects; reference is slow, and there to compare with.
+    #[arg(long, value_enum, default_value = "runs", help_heading = "Format", env = "CC_ARCHIVER_ENCODER")]
+    pub encoder: Encoder,
     /// Also store the cluster as a column, for those who read single files.
     #[arg(long, help_heading = "Format", env = "CC_ARCHIVER_WITH_CLUSTER_COLUMN")]
     pub with_cluster_column: bool,

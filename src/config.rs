@@ -13,6 +13,15 @@ use crate::store::Location;
 /// The least memory that a run can do with: one open object and one part in flight.
 const MIN_MEMORY: u64 = 64 << 20;
 
+/// Who writes the objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Encoder {
+    /// Key columns as runs: the fast one.
+    Runs,
+    /// AsyncArrowWriter: slow, to compare with.
+    Reference,
+}
+
 /// What a run of `archive` does, checked.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -34,6 +43,8 @@ pub struct Settings {
     pub memory: u64,
     /// How objects are written.
     pub layout: Layout,
+    /// Who writes the objects.
+    pub encoder: Encoder,
     /// Locked instead of the tree.
     pub lock_file: Option<PathBuf>,
     /// The `AWS_*` variables.
@@ -66,6 +77,7 @@ impl Settings {
             workers: args.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1),
             memory: args.memory.as_u64(),
             layout,
+            encoder: args.encoder,
             lock_file: args.lock_file,
             environment: std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect(),
         };

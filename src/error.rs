@@ -40,7 +40,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The archive could not be read or written.
-    #[error("{what} {key}: {source}{}", hint(source))]
+    #[error("{what} {key}: {}{}", brief(source), hint(source))]
     Store {
         /// What was tried: "cannot upload".
         what: &'static str,
@@ -112,19 +112,43 @@ impl From<tokio::task::JoinError> for Error {
     }
 }
 
+/// An error of the store on one line: servers answer in XML, of which code and message say enough.
+fn brief(source: &object_store::Error) -> String {
+    let text = source.to_string();
+    let field = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        rest.split_once(&format!("</{name}>")).map(|(value, _)| value.trim())
+    };
+    match (field("Code"), field("Message")) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code.to_owned(),
+        _ => text.replace('\n', " "),
+    }
+}
+
 /// What to do about an error of the store, where that can be told.
 fn hint(source: &object_store::Error) -> &'static str {
     use object_store::Error as E;
     let text = format!("{source:?}");
     match source {
-        E::Unauthenticated { .. } => "\n  hint: the server does not accept the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN",
-        E::PermissionDenied { .. } => "\n  hint: the credentials are known but may not do this; the policy needs s3:ListBucket, s3:GetObject, s3:PutObject and s3:AbortMultipartUpload",
+        E::Unauthenticated { .. } => {
+            "\n  hint: the server does not accept the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
+        }
+        E::PermissionDenied { .. } => {
+            "\n  hint: the credentials are known but may not do this; the policy needs s3:ListBucket, s3:GetObject, s3:PutObject and s3:AbortMultipartUpload"
+        }
         E::NotFound { .. } if text.contains("NoSuchBucket") => "\n  hint: the bucket does not exist; create it, or check its name and AWS_ENDPOINT_URL",
         _ if text.contains("NoSuchBucket") => "\n  hint: the bucket does not exist; create it, or check its name and AWS_ENDPOINT_URL",
         _ if text.contains("StorageFull") || text.contains("os error 28") => "\n  hint: the target is full; free some space and run again",
-        _ if text.contains("InvalidAccessKeyId") || text.contains("SignatureDoesNotMatch") => "\n  hint: the server does not accept the credentials; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-        _ if text.contains("InstanceMetadata") || text.contains("169.254.") => "\n  hint: no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is attached",
-        _ if text.contains("Connect") || text.contains("dns error") => "\n  hint: the server cannot be reached; check AWS_ENDPOINT_URL, AWS_REGION and the network",
+        _ if text.contains("InvalidAccessKeyId") || text.contains("SignatureDoesNotMatch") => {
+            "\n  hint: the server does not accept the credentials; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        }
+        _ if text.contains("InstanceMetadata") || text.contains("169.254.") => {
+            "\n  hint: no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is attached"
+        }
+        _ if text.contains("Connect") || text.contains("dns error") => {
+            "\n  hint: the server cannot be reached; check AWS_ENDPOINT_URL, AWS_REGION and the network"
+        }
         _ => "",
     }
 }
@@ -184,6 +208,14 @@ mod tests {
     fn any_path_is_shown_on_one_line() {
         let path = Path::new(std::ffi::OsStr::from_bytes(b"a\nb\xff\xc3\xa9"));
         assert_eq!(Escaped(path).to_string(), "a\\nb\\xffé");
+    }
+
+    #[test]
+    fn an_answer_in_xml_is_shown_on_one_line() {
+        let answer = "404: <?xml version='1.0'?>\n<Error><Code>NoSuchBucket</Code><Message>It is not there</Message></Error>";
+        let e = Error::store("cannot list", "s3://b")(object_store::Error::Generic { store: "S3", source: answer.into() });
+        let shown = e.to_string();
+        assert!(shown.starts_with("cannot list s3://b: NoSuchBucket: It is not there\n  hint: the bucket does not exist"), "{shown}");
     }
 
     #[test]

@@ -25,14 +25,14 @@ pub mod store;
 pub mod telemetry;
 
 // the stages, in the order of the data
-pub mod scan;
 pub mod catalog;
+pub mod checkpoint;
+pub mod encode;
+pub mod merge;
 pub mod plan;
 pub mod read;
-pub mod checkpoint;
-pub mod merge;
 pub mod rows;
-pub mod encode;
+pub mod scan;
 pub mod upload;
 
 // the wiring

@@ -66,7 +66,7 @@ pub struct Date(i32);
 impl Date {
     /// The date of a unix time in seconds. None outside 1970 to 9999.
     pub fn of(timestamp: i64) -> Option<Self> {
-        (0..END_OF_TIME).contains(&timestamp).then(|| Self((timestamp / DAY) as i32))
+        (0..END_OF_TIME).contains(&timestamp).then_some(Self((timestamp / DAY) as i32))
     }
 
     /// The first second of the date.
@@ -172,14 +172,8 @@ pub struct Selector {
 }
 
 /// A child's name starts with one of these, then a digit: that is its scope. Longest first.
-const SCOPES: [(&str, &str); 6] = [
-    ("memoryDomain", "memoryDomain"),
-    ("accelerator", "accelerator"),
-    ("hwthread", "hwthread"),
-    ("socket", "socket"),
-    ("core", "core"),
-    ("cpu", "hwthread"),
-];
+const SCOPES: [(&str, &str); 6] =
+    [("memoryDomain", "memoryDomain"), ("accelerator", "accelerator"), ("hwthread", "hwthread"), ("socket", "socket"), ("core", "core"), ("cpu", "hwthread")];
 
 impl Selector {
     /// The host itself.

@@ -4,6 +4,7 @@
 //! sorted order; CPU work runs on blocking threads, as many at a time as there are workers; whatever fails, objects
 //! that are under way are aborted before the error is returned.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::pin;
@@ -16,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::catalog;
-use crate::config::Settings;
+use crate::config::{Encoder, Settings};
 use crate::error::{Error, Result};
 use crate::files::{ClusterFiles, Tree};
 use crate::ledger::ObjectLedger;
@@ -54,6 +55,9 @@ pub struct Context {
     min_age: Duration,
     workers: usize,
     cpu: Arc<Semaphore>,
+    /// Row groups that are encoded, or wait to be appended, of all objects.
+    row_groups: Arc<Semaphore>,
+    encoder: Encoder,
     transfers: Arc<Transfers>,
     budget: Budget,
     progress: Arc<Progress>,
@@ -68,6 +72,8 @@ impl Context {
             min_age: settings.min_age,
             workers: settings.workers,
             cpu: Arc::new(Semaphore::new(settings.workers)),
+            row_groups: Arc::new(Semaphore::new(settings.workers + 1)),
+            encoder: settings.encoder,
             transfers: Arc::new(Transfers::new(PARTS_IN_FLIGHT)),
             budget: Budget::new(settings.memory),
             progress,
@@ -77,6 +83,7 @@ impl Context {
     /// Makes everything that is under way fail with [`Error::Interrupted`] at its next step.
     fn stop(&self) {
         self.transfers.slots.close();
+        self.row_groups.close();
         self.cpu.close();
     }
 
@@ -271,14 +278,17 @@ impl<'a> ClusterRun<'a> {
         let sized = futures::stream::iter(jobs).map(|job| async move { Ok::<_, Error>((job.memory(context).await?, job)) }).buffered(ahead);
         // shares are taken one after the other, in the order of hosts
         let shared = sized.and_then(|(bytes, job)| async move { Ok((context.budget.take(bytes).await, job)) });
-        let started = shared.map_ok(|(share, job)| Task(tokio::spawn(job.run(Arc::clone(context), share))));
+        let started = shared.map_ok(|(share, job)| Task::spawn(job.run(Arc::clone(context), share)));
         let mut done = pin!(started.try_buffered(ahead));
         while let Some(host) = done.try_next().await? {
             context.progress.hosts.fetch_add(1, Ordering::Relaxed);
             let days = self.account(window, host?, summary);
             for (date, day) in days {
                 let rows = day.rows.len() as u64;
-                let writer = writers.entry(date).or_insert_with(|| self.writer(date));
+                let writer = match writers.entry(date) {
+                    Entry::Occupied(writer) => writer.into_mut(),
+                    Entry::Vacant(none) => none.insert(self.writer(date)?),
+                };
                 if !writer.send(Message::Host(day)).await {
                     return Err(Error::Interrupted);
                 }
@@ -288,7 +298,7 @@ impl<'a> ClusterRun<'a> {
         Ok(())
     }
 
-    fn writer(&self, date: Date) -> Writer {
+    fn writer(&self, date: Date) -> Result<Writer> {
         let partition = Partition { cluster: self.files.cluster.clone(), date };
         match self.plan.partitions.get(&date) {
             Some(plan) => Writer::start(Arc::clone(self.context), partition, plan.id, plan.from),
@@ -337,6 +347,12 @@ impl<'a> ClusterRun<'a> {
 
 /// A task that ends with whoever waits for it.
 struct Task<T>(JoinHandle<T>);
+
+impl<T: Send + 'static> Task<T> {
+    fn spawn(work: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(tokio::spawn(work))
+    }
+}
 
 impl<T> Future for Task<T> {
     type Output = Result<T>;

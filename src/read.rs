@@ -12,6 +12,9 @@ use tokio::io::AsyncReadExt;
 
 use crate::files;
 
+/// No snapshot is larger. A file that claims to be is not read: a sparse one can claim anything.
+const MAX_SIZE: u64 = 4 << 30;
+
 /// Why a file's bytes were not taken.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Unread {
@@ -30,6 +33,9 @@ pub async fn read(path: &Path, size: u64, mtime: i64) -> Result<Bytes, Unread> {
         _ if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Unread::Changed,
         _ => Unread::Failed(e.to_string()),
     };
+    if size > MAX_SIZE {
+        return Err(Unread::Failed(format!("it has {size} bytes, and no snapshot has more than {MAX_SIZE}")));
+    }
     // NONBLOCK: a FIFO that took the file's place must not hang the run
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
     let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path).await.map_err(failed)?;

@@ -96,13 +96,23 @@ impl Cursor<'_> {
         let count = at_most.min(self.rows.len() - self.value);
         target.values.extend_from_slice(&self.rows.values[self.value..self.value + count]);
         self.value += count;
-        advance(&mut self.series, count, |i| self.rows.series[i].rows, |i, _, rows| {
-            target.series.push(SeriesRun { rows, ..self.rows.series[i].clone() });
-        });
-        advance(&mut self.time, count, |i| self.rows.times[i].rows, |i, done, rows| {
-            let run = self.rows.times[i];
-            target.times.push(TimeRun { start: run.start + done as i64 * run.frequency, rows, ..run });
-        });
+        advance(
+            &mut self.series,
+            count,
+            |i| self.rows.series[i].rows,
+            |i, _, rows| {
+                target.series.push(SeriesRun { rows, ..self.rows.series[i].clone() });
+            },
+        );
+        advance(
+            &mut self.time,
+            count,
+            |i| self.rows.times[i].rows,
+            |i, done, rows| {
+                let run = self.rows.times[i];
+                target.times.push(TimeRun { start: run.start + done as i64 * run.frequency, rows, ..run });
+            },
+        );
     }
 }
 

@@ -29,7 +29,7 @@ pub fn scan(root: &Path, filter: &Filter) -> Result<Tree> {
     let mut seen_hosts = 0;
     for (entry, name) in directories(root, root, &mut tree.set_aside).map_err(|e| unusable(root, &e))? {
         let Some(cluster) = Cluster::new(&name) else { continue };
-        if !filter.clusters.is_empty() && !filter.clusters.iter().any(|c| *c == name) {
+        if !filter.clusters.is_empty() && !filter.clusters.contains(&name) {
             continue;
         }
         let path = entry.path();
@@ -141,10 +141,7 @@ fn check_shape(root: &Path, filter: &Filter, tree: &Tree, seen_hosts: usize) -> 
         Some(1) => tree_is("one host's directory", &format!("did you mean {}?", Escaped(&up(2)))),
         Some(2) => tree_is("one cluster's directory", &format!("did you mean {}?", Escaped(&up(1)))),
         Some(4) => tree_is("a directory above one", "pass the directory whose folders are the clusters"),
-        _ if seen_hosts == 0 => Err(Error::Usage(format!(
-            "{} holds no <cluster>/<host> directories\n  hint: is the volume mounted?",
-            Escaped(root)
-        ))),
+        _ if seen_hosts == 0 => Err(Error::Usage(format!("{} holds no <cluster>/<host> directories\n  hint: is the volume mounted?", Escaped(root)))),
         _ => Ok(()),
     }
 }

@@ -22,6 +22,11 @@ use crate::error::{Error, Escaped, Result};
 /// Where unfinished objects of a directory lie.
 const STAGING: &str = "_tmp";
 
+/// So many that the time limit of retries ends them: a server may be away for minutes while a run is under way.
+const RETRIES: usize = 100;
+/// Of a run's first request.
+const FIRST_RETRIES: usize = 5;
+
 /// Where the archive is, as the user named it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
@@ -74,6 +79,8 @@ impl fmt::Display for Location {
 #[derive(Clone)]
 pub struct Archive {
     store: Arc<dyn ObjectStore>,
+    /// The same store with little patience, for the first request of a run.
+    impatient: Arc<dyn ObjectStore>,
     location: String,
     staging: Option<Arc<Staging>>,
 }
@@ -92,21 +99,23 @@ impl Archive {
             Location::Directory(path) if read_only && !path.exists() => Ok(Self::in_store(Arc::new(InMemory::new()), location.to_string())),
             Location::Directory(path) => Self::directory(path),
             Location::S3 { bucket, prefix } => {
-                let s3 = s3_store(bucket, environment)?;
-                let store: Arc<dyn ObjectStore> = if prefix.is_empty() {
-                    Arc::new(s3)
-                } else {
+                let with_retries = |retries| -> Result<Arc<dyn ObjectStore>> {
+                    let s3 = s3_store(bucket, environment, retries)?;
+                    if prefix.is_empty() {
+                        return Ok(Arc::new(s3));
+                    }
                     let prefix = Key::parse(prefix).map_err(|e| Error::Usage(format!("{location}: {e}")))?;
-                    Arc::new(PrefixStore::new(s3, prefix))
+                    Ok(Arc::new(PrefixStore::new(s3, prefix)))
                 };
-                Ok(Self { store, location: location.to_string(), staging: None })
+                let (store, impatient) = (with_retries(RETRIES)?, with_retries(FIRST_RETRIES)?);
+                Ok(Self { store, impatient, location: location.to_string(), staging: None })
             }
         }
     }
 
     /// An archive in any store that is not a local directory.
     pub fn in_store(store: Arc<dyn ObjectStore>, location: impl Into<String>) -> Self {
-        Self { store, location: location.into(), staging: None }
+        Self { impatient: Arc::clone(&store), store, location: location.into(), staging: None }
     }
 
     /// An archive in memory, for tests.
@@ -117,13 +126,18 @@ impl Archive {
     fn directory(path: &Path) -> Result<Self> {
         std::fs::create_dir_all(path).map_err(Error::io("cannot create the archive's directory", path))?;
         let local = LocalFileSystem::new_with_prefix(path).map_err(Error::store("cannot open", Escaped(path)))?.with_fsync(true);
-        let location = Escaped(path).to_string();
-        Ok(Self { store: Arc::new(local), location, staging: Some(Arc::new(Staging::new(path))) })
+        let staging = Some(Arc::new(Staging::new(path)));
+        Ok(Self { staging, ..Self::in_store(Arc::new(local), Escaped(path).to_string()) })
     }
 
     /// The store, for reading and for uploads.
     pub fn store(&self) -> &Arc<dyn ObjectStore> {
         &self.store
+    }
+
+    /// The store, for the first request of a run: a server that is not there is found out in seconds, not in minutes.
+    pub fn first_contact(&self) -> &Arc<dyn ObjectStore> {
+        &self.impatient
     }
 
     /// A key as a person would name it.
@@ -203,7 +217,7 @@ pub fn random_token() -> Result<String> {
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }
 
-fn s3_store(bucket: &str, environment: &BTreeMap<String, String>) -> Result<object_store::aws::AmazonS3> {
+fn s3_store(bucket: &str, environment: &BTreeMap<String, String>, max_retries: usize) -> Result<object_store::aws::AmazonS3> {
     let mut builder = AmazonS3Builder::new().with_bucket_name(bucket);
     for (name, value) in environment {
         if let Ok(key) = AmazonS3ConfigKey::from_str(&name.to_ascii_lowercase()) {
@@ -214,10 +228,16 @@ fn s3_store(bucket: &str, environment: &BTreeMap<String, String>) -> Result<obje
     let region = builder.get_config_value(&AmazonS3ConfigKey::Region).or_else(|| builder.get_config_value(&AmazonS3ConfigKey::DefaultRegion));
     let plain_http = endpoint.as_deref().is_some_and(|url| url.starts_with("http://"));
     let keys = if builder.get_config_value(&AmazonS3ConfigKey::AccessKeyId).is_some() { "static keys" } else { "the environment's role" };
-    tracing::debug!(bucket, endpoint = endpoint.as_deref().unwrap_or("AWS"), region = region.as_deref().unwrap_or("us-east-1 (default)"), credentials = keys, "S3");
+    tracing::debug!(
+        bucket,
+        endpoint = endpoint.as_deref().unwrap_or("AWS"),
+        region = region.as_deref().unwrap_or("us-east-1 (default)"),
+        credentials = keys,
+        "S3"
+    );
     let client = ClientOptions::new().with_timeout(Duration::from_secs(100)).with_connect_timeout(Duration::from_secs(10)).with_allow_http(plain_http);
     let backoff = BackoffConfig { init_backoff: Duration::from_millis(200), max_backoff: Duration::from_secs(20), base: 2.0 };
-    let retry = RetryConfig { backoff, max_retries: 10, retry_timeout: Duration::from_secs(240) };
+    let retry = RetryConfig { backoff, max_retries, retry_timeout: Duration::from_secs(240) };
     builder
         .with_client_options(client)
         .with_retry(retry)

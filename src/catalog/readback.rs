@@ -48,7 +48,8 @@ async fn read(archive: &Archive, object: &ObjectLedger, host: &Host, first: i64,
     let projection = wanted(&["metric", "scope", "scope_id", "selector", "timestamp", "frequency", "value"]);
     let (groups, rows): (Vec<usize>, Vec<RowSelection>) = selected.into_iter().unzip();
     let rows = RowSelection::from(rows.into_iter().flat_map(Vec::<RowSelector>::from).collect::<Vec<_>>());
-    let stream = builder.with_row_groups(groups).with_row_selection(rows).with_row_filter(RowFilter::new(vec![Box::new(filter)])).with_projection(projection).build()?;
+    let stream =
+        builder.with_row_groups(groups).with_row_selection(rows).with_row_filter(RowFilter::new(vec![Box::new(filter)])).with_projection(projection).build()?;
     let mut found = Found::default();
     stream.try_for_each(|batch| std::future::ready(found.add(&batch))).await?;
     Ok(Snapshot { from: first, to: last, levels: found.levels, series: found.series, values: found.values.into() })

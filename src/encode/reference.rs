@@ -13,10 +13,8 @@ use parquet::arrow::async_writer::AsyncFileWriter;
 use parquet::errors::Result;
 use parquet::file::metadata::KeyValue;
 
-use super::ObjectEncoder;
+use super::{Format, ObjectEncoder};
 use crate::data::{Rows, SeriesRun};
-use crate::names::Cluster;
-use crate::schema::Layout;
 
 /// Rows that are expanded at a time: bounds the memory of arrays, not what is written.
 const BATCH_ROWS: usize = 65_536;
@@ -37,23 +35,6 @@ enum StringColumn {
 }
 
 impl<W: AsyncFileWriter> ReferenceEncoder<W> {
-    /// Begins an object.
-    pub fn new(sink: W, layout: &Layout, cluster: &Cluster) -> Result<Self> {
-        let schema = layout.arrow_schema();
-        let options = ArrowWriterOptions::new().with_properties(layout.writer_properties()).with_skip_arrow_metadata(true);
-        let writer = AsyncArrowWriter::try_new_with_options(sink, Arc::clone(&schema), options)?;
-        let constant = layout.cluster_column.then(|| StringColumn::Constant(cluster.as_str().to_owned()));
-        let of_runs: [Text; 5] = [
-            |run| run.host.as_str(),
-            |run| &run.key.metric,
-            |run| &run.key.selector.scope,
-            |run| &run.key.selector.scope_id,
-            |run| &run.key.selector.path,
-        ];
-        let columns = constant.into_iter().chain(of_runs.map(StringColumn::OfRun)).collect();
-        Ok(Self { writer, schema, columns })
-    }
-
     fn batches<'a>(&self, rows: &'a Rows) -> impl Iterator<Item = Result<RecordBatch>> + use<'a, W> {
         let schema = Arc::clone(&self.schema);
         let mut columns: Vec<_> = self.columns.iter().map(|column| Keys::of(column, &rows.series)).collect();
@@ -112,10 +93,29 @@ impl Keys {
     }
 }
 
-impl<W: AsyncFileWriter> ObjectEncoder<W> for ReferenceEncoder<W> {
-    fn row_group<'a>(&'a mut self, rows: &'a Rows) -> BoxFuture<'a, Result<()>> {
+impl<W: AsyncFileWriter + 'static> ObjectEncoder<W> for ReferenceEncoder<W> {
+    type Encoded = Rows;
+
+    const APPEND_COMPUTES: bool = true;
+
+    fn begin(sink: W, format: &Format) -> Result<Self> {
+        let schema = format.layout.arrow_schema();
+        let options = ArrowWriterOptions::new().with_properties(format.properties.as_ref().clone()).with_skip_arrow_metadata(true);
+        let writer = AsyncArrowWriter::try_new_with_options(sink, Arc::clone(&schema), options)?;
+        let constant = format.layout.cluster_column.then(|| StringColumn::Constant(format.cluster.as_str().to_owned()));
+        let of_runs: [Text; 5] =
+            [|run| run.host.as_str(), |run| &run.key.metric, |run| &run.key.selector.scope, |run| &run.key.selector.scope_id, |run| &run.key.selector.path];
+        let columns = constant.into_iter().chain(of_runs.map(StringColumn::OfRun)).collect();
+        Ok(Self { writer, schema, columns })
+    }
+
+    fn encode(_: &Format, rows: Rows) -> Result<Rows> {
+        Ok(rows)
+    }
+
+    fn append(&mut self, rows: Rows) -> BoxFuture<'_, Result<()>> {
         async move {
-            for batch in self.batches(rows) {
+            for batch in self.batches(&rows) {
                 self.writer.write(&batch?).await?;
             }
             self.writer.flush().await

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
+use super::Context;
 use super::budget::{self, Share};
 use super::objects::HostDay;
 use super::planning::undecidable;
-use super::Context;
 use crate::catalog;
 use crate::checkpoint::{self, Flaw};
 use crate::data::{Snapshot, Tally};
@@ -155,8 +155,7 @@ impl HostJob {
             done.days.push((date, HostDay { rows, entries, share: share.clone() }));
         }
         for source in &sources {
-            let elsewhere: Vec<Date> =
-                source.dates.iter().copied().filter(|date| !self.window.contains_key(date) && source.left.allows(*date)).collect();
+            let elsewhere: Vec<Date> = source.dates.iter().copied().filter(|date| !self.window.contains_key(date) && source.left.allows(*date)).collect();
             if source.dates.iter().any(|date| self.window.contains_key(date) && source.left.allows(*date)) || !elsewhere.is_empty() {
                 done.archived.push((source.index, elsewhere));
             }
@@ -263,12 +262,7 @@ impl HostJob {
     }
 
     /// The archived snapshot as it is still on disk; None if it is not, or no longer the same.
-    async fn archived_file(
-        &self,
-        context: &Context,
-        entry: &Entry,
-        cache: &mut BTreeMap<Digest, Option<Arc<Snapshot>>>,
-    ) -> Result<Option<Arc<Snapshot>>> {
+    async fn archived_file(&self, context: &Context, entry: &Entry, cache: &mut BTreeMap<Digest, Option<Arc<Snapshot>>>) -> Result<Option<Arc<Snapshot>>> {
         if let Some(known) = cache.get(&entry.blake3) {
             return Ok(known.clone());
         }

@@ -1,19 +1,27 @@
 //! One open partition: hosts come in order, row groups are encoded off the async threads, objects are completed.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc};
 
-use super::Context;
 use super::budget::Share;
+use super::{Context, Task};
+use crate::config::Encoder;
 use crate::data::Rows;
-use crate::encode::{ObjectEncoder, ReferenceEncoder};
+use crate::encode::{Format, ObjectEncoder, ReferenceEncoder, RunsEncoder};
 use crate::error::{Error, Result};
 use crate::ledger::{Entry, Footer};
 use crate::partition::{ObjectKey, Partition, PlanId};
 use crate::rows::RowGroups;
 use crate::upload::{Sink, Uploaded};
+
+/// Row groups of one object that are encoded ahead of the one that is appended, at most; the same for any number of workers.
+const AHEAD: usize = 8;
+/// Bytes that a row takes, as long as nothing of an object is known.
+const BYTES_PER_ROW: f64 = 2.0;
 
 /// All that one host gives to one partition.
 pub struct HostDay {
@@ -49,10 +57,21 @@ pub struct Written {
 
 impl Writer {
     /// Starts a writer for the objects of one plan of one partition.
-    pub fn start(context: Arc<Context>, partition: Partition, plan: PlanId, from: i64) -> Self {
+    pub fn start(context: Arc<Context>, partition: Partition, plan: PlanId, from: i64) -> Result<Self> {
+        let name = context.archive.name_of(&partition);
+        let format = Format::new(context.layout, partition.cluster.clone()).map_err(Error::parquet("cannot begin", name))?;
+        let encoder = context.encoder;
+        let target = Target { context, partition, plan, from, format: Arc::new(format) };
+        Ok(match encoder {
+            Encoder::Runs => Self::with_encoder::<RunsEncoder<Sink>>(target),
+            Encoder::Reference => Self::with_encoder::<ReferenceEncoder<Sink>>(target),
+        })
+    }
+
+    fn with_encoder<E: ObjectEncoder<Sink>>(target: Target) -> Self {
         let (to, inbox) = mpsc::channel(1);
-        let groups = RowGroups::new(context.layout.row_group_rows);
-        let state = PartitionState { context, partition, plan, from, part: 0, groups, open: None, written: Vec::new() };
+        let groups = RowGroups::new(target.context.layout.row_group_rows);
+        let state = PartitionState::<E> { target, part: 0, groups, open: None, written: Vec::new() };
         Self { to, task: tokio::spawn(state.run(inbox)) }
     }
 
@@ -68,61 +87,90 @@ impl Writer {
     }
 }
 
-struct PartitionState {
+/// What a writer works for.
+struct Target {
     context: Arc<Context>,
     partition: Partition,
     plan: PlanId,
     from: i64,
+    format: Arc<Format>,
+}
+
+struct PartitionState<E: ObjectEncoder<Sink>> {
+    target: Target,
     part: u32,
     groups: RowGroups,
-    open: Option<OpenObject>,
+    open: Option<OpenObject<E>>,
     written: Vec<Written>,
 }
 
-struct OpenObject {
+struct OpenObject<E: ObjectEncoder<Sink>> {
     key: ObjectKey,
-    encoder: ReferenceEncoder<Sink>,
+    /// None while it appends elsewhere.
+    encoder: Option<E>,
+    /// Row groups that are being encoded, in order.
+    encoding: VecDeque<Encoding<E::Encoded>>,
+    /// (rows, bytes) of the object after each row group that was appended.
+    sizes: Vec<(u64, u64)>,
     entries: Vec<Entry>,
     rows: u64,
     extent: Option<(i64, i64)>,
 }
 
-impl PartitionState {
+/// A row group under way, and its slot among all that are.
+struct Encoding<T> {
+    rows: u64,
+    task: Task<Result<parquet::errors::Result<T>>>,
+    slot: OwnedSemaphorePermit,
+}
+
+impl<E: ObjectEncoder<Sink>> PartitionState<E> {
     async fn run(mut self, mut inbox: mpsc::Receiver<Message>) -> Result<Vec<Written>> {
         let done = self.take_all(&mut inbox).await;
         // an object that is still open was not finished: nothing of it may stay
-        if let Some(open) = self.open.take() {
-            let first = open.encoder.into_sink().abort().await;
-            return match (first, done) {
-                (Some(first), Err(_)) => Err(first),
-                (_, done) => done.map(|()| self.written),
-            };
+        if let Some(encoder) = self.open.take().and_then(|open| open.encoder) {
+            let first = encoder.into_sink().abort().await;
+            if let (Some(first), Err(_)) = (first, &done) {
+                return Err(first);
+            }
         }
         done.map(|()| self.written)
     }
 
     async fn take_all(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Result<()> {
-        while let Some(message) = inbox.recv().await {
+        loop {
+            // a writer that waits for hosts must not hold slots that other writers wait for
+            let message = match self.open.as_mut().filter(|open| !open.encoding.is_empty()) {
+                Some(open) => tokio::select! {
+                    biased;
+                    done = open.next_encoded() => {
+                        let done = done?;
+                        self.append(done).await?;
+                        continue;
+                    }
+                    message = inbox.recv() => message,
+                },
+                None => inbox.recv().await,
+            };
             match message {
-                Message::Host(day) => self.take(day).await?,
-                Message::Finish => return self.finish_object().await,
+                Some(Message::Host(day)) => self.take(day).await?,
+                Some(Message::Finish) => return self.finish_object().await,
+                None => return Err(Error::Interrupted),
             }
         }
-        Err(Error::Interrupted)
     }
 
     async fn take(&mut self, HostDay { rows, entries, share }: HostDay) -> Result<()> {
-        if self.open.is_none() {
-            self.open = Some(self.open_object()?);
-        }
-        if let Some(open) = &mut self.open {
-            open.entries.extend(entries);
-            open.rows += rows.len() as u64;
-            open.extent = match (open.extent, rows.extent()) {
-                (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
-                (a, b) => a.or(b),
-            };
-        }
+        let open = match &mut self.open {
+            Some(open) => open,
+            none => none.insert(OpenObject::begin(&self.target, self.part)?),
+        };
+        open.entries.extend(entries);
+        open.rows += rows.len() as u64;
+        open.extent = match (open.extent, rows.extent()) {
+            (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
+            (a, b) => a.or(b),
+        };
         let mut full = Vec::new();
         self.groups.push(&rows, |group| full.push(group));
         drop((rows, share));
@@ -130,58 +178,119 @@ impl PartitionState {
             self.encode(group).await?;
         }
         // a host stays in one object
-        let size = self.open.as_ref().map_or(0, |open| open.encoder.bytes_written());
-        if size >= self.context.layout.object_size { self.finish_object().await } else { Ok(()) }
+        let enough = self.open.as_ref().is_some_and(|open| open.expected_size() >= self.target.context.layout.object_size);
+        if enough { self.finish_object().await } else { Ok(()) }
     }
 
-    fn open_object(&self) -> Result<OpenObject> {
-        let key = ObjectKey { partition: self.partition.clone(), from: self.from, plan: self.plan, part: self.part };
-        let sink = Sink::new(self.context.archive.clone(), key.clone(), Arc::clone(&self.context.transfers))?;
-        let encoder = ReferenceEncoder::new(sink, &self.context.layout, &self.partition.cluster)
-            .map_err(Error::parquet("cannot begin", self.context.archive.name_of(&key)))?;
-        Ok(OpenObject { key, encoder, entries: Vec::new(), rows: 0, extent: None })
+    /// Begins to encode a row group, when there is a slot for it.
+    async fn encode(&mut self, group: Rows) -> Result<()> {
+        while self.open.as_ref().is_some_and(|open| open.encoding.len() >= AHEAD) {
+            self.append_next().await?;
+        }
+        let slots = Arc::clone(&self.target.context.row_groups);
+        let slot = loop {
+            let waiting = self.open.as_ref().is_some_and(|open| !open.encoding.is_empty());
+            match Arc::clone(&slots).try_acquire_owned() {
+                Ok(slot) => break slot,
+                Err(TryAcquireError::NoPermits) if waiting => self.append_next().await?,
+                Err(_) => break slots.acquire_owned().await.map_err(|_| Error::Interrupted)?,
+            }
+        };
+        let (context, format) = (Arc::clone(&self.target.context), Arc::clone(&self.target.format));
+        let rows = group.len() as u64;
+        let task = Task::spawn(async move { context.compute(move || E::encode(&format, group)).await });
+        if let Some(open) = &mut self.open {
+            open.encoding.push_back(Encoding { rows, task, slot });
+        }
+        Ok(())
     }
 
-    /// Runs a step of the open object's encoder off the async threads. If it fails, the object stays open, to be aborted.
+    async fn append_next(&mut self) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let done = open.next_encoded().await?;
+        self.append(done).await
+    }
+
+    async fn append(&mut self, (rows, encoded, slot): (u64, E::Encoded, OwnedSemaphorePermit)) -> Result<()> {
+        self.with_encoder(move |encoder| encoder.append(encoded)).await?;
+        drop(slot);
+        if let Some(open) = &mut self.open {
+            let before = open.sizes.last().map_or(0, |(rows, _)| *rows);
+            let bytes = open.encoder.as_ref().map_or(0, ObjectEncoder::bytes_written);
+            open.sizes.push((before + rows, bytes));
+        }
+        Ok(())
+    }
+
+    /// Runs a step of the open object's encoder, off the async threads if it computes. If it fails, the object stays open, to be aborted.
     async fn with_encoder<F>(&mut self, step: F) -> Result<()>
     where
-        F: FnOnce(&mut OpenObject, &Handle) -> parquet::errors::Result<()> + Send + 'static,
+        F: FnOnce(&mut E) -> BoxFuture<'_, parquet::errors::Result<()>> + Send + 'static,
     {
-        let Some(mut open) = self.open.take() else { return Ok(()) };
-        let runtime = Handle::current();
-        let (open, done) = self
-            .context
-            .compute(move || {
-                let done = step(&mut open, &runtime);
-                (open, done)
-            })
-            .await?;
-        let name = self.context.archive.name_of(&open.key);
-        self.open = Some(open);
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let name = self.target.context.archive.name_of(&open.key);
+        let Some(mut encoder) = open.encoder.take() else { return Err(Error::Internal(format!("{name} has lost its encoder"))) };
+        let done = if E::APPEND_COMPUTES {
+            let runtime = Handle::current();
+            let stepped = move || {
+                let done = runtime.block_on(step(&mut encoder));
+                (encoder, done)
+            };
+            let (returned, done) = self.target.context.compute(stepped).await?;
+            open.encoder = Some(returned);
+            done
+        } else {
+            let encoder = open.encoder.insert(encoder);
+            step(encoder).await
+        };
         done.map_err(Error::parquet("cannot write", name))
-    }
-
-    async fn encode(&mut self, group: Rows) -> Result<()> {
-        self.with_encoder(move |open, runtime| runtime.block_on(open.encoder.row_group(&group))).await
     }
 
     async fn finish_object(&mut self) -> Result<()> {
         if let Some(group) = self.groups.finish() {
             self.encode(group).await?;
         }
-        self.with_encoder(|open, runtime| {
-            let footer = Footer { key: &open.key, rows: open.rows, extent: open.extent, entries: &open.entries };
-            let metadata = footer.key_values();
-            runtime.block_on(open.encoder.finish(metadata))
-        })
-        .await?;
-        if let Some(open) = self.open.take() {
-            let rows = open.rows;
-            let object = open.encoder.into_sink().into_uploaded()?;
-            tracing::debug!(key = %object.key, rows, bytes = object.size, digest = %object.digest, "object written");
-            self.written.push(Written { object, rows });
-            self.part += 1;
+        while self.open.as_ref().is_some_and(|open| !open.encoding.is_empty()) {
+            self.append_next().await?;
         }
+        let Some(open) = &self.open else { return Ok(()) };
+        let metadata = Footer { key: &open.key, rows: open.rows, extent: open.extent, entries: &open.entries }.key_values();
+        self.with_encoder(move |encoder| encoder.finish(metadata)).await?;
+        let Some(OpenObject { rows, encoder: Some(encoder), .. }) = self.open.take() else { return Ok(()) };
+        let object = encoder.into_sink().into_uploaded()?;
+        tracing::debug!(key = %object.key, rows, bytes = object.size, digest = %object.digest, "object written");
+        self.written.push(Written { object, rows });
+        self.part += 1;
         Ok(())
+    }
+}
+
+impl<E: ObjectEncoder<Sink>> OpenObject<E> {
+    fn begin(target: &Target, part: u32) -> Result<Self> {
+        let Target { context, partition, plan, from, format } = target;
+        let key = ObjectKey { partition: partition.clone(), from: *from, plan: *plan, part };
+        let sink = Sink::new(context.archive.clone(), key.clone(), Arc::clone(&context.transfers))?;
+        let encoder = E::begin(sink, format).map_err(Error::parquet("cannot begin", context.archive.name_of(&key)))?;
+        Ok(Self { key, encoder: Some(encoder), encoding: VecDeque::new(), sizes: Vec::new(), entries: Vec::new(), rows: 0, extent: None })
+    }
+
+    /// Waits for the row group that is to be appended next; cancelled, it can be asked for again.
+    async fn next_encoded(&mut self) -> Result<(u64, E::Encoded, OwnedSemaphorePermit)> {
+        let Some(first) = self.encoding.front_mut() else { return std::future::pending().await };
+        let encoded = (&mut first.task).await??;
+        let encoded = encoded.map_err(Error::parquet("cannot encode", &self.key))?;
+        match self.encoding.pop_front() {
+            Some(Encoding { rows, slot, .. }) => Ok((rows, encoded, slot)),
+            None => Err(Error::Internal("a row group is gone".into())),
+        }
+    }
+
+    /// What the object's size will be with all rows so far. It goes by row groups that are appended in any case, however
+    /// many workers there are, so that the same input gives the same objects.
+    fn expected_size(&self) -> u64 {
+        let groups = self.sizes.len() + self.encoding.len();
+        let (rows, bytes) = groups.checked_sub(AHEAD + 1).and_then(|known| self.sizes.get(known)).copied().unwrap_or((0, 0));
+        let per_row = if rows > 0 { bytes as f64 / rows as f64 } else { BYTES_PER_ROW };
+        bytes + ((self.rows - rows) as f64 * per_row) as u64
     }
 }

@@ -1,0 +1,146 @@
+//! One column chunk, page by page: compressed, with statistics, column index and offset index.
+
+use bytes::Bytes;
+use parquet::basic::{BoundaryOrder, Compression, Encoding};
+use parquet::column::page::{CompressedPage, Page, PageWriter};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder};
+use parquet::file::statistics::Statistics;
+use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
+use parquet::schema::types::ColumnDescPtr;
+
+/// Compresses pages; one for all columns of a row group, as zstd's state takes long to make.
+pub enum Codec {
+    /// Not at all.
+    None,
+    /// Snappy's raw format.
+    Snappy(Box<snap::raw::Encoder>),
+    /// zstd, one frame a page.
+    Zstd(zstd::bulk::Compressor<'static>),
+}
+
+impl Codec {
+    /// For one of the codecs that the settings allow.
+    pub fn new(compression: Compression) -> Result<Self> {
+        match compression {
+            Compression::UNCOMPRESSED => Ok(Self::None),
+            Compression::SNAPPY => Ok(Self::Snappy(Box::new(snap::raw::Encoder::new()))),
+            Compression::ZSTD(level) => Ok(Self::Zstd(zstd::bulk::Compressor::new(level.compression_level())?)),
+            other => Err(ParquetError::NYI(format!("compression {other}"))),
+        }
+    }
+
+    fn compress(&mut self, page: Vec<u8>) -> Result<Vec<u8>> {
+        match self {
+            Self::None => Ok(page),
+            Self::Snappy(encoder) => encoder.compress_vec(&page).map_err(|e| ParquetError::External(Box::new(e))),
+            Self::Zstd(encoder) => Ok(encoder.compress(&page)?),
+        }
+    }
+}
+
+/// A finished chunk, to be spliced into a row group.
+pub type Chunk = (Bytes, ColumnCloseResult);
+
+/// The smallest and the largest value of a page, as the column index holds them.
+pub struct Bounds {
+    /// Plain encoding of the smallest.
+    pub min: Vec<u8>,
+    /// Plain encoding of the largest.
+    pub max: Vec<u8>,
+}
+
+/// Writes the pages of one chunk.
+pub struct ChunkWriter {
+    descr: ColumnDescPtr,
+    sink: TrackedWrite<Vec<u8>>,
+    columns: ColumnIndexBuilder,
+    offsets: OffsetIndexBuilder,
+    encodings: Vec<Encoding>,
+    has_dictionary: bool,
+    data_offset: Option<u64>,
+    uncompressed: usize,
+    rows: usize,
+}
+
+impl ChunkWriter {
+    /// Begins a chunk of this column.
+    pub fn new(descr: ColumnDescPtr) -> Self {
+        Self {
+            columns: ColumnIndexBuilder::new(descr.physical_type()),
+            descr,
+            sink: TrackedWrite::new(Vec::new()),
+            offsets: OffsetIndexBuilder::new(),
+            encodings: Vec::new(),
+            has_dictionary: false,
+            data_offset: None,
+            uncompressed: 0,
+            rows: 0,
+        }
+    }
+
+    /// Writes the dictionary: `plain` holds `count` values in plain encoding. Must come first.
+    pub fn dictionary(&mut self, codec: &mut Codec, plain: Vec<u8>, count: usize) -> Result<()> {
+        self.has_dictionary = true;
+        self.encodings.push(Encoding::PLAIN);
+        let page = |buf| Page::DictionaryPage { buf, num_values: count as u32, encoding: Encoding::PLAIN, is_sorted: false };
+        self.page(codec, plain, page).map(drop)
+    }
+
+    /// Writes a data page of `rows` values; levels are not stored, as the column is required.
+    pub fn data(&mut self, codec: &mut Codec, data: Vec<u8>, rows: usize, encoding: Encoding, bounds: Bounds) -> Result<()> {
+        if !self.encodings.contains(&encoding) {
+            self.encodings.push(encoding);
+        }
+        let page = |buf| Page::DataPage {
+            buf,
+            num_values: rows as u32,
+            encoding,
+            def_level_encoding: Encoding::RLE,
+            rep_level_encoding: Encoding::RLE,
+            statistics: None,
+        };
+        let (offset, size) = self.page(codec, data, page)?;
+        self.data_offset.get_or_insert(offset);
+        self.offsets.append_row_count(rows as i64);
+        self.offsets.append_offset_and_size(offset as i64, size as i32);
+        self.columns.append(false, bounds.min, bounds.max, 0, None);
+        self.rows += rows;
+        Ok(())
+    }
+
+    fn page(&mut self, codec: &mut Codec, plain: Vec<u8>, page: impl FnOnce(Bytes) -> Page) -> Result<(u64, usize)> {
+        let size = plain.len();
+        let page = page(codec.compress(plain)?.into());
+        let written = SerializedPageWriter::new(&mut self.sink).write_page(CompressedPage::new(page, size))?;
+        self.uncompressed += written.uncompressed_size;
+        Ok((written.offset, written.compressed_size))
+    }
+
+    /// Ends the chunk. `order` is how the bounds of its pages run.
+    pub fn finish(mut self, compression: Compression, order: BoundaryOrder, statistics: Statistics) -> Result<Chunk> {
+        self.columns.set_boundary_order(order);
+        let bytes = Bytes::from(self.sink.into_inner()?);
+        self.encodings.push(Encoding::RLE);
+        let metadata = ColumnChunkMetaData::builder(self.descr)
+            .set_encodings(self.encodings)
+            .set_compression(compression)
+            .set_num_values(self.rows as i64)
+            .set_total_compressed_size(bytes.len() as i64)
+            .set_total_uncompressed_size(self.uncompressed as i64)
+            .set_dictionary_page_offset(self.has_dictionary.then_some(0))
+            .set_data_page_offset(self.data_offset.unwrap_or_default() as i64)
+            .set_statistics(statistics)
+            .build()?;
+        let close = ColumnCloseResult {
+            bytes_written: bytes.len() as u64,
+            rows_written: self.rows as u64,
+            metadata,
+            bloom_filter: None,
+            column_index: Some(self.columns.build()?),
+            offset_index: Some(self.offsets.build()),
+        };
+        Ok((bytes, close))
+    }
+}

@@ -1,0 +1,324 @@
+//! The fast encoder: key columns are written as the runs they are, timestamps from (start, frequency, count).
+//!
+//! Only values are touched row by row. What the reference encoder writes, readers read here: the same rows, encodings and
+//! statistics. A row group is encoded on any thread; row groups are appended in order.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
+use parquet::arrow::async_writer::AsyncFileWriter;
+use parquet::basic::{BoundaryOrder, Encoding};
+use parquet::data_type::ByteArray;
+use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::KeyValue;
+use parquet::file::statistics::{Statistics, ValueStatistics};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::ColumnDescPtr;
+
+use super::chunk::{Bounds, Chunk, ChunkWriter, Codec};
+use super::delta::{self, varint};
+use super::{Format, ObjectEncoder};
+use crate::data::{Rows, SeriesRun, TimeRun};
+use crate::schema::{PAGE_ROWS, ValueEncoding};
+
+/// See the module.
+pub struct RunsEncoder<W> {
+    file: SerializedFileWriter<Vec<u8>>,
+    sink: W,
+}
+
+impl<W: AsyncFileWriter> RunsEncoder<W> {
+    async fn flush(&mut self) -> Result<()> {
+        let written = std::mem::take(self.file.inner_mut());
+        self.sink.write(Bytes::from(written)).await
+    }
+}
+
+impl<W: AsyncFileWriter + 'static> ObjectEncoder<W> for RunsEncoder<W> {
+    type Encoded = Vec<Chunk>;
+
+    const APPEND_COMPUTES: bool = false;
+
+    fn begin(sink: W, format: &Format) -> Result<Self> {
+        let file = SerializedFileWriter::new(Vec::new(), format.schema.root_schema_ptr(), Arc::clone(&format.properties))?;
+        Ok(Self { file, sink })
+    }
+
+    fn encode(format: &Format, rows: Rows) -> Result<Vec<Chunk>> {
+        let mut codec = Codec::new(format.layout.compression)?;
+        format.schema.columns().iter().map(|column| column_chunk(format, &mut codec, column, &rows)).collect()
+    }
+
+    fn append(&mut self, chunks: Vec<Chunk>) -> BoxFuture<'_, Result<()>> {
+        async move {
+            let mut group = self.file.next_row_group()?;
+            for (bytes, close) in chunks {
+                group.append_column(&bytes, close)?;
+            }
+            group.close()?;
+            self.flush().await
+        }
+        .boxed()
+    }
+
+    fn bytes_written(&self) -> u64 {
+        self.file.bytes_written() as u64
+    }
+
+    fn finish(&mut self, metadata: Vec<KeyValue>) -> BoxFuture<'_, Result<()>> {
+        async move {
+            for pair in metadata {
+                self.file.append_key_value_metadata(pair);
+            }
+            self.file.finish()?;
+            self.flush().await?;
+            self.sink.complete().await
+        }
+        .boxed()
+    }
+
+    fn into_sink(self) -> W {
+        self.sink
+    }
+}
+
+fn column_chunk(format: &Format, codec: &mut Codec, column: &ColumnDescPtr, rows: &Rows) -> Result<Chunk> {
+    let strings = |codec: &mut Codec, text: fn(&SeriesRun) -> &str| {
+        let runs = rows.series.iter().map(|run| (text(run), run.rows));
+        string_runs(format, codec, column, runs)
+    };
+    match column.name() {
+        "cluster" => string_runs(format, codec, column, [(format.cluster.as_str(), rows.len())].into_iter()),
+        "hostname" => strings(codec, |run| run.host.as_str()),
+        "metric" => strings(codec, |run| &run.key.metric),
+        "scope" => strings(codec, |run| &run.key.selector.scope),
+        "scope_id" => strings(codec, |run| &run.key.selector.scope_id),
+        "selector" => strings(codec, |run| &run.key.selector.path),
+        "timestamp" => timestamps(format, codec, column, &rows.times),
+        "frequency" => frequencies(format, codec, column, &rows.times),
+        "value" => values(format, codec, column, &rows.values),
+        other => Err(ParquetError::General(format!("no column {other}"))),
+    }
+}
+
+/// Distinct values in order of their first run, and runs of indices into them.
+struct Dictionary<T> {
+    values: Vec<T>,
+    runs: Vec<(u32, usize)>,
+}
+
+impl<T: Copy + Eq + std::hash::Hash> Dictionary<T> {
+    fn of(runs: impl Iterator<Item = (T, usize)>) -> Self {
+        let (mut keys, mut values) = (HashMap::new(), Vec::new());
+        let mut indexed: Vec<(u32, usize)> = Vec::with_capacity(runs.size_hint().0);
+        for (value, rows) in runs {
+            let last = indexed.last_mut();
+            if let Some((key, count)) = last
+                && values[*key as usize] == value
+            {
+                *count += rows;
+                continue;
+            }
+            let key = *keys.entry(value).or_insert_with(|| {
+                values.push(value);
+                values.len() as u32 - 1
+            });
+            indexed.push((key, rows));
+        }
+        Self { values, runs: indexed }
+    }
+}
+
+impl<T: Ord> Dictionary<T> {
+    /// For each key its place in sorted order, and the keys of the smallest and the largest value.
+    fn ranks(&self) -> (Vec<u32>, u32, u32) {
+        let mut order: Vec<u32> = (0..self.values.len() as u32).collect();
+        order.sort_by(|a, b| self.values[*a as usize].cmp(&self.values[*b as usize]));
+        let mut ranks = vec![0; order.len()];
+        for (rank, key) in order.iter().enumerate() {
+            ranks[*key as usize] = rank as u32;
+        }
+        (ranks, order.first().copied().unwrap_or_default(), order.last().copied().unwrap_or_default())
+    }
+}
+
+/// A dictionary column: `plain` appends a value in plain encoding, `bound` is its form in the column index.
+fn dictionary_chunk<T: Ord>(
+    codec: &mut Codec,
+    column: &ColumnDescPtr,
+    dictionary: &Dictionary<T>,
+    plain: impl Fn(&mut Vec<u8>, &T),
+    bound: impl Fn(&T) -> Vec<u8>,
+) -> Result<(ChunkWriter, BoundaryOrder, u32, u32)> {
+    let mut chunk = ChunkWriter::new(Arc::clone(column));
+    let mut bytes = Vec::new();
+    dictionary.values.iter().for_each(|value| plain(&mut bytes, value));
+    chunk.dictionary(codec, bytes, dictionary.values.len())?;
+    let (ranks, min, max) = dictionary.ranks();
+    let mut order = Order::default();
+    for_each_page(
+        &dictionary.runs,
+        |run| run.1,
+        |page, rows| {
+            let keys = || page.iter().map(|(run, _)| run.0);
+            let low = keys().min_by_key(|key| ranks[*key as usize]).unwrap_or_default();
+            let high = keys().max_by_key(|key| ranks[*key as usize]).unwrap_or_default();
+            order.page(ranks[low as usize], ranks[high as usize]);
+            let data = rle_page(page.iter().map(|(run, rows)| (run.0, *rows)), dictionary.values.len());
+            let bounds = Bounds { min: bound(&dictionary.values[low as usize]), max: bound(&dictionary.values[high as usize]) };
+            chunk.data(codec, data, rows, Encoding::RLE_DICTIONARY, bounds)
+        },
+    )?;
+    Ok((chunk, order.found(), min, max))
+}
+
+/// Cuts runs into pages, and calls `page` with (run, rows of it in the page) and the page's rows.
+fn for_each_page<R: Copy>(runs: &[R], rows_of: impl Fn(&R) -> usize, mut page: impl FnMut(&[(R, usize)], usize) -> Result<()>) -> Result<()> {
+    let (mut pending, mut count) = (Vec::new(), 0);
+    for run in runs {
+        let mut left = rows_of(run);
+        while left > 0 {
+            let rows = left.min(PAGE_ROWS - count);
+            pending.push((*run, rows));
+            left -= rows;
+            count += rows;
+            if count == PAGE_ROWS {
+                page(&pending, count)?;
+                pending.clear();
+                count = 0;
+            }
+        }
+    }
+    if count > 0 { page(&pending, count) } else { Ok(()) }
+}
+
+/// RLE_DICTIONARY: the width of an index in bits, then for each run its length times two, and the index in whole bytes.
+fn rle_page(runs: impl Iterator<Item = (u32, usize)>, values: usize) -> Vec<u8> {
+    let width = (u32::BITS - (values.max(2) as u32 - 1).leading_zeros()) as u8;
+    let mut page = vec![width];
+    for (key, rows) in runs {
+        varint(&mut page, (rows as u64) << 1);
+        page.extend_from_slice(&key.to_le_bytes()[..usize::from(width).div_ceil(8)]);
+    }
+    page
+}
+
+/// How the bounds of a chunk's pages run.
+#[derive(Default)]
+struct Order {
+    last: Option<(u32, u32)>,
+    broken: bool,
+}
+
+impl Order {
+    fn page(&mut self, low: u32, high: u32) {
+        self.broken |= self.last.is_some_and(|last| low < last.0 || high < last.1);
+        self.last = Some((low, high));
+    }
+
+    fn found(&self) -> BoundaryOrder {
+        if self.broken { BoundaryOrder::UNORDERED } else { BoundaryOrder::ASCENDING }
+    }
+}
+
+fn string_runs<'a>(format: &Format, codec: &mut Codec, column: &ColumnDescPtr, runs: impl Iterator<Item = (&'a str, usize)>) -> Result<Chunk> {
+    let dictionary = Dictionary::of(runs);
+    let plain = |bytes: &mut Vec<u8>, value: &&str| {
+        bytes.extend((value.len() as u32).to_le_bytes());
+        bytes.extend(value.as_bytes());
+    };
+    let (chunk, order, min, max) = dictionary_chunk(codec, column, &dictionary, plain, |value| value.as_bytes().to_vec())?;
+    let bound = |key: u32| dictionary.values.get(key as usize).map(|value| ByteArray::from(*value));
+    let statistics = Statistics::ByteArray(ValueStatistics::new(bound(min), bound(max), None, Some(0), false));
+    chunk.finish(format.layout.compression, order, statistics)
+}
+
+fn frequencies(format: &Format, codec: &mut Codec, column: &ColumnDescPtr, times: &[TimeRun]) -> Result<Chunk> {
+    let dictionary = Dictionary::of(times.iter().map(|run| (run.frequency, run.rows)));
+    let plain = |bytes: &mut Vec<u8>, value: &i64| bytes.extend(value.to_le_bytes());
+    let (chunk, order, min, max) = dictionary_chunk(codec, column, &dictionary, plain, |value| value.to_le_bytes().to_vec())?;
+    let bound = |key: u32| dictionary.values.get(key as usize).copied();
+    let statistics = Statistics::Int64(ValueStatistics::new(bound(min), bound(max), None, Some(0), false));
+    chunk.finish(format.layout.compression, order, statistics)
+}
+
+fn timestamps(format: &Format, codec: &mut Codec, column: &ColumnDescPtr, times: &[TimeRun]) -> Result<Chunk> {
+    let mut chunk = ChunkWriter::new(Arc::clone(column));
+    let mut total: Option<(i64, i64)> = None;
+    let runs: Vec<(usize, TimeRun)> = times.iter().copied().enumerate().collect();
+    // rows of each run that earlier pages hold
+    let mut done = vec![0; runs.len()];
+    for_each_page(
+        &runs,
+        |(_, run)| run.rows,
+        |page, rows| {
+            let cut = |((index, run), rows): &((usize, TimeRun), usize), done: &mut [usize]| {
+                let start = run.start + done[*index] as i64 * run.frequency;
+                done[*index] += rows;
+                TimeRun { start, rows: *rows, ..*run }
+            };
+            let page: Vec<TimeRun> = page.iter().map(|part| cut(part, &mut done)).collect();
+            let last = |run: &TimeRun| run.start + (run.rows as i64 - 1) * run.frequency;
+            let (min, max) = page.iter().fold((i64::MAX, i64::MIN), |(min, max), run| (min.min(run.start), max.max(last(run))));
+            total = Some(total.map_or((min, max), |(a, b)| (a.min(min), b.max(max))));
+            let bounds = Bounds { min: min.to_le_bytes().into(), max: max.to_le_bytes().into() };
+            chunk.data(codec, delta::encode(&page, rows), rows, Encoding::DELTA_BINARY_PACKED, bounds)
+        },
+    )?;
+    let statistics = ValueStatistics::new(total.map(|t| t.0), total.map(|t| t.1), None, Some(0), false);
+    chunk.finish(format.layout.compression, BoundaryOrder::UNORDERED, Statistics::Int64(statistics))
+}
+
+fn values(format: &Format, codec: &mut Codec, column: &ColumnDescPtr, values: &[f32]) -> Result<Chunk> {
+    let mut chunk = ChunkWriter::new(Arc::clone(column));
+    let mut total = (f32::INFINITY, f32::NEG_INFINITY);
+    for page in values.chunks(PAGE_ROWS) {
+        let (min, max) = bounds_of(page);
+        total = (total.0.min(min), total.1.max(max));
+        let (data, encoding) = match format.layout.value_encoding {
+            ValueEncoding::ByteStreamSplit => (byte_stream_split(page), Encoding::BYTE_STREAM_SPLIT),
+            ValueEncoding::Plain => (page.iter().flat_map(|v| v.to_le_bytes()).collect(), Encoding::PLAIN),
+        };
+        let bounds = Bounds { min: min.to_le_bytes().into(), max: max.to_le_bytes().into() };
+        chunk.data(codec, data, page.len(), encoding, bounds)?;
+    }
+    let (min, max) = signed_zeros(total.0, total.1);
+    let statistics = ValueStatistics::new(Some(min), Some(max), None, Some(0), false);
+    chunk.finish(format.layout.compression, BoundaryOrder::UNORDERED, Statistics::Float(statistics))
+}
+
+/// In statistics a smallest zero is -0, and a largest one +0, as the format asks: readers need not tell them apart.
+fn signed_zeros(min: f32, max: f32) -> (f32, f32) {
+    (if min == 0.0 { -0.0 } else { min }, if max == 0.0 { 0.0 } else { max })
+}
+
+/// The smallest and the largest value; none is NaN. In lanes, as compilers keep the order of float comparisons.
+fn bounds_of(page: &[f32]) -> (f32, f32) {
+    const LANES: usize = 16;
+    let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+    let (chunks, rest) = page.as_chunks::<LANES>();
+    for chunk in chunks {
+        for lane in 0..LANES {
+            low[lane] = if chunk[lane] < low[lane] { chunk[lane] } else { low[lane] };
+            high[lane] = if chunk[lane] > high[lane] { chunk[lane] } else { high[lane] };
+        }
+    }
+    let min = low.iter().chain(rest).copied().fold(f32::INFINITY, f32::min);
+    let max = high.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
+    signed_zeros(min, max)
+}
+
+/// All first bytes, then all second ones, and so on.
+fn byte_stream_split(page: &[f32]) -> Vec<u8> {
+    let rows = page.len();
+    let mut data = vec![0; 4 * rows];
+    let (first, rest) = data.split_at_mut(rows);
+    let (second, rest) = rest.split_at_mut(rows);
+    let (third, fourth) = rest.split_at_mut(rows);
+    for ((((value, a), b), c), d) in page.iter().zip(first).zip(second).zip(third).zip(fourth) {
+        [*a, *b, *c, *d] = value.to_le_bytes();
+    }
+    data
+}
