@@ -1,0 +1,41 @@
+# make test, and that is all there is to know; make test-all before a commit.
+
+SHELL = /bin/bash
+.DEFAULT_GOAL = test
+.PHONY: setup test test-all lint clean
+
+# The tests' own server is on this machine: never through a proxy. Settings of whoever runs them are not theirs.
+export NO_PROXY := 127.0.0.1,localhost,$(NO_PROXY)
+export no_proxy := $(NO_PROXY)
+
+# The Python environment of the readers that check the archives (CPython 3.13).
+setup:
+	tests/readers/setup
+
+# All tests, against a LocalStack that is started before and stopped after, however they end. With
+# CC_ARCHIVER_TEST_S3_ENDPOINT set they use that server, and none is started or stopped.
+test: setup
+	@trap '[ -n "$$CC_ARCHIVER_TEST_S3_ENDPOINT" ] || localstack/down' EXIT; \
+	trap 'exit 130' INT TERM; \
+	localstack/up && cargo test --locked
+
+test-all: test lint
+
+# cargo-deny, built once; its version is pinned.
+DENY = .venv/tools/bin/cargo-deny
+$(DENY):
+	cargo install --locked --root .venv/tools --target-dir .venv/tools-build cargo-deny@0.20.2
+	rm -rf .venv/tools-build
+
+# What must hold of the source itself. Advisories come from the network: cargo deny check advisories, where there is one.
+lint: $(DENY)
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
+	$(DENY) --locked check bans licenses sources
+
+# Removes whatever can be made again.
+clean:
+	localstack/down
+	cargo clean
+	rm -rf .venv
