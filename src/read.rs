@@ -1,14 +1,12 @@
 //! Stage 4: the bytes of one snapshot, read once, without following links, and only if nobody wrote to it meanwhile.
 
-use std::fs::Metadata;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
+use std::fs::{Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rustix::fs::OFlags;
-use tokio::fs::{File, OpenOptions};
-use tokio::io::AsyncReadExt;
 
 use crate::files;
 
@@ -28,35 +26,38 @@ pub enum Unread {
 
 /// Reads the file at `path`, which the scan saw with `size` and `mtime` (ns).
 pub async fn read(path: &Path, size: u64, mtime: i64) -> Result<Bytes, Unread> {
+    if size > MAX_SIZE {
+        return Err(Unread::Failed(format!("it has {size} bytes, and no snapshot has more than {MAX_SIZE}")));
+    }
+    let path = path.to_owned();
+    // one blocking task for the whole file: chunk by chunk every byte would be copied once more
+    match tokio::task::spawn_blocking(move || read_blocking(&path, size, mtime)).await {
+        Ok(read) => read,
+        Err(e) => Err(Unread::Failed(e.to_string())),
+    }
+}
+
+fn read_blocking(path: &Path, size: u64, mtime: i64) -> Result<Bytes, Unread> {
     let failed = |e: io::Error| match e.kind() {
         ErrorKind::NotFound => Unread::Vanished,
         _ if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Unread::Changed,
         _ => Unread::Failed(e.to_string()),
     };
-    if size > MAX_SIZE {
-        return Err(Unread::Failed(format!("it has {size} bytes, and no snapshot has more than {MAX_SIZE}")));
-    }
     // NONBLOCK: a FIFO that took the file's place must not hang the run
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
-    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path).await.map_err(failed)?;
-    let before = file.metadata().await.map_err(failed)?;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
+    let before = file.metadata().map_err(failed)?;
     if !before.is_file() || before.len() != size || files::mtime(&before) != mtime {
         return Err(Unread::Changed);
     }
-    let bytes = read_to_end(&mut file, size).await.map_err(failed)?;
-    let after = file.metadata().await.map_err(failed)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(size as usize + 1).map_err(|e| Unread::Failed(e.to_string()))?;
+    // at most one byte more than it should have, so that a file that grows is seen to
+    (&file).take(size + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let after = file.metadata().map_err(failed)?;
     let identity = |m: &Metadata| (m.dev(), m.ino(), m.len(), m.mtime(), m.mtime_nsec());
     if bytes.len() as u64 != size || identity(&before) != identity(&after) {
         return Err(Unread::Changed);
     }
-    Ok(bytes)
-}
-
-/// Reads at most one byte more than `size`, so that a file that grows is seen to.
-async fn read_to_end(file: &mut File, size: u64) -> io::Result<Bytes> {
-    let capacity = usize::try_from(size).map_err(|_| io::Error::from(ErrorKind::FileTooLarge))?;
-    let mut bytes = BytesMut::with_capacity(capacity + 1);
-    let mut limited = file.take(size + 1);
-    while limited.read_buf(&mut bytes).await? > 0 {}
-    Ok(bytes.freeze())
+    Ok(Bytes::from(bytes))
 }

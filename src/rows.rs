@@ -8,6 +8,7 @@ use crate::names::Host;
 /// Expands a host's series; `values` are those of the inputs that pieces refer to. NaN becomes no row.
 pub fn rows_of(host: &Host, series: &[SeriesRows], values: &[Bytes]) -> Rows {
     let mut rows = Rows::default();
+    rows.values.reserve_exact(series.iter().flat_map(|s| &s.pieces).map(|(_, span)| span.len).sum());
     for SeriesRows { key, pieces } in series {
         let before = rows.len();
         let first_time = rows.times.len();
@@ -22,21 +23,38 @@ pub fn rows_of(host: &Host, series: &[SeriesRows], values: &[Bytes]) -> Rows {
     rows
 }
 
+/// Values that are looked at together: most blocks hold no NaN, and are copied as they are.
+const BLOCK: usize = 64;
+
 /// Appends a span's samples. Times before index `first_time` belong to another series.
 fn push_samples(rows: &mut Rows, first_time: usize, span: &Span, values: &[u8]) {
+    // the first of the samples that have come without a gap
     let mut run_start = None;
-    for (i, value) in span.values(values).chain([f32::NAN]).enumerate() {
-        match (value.is_nan(), run_start) {
-            (false, None) => run_start = Some(i),
-            (true, Some(first)) => {
-                let run = TimeRun { start: span.time(first), frequency: span.frequency, rows: i - first };
-                push_time(&mut rows.times, first_time, run);
-                run_start = None;
+    let mut end_run = |times: &mut Vec<TimeRun>, run_start: &mut Option<usize>, end: usize| {
+        if let Some(first) = run_start.take() {
+            push_time(times, first_time, TimeRun { start: span.time(first), frequency: span.frequency, rows: end - first });
+        }
+    };
+    let bytes = &values[span.at..span.at + 4 * span.len];
+    for (index, block) in bytes.chunks(4 * BLOCK).enumerate() {
+        let block = block.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
+        let first = index * BLOCK;
+        let nans = block.clone().filter(|value| value.is_nan()).count();
+        if nans == 0 {
+            run_start.get_or_insert(first);
+            rows.values.extend(block);
+            continue;
+        }
+        for (i, value) in block.enumerate() {
+            if value.is_nan() {
+                end_run(&mut rows.times, &mut run_start, first + i);
+            } else {
+                run_start.get_or_insert(first + i);
+                rows.values.push(value);
             }
-            _ => {}
         }
     }
-    rows.values.extend(span.values(values).filter(|v| !v.is_nan()));
+    end_run(&mut rows.times, &mut run_start, span.len);
 }
 
 /// Appends a run, or lengthens the last one where it goes on evenly.
@@ -72,7 +90,8 @@ impl RowGroups {
             let room = self.limit - self.pending.len();
             rest.move_to(&mut self.pending, room);
             if self.pending.len() == self.limit {
-                full(std::mem::take(&mut self.pending));
+                let next = Rows { values: Vec::with_capacity(self.limit), ..Rows::default() };
+                full(std::mem::replace(&mut self.pending, next));
             }
         }
     }

@@ -295,7 +295,7 @@ fn a_changed_file_is_a_new_version_and_adds_only_its_new_rows(target: &Target) {
 
 fn the_same_input_gives_the_same_objects_whatever_the_number_of_workers(target: &Target) {
     let (tree, _) = varied();
-    let flags = |workers| ["--workers", workers, "--row-group-rows", "200", "--object-size", "4000B"];
+    let flags = |workers| ["--workers", workers, "--row-group-rows", "50", "--object-size", "1500B"];
     // the reference is always a directory: so all kinds of archives get the same objects
     let reference = Target::directory();
     reference.archive(&tree, &flags("3")).expect(0);

@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::{Flaw, MAX_DEPTH};
 use crate::data::{Series, Snapshot, Span};
@@ -177,7 +178,8 @@ impl<'de> Visitor<'de> for Metric<'_> {
                 MetricKey::Data => {
                     // a key that stands twice: the last one counts, as in Go
                     self.0.truncate(begin);
-                    map.next_value_seed(Optional(Data(self.0)))?;
+                    let text: &RawValue = map.next_value()?;
+                    numbers(text.get(), self.0).map_err(A::Error::custom)?;
                 }
                 MetricKey::Other => drop(map.next_value::<IgnoredAny>()?),
             }
@@ -187,27 +189,68 @@ impl<'de> Visitor<'de> for Metric<'_> {
     }
 }
 
-struct Data<'a>(&'a mut Vec<u8>);
-
-impl<'de> Visitor<'de> for Data<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("an array of numbers and nulls")
+/// Appends the values of an array of numbers and nulls; `text` is known to be valid JSON.
+fn numbers(text: &str, values: &mut Vec<u8>) -> Result<(), String> {
+    if text == "null" {
+        return Ok(());
     }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        // the nearest f64, then the nearest f32, as cc-backend reads it
-        while let Some(value) = seq.next_element::<Option<f64>>()? {
-            let value = value.map_or(f32::NAN, |v| v as f32);
-            self.0.extend_from_slice(&value.to_le_bytes());
+    let Some(mut rest) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).map(str::as_bytes) else {
+        return Err("data is not an array".into());
+    };
+    loop {
+        rest = rest.trim_ascii_start();
+        let value;
+        (value, rest) = match rest {
+            [] => return Ok(()),
+            [b'n', tail @ ..] => (f32::NAN, &tail[3..]),
+            [b'-' | b'0'..=b'9', ..] => number(rest)?,
+            _ => return Err(format!("data holds {}, which is no number", shown(rest))),
+        };
+        values.extend_from_slice(&value.to_le_bytes());
+        rest = rest.trim_ascii_start();
+        if let [b',', tail @ ..] = rest {
+            rest = tail;
         }
-        Ok(())
     }
+}
+
+/// Powers of ten that an f64 holds exactly.
+const POWERS: [f64; 23] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22];
+
+/// The number that `text` begins with, as the nearest f64 and then the nearest f32, which is how cc-backend reads it; and the rest.
+///
+/// Digits below 2^53 over a power of ten up to 10^22 are two exact numbers, so that their quotient is the nearest (Clinger 1990).
+fn number(text: &[u8]) -> Result<(f32, &[u8]), String> {
+    let negative = text[0] == b'-';
+    let (mut at, mut digits, mut count, mut fraction) = (usize::from(negative), 0_u64, 0, 0);
+    let mut in_fraction = false;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'0'..=b'9' => {
+                digits = digits.wrapping_mul(10).wrapping_add(u64::from(byte - b'0'));
+                count += 1;
+                fraction += usize::from(in_fraction);
+            }
+            b'.' => in_fraction = true,
+            _ => break,
+        }
+        at += 1;
+    }
+    let has_exponent = matches!(text.get(at), Some(b'e' | b'E'));
+    if count <= 18 && digits < 1 << 53 && fraction < POWERS.len() && !has_exponent {
+        let value = digits as f64 / POWERS[fraction];
+        return Ok((if negative { -value } else { value } as f32, &text[at..]));
+    }
+    let end = text.iter().position(|b| !matches!(b, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E')).unwrap_or(text.len());
+    let value = std::str::from_utf8(&text[..end]).ok().and_then(|text| text.parse::<f64>().ok()).filter(|value| value.is_finite());
+    let value = value.ok_or_else(|| format!("number out of range: {}", shown(text)))?;
+    Ok((value as f32, &text[end..]))
+}
+
+/// The beginning of what cannot be used.
+fn shown(text: &[u8]) -> String {
+    let end = text.iter().position(|b| *b == b',').unwrap_or(text.len()).min(40);
+    String::from_utf8_lossy(&text[..end]).into_owned()
 }
 
 struct Children<'a> {
@@ -242,5 +285,34 @@ impl<'de> DeserializeSeed<'de> for Name {
     type Value = Box<str>;
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Box<str>, D::Error> {
         serde::Deserialize::deserialize(json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parsed(text: &str) -> Result<Vec<u32>, String> {
+        let mut values = Vec::new();
+        numbers(text, &mut values)?;
+        Ok(values.as_chunks::<4>().0.iter().map(|b| u32::from_le_bytes(*b)).collect())
+    }
+
+    #[test]
+    fn arrays_hold_numbers_and_nulls_and_nothing_else() {
+        assert_eq!(parsed(" [ ]".trim_start()), Ok(vec![]));
+        assert_eq!(parsed("[ 1.5 ,null,\n-0.0 ]"), Ok(vec![1.5_f32.to_bits(), f32::NAN.to_bits(), (-0.0_f32).to_bits()]));
+        for wrong in ["[true]", "[\"1\"]", "[[1]]", "{}", "1", "[1,{}]", "[1e999]", "[-1e400]"] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_number_is_the_nearest_f64_then_the_nearest_f32(text in "-?(0|[1-9][0-9]{0,24})(\\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?") {
+            let expected = text.parse::<f64>().expect("a number") as f32;
+            prop_assert_eq!(parsed(&format!("[{text}]")), Ok(vec![expected.to_bits()]));
+        }
     }
 }

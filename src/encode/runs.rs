@@ -312,13 +312,12 @@ fn bounds_of(page: &[f32]) -> (f32, f32) {
 
 /// All first bytes, then all second ones, and so on.
 fn byte_stream_split(page: &[f32]) -> Vec<u8> {
-    let rows = page.len();
-    let mut data = vec![0; 4 * rows];
-    let (first, rest) = data.split_at_mut(rows);
-    let (second, rest) = rest.split_at_mut(rows);
-    let (third, fourth) = rest.split_at_mut(rows);
-    for ((((value, a), b), c), d) in page.iter().zip(first).zip(second).zip(third).zip(fourth) {
-        [*a, *b, *c, *d] = value.to_le_bytes();
+    let mut data = vec![0; 4 * page.len()];
+    // one plain loop a stream, which compilers turn into vector code
+    for (stream, shift) in data.chunks_mut(page.len().max(1)).zip([0, 8, 16, 24]) {
+        for (byte, value) in stream.iter_mut().zip(page) {
+            *byte = (value.to_bits() >> shift) as u8;
+        }
     }
     data
 }
