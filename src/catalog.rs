@@ -75,22 +75,35 @@ async fn read_ledger(archive: &Archive, location: &Key, size: u64) -> Found {
     let ours = ObjectKey::parse(location);
     let metadata = match load_metadata(archive, location, size, PageIndexPolicy::Skip).await {
         Ok(metadata) => metadata,
-        // the store's own errors end the run; what is wrong in the object does not
-        Err(ParquetError::External(e)) if e.is::<object_store::Error>() => {
-            return match e.downcast::<object_store::Error>() {
-                Ok(e) => Err(Error::store("cannot read", archive.name_of(location))(*e)),
-                Err(e) => Err(Error::Internal(e.to_string())),
+        Err(e) => {
+            return match split(e, "cannot read", archive.name_of(location)) {
+                Error::Parquet { source, .. } if ours.is_some() => Ok(Err(NotOurs::Damaged(format!("its footer cannot be read: {source}")))),
+                Error::Parquet { .. } => Ok(Err(NotOurs::Foreign)),
+                e => Err(e),
             };
         }
-        Err(e) => return Ok(Err(if ours.is_some() { NotOurs::Damaged(format!("its footer cannot be read: {e}")) } else { NotOurs::Foreign })),
     };
     let file = metadata.file_metadata();
     let has_ledger = file.key_value_metadata().is_some_and(|kv| kv.iter().any(|kv| kv.key == footer::LEDGER));
     let Some(key) = ours else {
         return Ok(Err(if has_ledger { NotOurs::Damaged("it has a ledger, but not a name that we gave".into()) } else { NotOurs::Foreign }));
     };
+    if !has_ledger {
+        return Ok(Err(NotOurs::Damaged("it has a name that we gave, but no ledger: another program has rewritten it".into())));
+    }
     let cluster_column = file.schema_descr().columns().iter().any(|column| column.name() == "cluster");
     Ok(ledger::read(&key, size, cluster_column, file.key_value_metadata()))
+}
+
+/// The store's own errors end the run; what is wrong in an object does not.
+fn split(e: ParquetError, what: &'static str, key: String) -> Error {
+    match e {
+        ParquetError::External(e) if e.is::<object_store::Error>() => match e.downcast::<object_store::Error>() {
+            Ok(source) => Error::Store { what, key, source: *source },
+            Err(e) => Error::Internal(e.to_string()),
+        },
+        source => Error::Parquet { what, key, source },
+    }
 }
 
 async fn load_metadata(archive: &Archive, location: &Key, size: u64, index: PageIndexPolicy) -> Result<ParquetMetaData, ParquetError> {

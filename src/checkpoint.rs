@@ -3,11 +3,13 @@
 //! A claim (a length, a count, a frequency) is checked against the bytes that are left before anything is allocated.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::data::Snapshot;
 use crate::files::{Format, Kind};
+use crate::names::Selector;
 
 mod binary;
 mod compressed;
@@ -17,6 +19,25 @@ pub use compressed::decompressed_size;
 
 /// The deepest nesting of levels that is followed; cc-backend writes two or three.
 const MAX_DEPTH: usize = 60;
+
+/// Why a level is refused.
+const LONG_PATH: &str = "the names above a level are longer than those of any host";
+
+/// The levels that have metrics. Others are not kept: a file can hold millions.
+#[derive(Default)]
+struct Levels {
+    kept: Vec<Arc<Selector>>,
+}
+
+impl Levels {
+    /// The index of a level, which is its first metric's to begin with.
+    fn index(&mut self, selector: &Arc<Selector>) -> u32 {
+        if self.kept.last().is_none_or(|last| !Arc::ptr_eq(last, selector)) {
+            self.kept.push(Arc::clone(selector));
+        }
+        self.kept.len() as u32 - 1
+    }
+}
 
 /// Why bytes are no snapshot, and where that showed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use bytesize::ByteSize;
+use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use parquet::basic::{Compression, ZstdLevel};
 
@@ -50,16 +51,16 @@ pub enum Command {
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
     /// Print the result as one JSON object on stdout.
-    #[arg(long, global = true, env = "CC_ARCHIVER_JSON")]
+    #[arg(long, global = true, env = "CC_ARCHIVER_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
     /// Form of log lines on stderr.
     #[arg(long, global = true, value_enum, default_value = "text", env = "CC_ARCHIVER_LOG_FORMAT")]
     pub log_format: LogFormat,
     /// Say more; twice for even more.
-    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet", env = "CC_ARCHIVER_VERBOSE")]
+    #[arg(short, long, global = true, action = ArgAction::Count, env = "CC_ARCHIVER_VERBOSE")]
     pub verbose: u8,
-    /// Only errors, and no table at the end.
-    #[arg(short, long, global = true, env = "CC_ARCHIVER_QUIET")]
+    /// Only errors, and no table at the end; wins over --verbose.
+    #[arg(short, long, global = true, env = "CC_ARCHIVER_QUIET", value_parser = FalseyValueParser::new())]
     pub quiet: bool,
     /// Show a progress bar; auto: if stderr is a terminal.
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN", env = "CC_ARCHIVER_PROGRESS")]
@@ -109,7 +110,7 @@ pub struct ArchiveArgs {
     #[arg(long, value_name = "AGE", default_value = "5m", help_heading = "Selection", env = "CC_ARCHIVER_MIN_AGE")]
     pub min_age: humantime::Duration,
     /// Print what would be done; touch nothing.
-    #[arg(long, env = "CC_ARCHIVER_DRY_RUN")]
+    #[arg(long, env = "CC_ARCHIVER_DRY_RUN", value_parser = FalseyValueParser::new())]
     pub dry_run: bool,
 
     /// CPU workers [default: all cores]
@@ -138,7 +139,7 @@ pub struct ArchiveArgs {
     #[arg(long, value_enum, default_value = "runs", help_heading = "Format", env = "CC_ARCHIVER_ENCODER")]
     pub encoder: Encoder,
     /// Also store the cluster as a column, for those who read single files.
-    #[arg(long, help_heading = "Format", env = "CC_ARCHIVER_WITH_CLUSTER_COLUMN")]
+    #[arg(long, help_heading = "Format", env = "CC_ARCHIVER_WITH_CLUSTER_COLUMN", value_parser = FalseyValueParser::new())]
     pub with_cluster_column: bool,
 }
 

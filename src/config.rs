@@ -1,12 +1,12 @@
 //! Validated settings. The only place that reads the environment (clap reads the `CC_ARCHIVER_*` variables for it).
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::ArchiveArgs;
 use crate::error::{Error, Escaped, Result};
-use crate::scan::Filter;
+use crate::files::Filter;
 use crate::schema::Layout;
 use crate::store::Location;
 
@@ -60,6 +60,9 @@ impl Settings {
         if args.object_size.as_u64() == 0 || args.row_group_rows == 0 {
             return Err(Error::Usage("--object-size and --row-group-rows must be positive".into()));
         }
+        if args.workers == Some(0) {
+            return Err(Error::Usage("--workers 0 would do nothing".into()));
+        }
         let layout = Layout {
             compression: args.compression.0,
             value_encoding: args.value_encoding,
@@ -74,37 +77,57 @@ impl Settings {
             before: args.before.map(|time| time.0),
             min_age: args.min_age.into(),
             dry_run: args.dry_run,
-            workers: args.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1),
+            workers: args.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
             memory: args.memory.as_u64(),
             layout,
             encoder: args.encoder,
             lock_file: args.lock_file,
-            environment: std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).collect(),
+            environment: aws_variables(),
         };
-        settings.check_archive_is_outside()?;
+        settings.check_tree_is_left_alone()?;
         Ok(settings)
     }
 
-    fn check_archive_is_outside(&self) -> Result<()> {
-        let Location::Directory(archive) = &self.archive else { return Ok(()) };
-        if resolved(archive).starts_with(resolved(&self.checkpoints)) {
-            return Err(Error::Usage(format!(
-                "the archive {} lies inside the checkpoint tree {}\n  hint: cc-backend refuses to start on files that it does not know; put the archive beside the tree",
-                Escaped(archive),
-                Escaped(&self.checkpoints)
-            )));
+    /// Nothing of ours goes into the checkpoint tree.
+    fn check_tree_is_left_alone(&self) -> Result<()> {
+        let tree = resolved(&self.checkpoints);
+        let archive = match &self.archive {
+            Location::Directory(path) => Some(("archive", path)),
+            Location::S3 { .. } => None,
+        };
+        let ours = archive.into_iter().chain(self.lock_file.as_ref().map(|path| ("lock file", path)));
+        for (what, path) in ours {
+            if resolved(path).starts_with(&tree) {
+                return Err(Error::Usage(format!(
+                    "the {what} {} lies inside the checkpoint tree {}\n  hint: cc-backend refuses to start on files that it does not know; put it beside the tree",
+                    Escaped(path),
+                    Escaped(&self.checkpoints)
+                )));
+            }
         }
         Ok(())
     }
 }
 
-/// The path without links, also where its end does not exist yet.
+/// The variables that set S3 up, as far as they are UTF-8.
+fn aws_variables() -> BTreeMap<String, String> {
+    let pairs = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    pairs.filter(|(name, _)| name.starts_with("AWS_")).collect()
+}
+
+/// The path without links and detours, also where its end does not exist yet.
 fn resolved(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    for ancestor in absolute.ancestors() {
-        if let (Ok(real), Ok(rest)) = (ancestor.canonicalize(), absolute.strip_prefix(ancestor)) {
-            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
+    let mut real = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            // what exists is without links by now; what does not exist has none
+            Component::ParentDir => drop(real.pop()),
+            part => {
+                real.push(part);
+                real = real.canonicalize().unwrap_or(real);
+            }
         }
     }
-    absolute
+    real
 }

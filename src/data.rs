@@ -58,8 +58,8 @@ impl Span {
         if len == 0 {
             return Ok(span);
         }
-        if frequency <= 0 {
-            return Err(format!("frequency {frequency} is not positive"));
+        if !(1..END_OF_TIME).contains(&frequency) {
+            return Err(format!("frequency {frequency} is not a number of seconds between samples"));
         }
         let last = i64::try_from(len - 1).ok().and_then(|steps| steps.checked_mul(frequency)).and_then(|t| t.checked_add(start));
         match last {
@@ -80,10 +80,11 @@ impl Span {
 
     /// The part of the span with times in `[from, to)`, which may be empty.
     pub fn within(&self, from: i64, to: i64) -> Span {
-        let index = |time: i64| ((time - self.start + self.frequency - 1).div_euclid(self.frequency)).clamp(0, self.len as i64) as usize;
         if self.len == 0 {
             return *self;
         }
+        // the index of the first value at or after a time
+        let index = |time: i64| if time <= self.start { 0 } else { self.len.min(((time - self.start - 1) / self.frequency) as usize + 1) };
         let (first, end) = (index(from), index(to));
         self.part(first, end.saturating_sub(first))
     }
@@ -249,7 +250,9 @@ mod tests {
     fn claims_that_leave_time_are_refused() {
         assert!(Span::checked(0, 60, 0, 10).is_ok());
         assert!(Span::checked(0, 0, 0, 0).is_ok());
-        for (start, frequency, len) in [(0, 0, 1), (0, -60, 2), (-1, 60, 1), (0, i64::MAX, 3), (END_OF_TIME, 1, 1), (i64::MAX, 1, 2)] {
+        for (start, frequency, len) in
+            [(0, 0, 1), (0, -60, 2), (-1, 60, 1), (0, i64::MAX, 3), (0, i64::MAX, 1), (0, END_OF_TIME, 1), (END_OF_TIME, 1, 1), (i64::MAX, 1, 2)]
+        {
             assert!(Span::checked(start, frequency, 0, len).is_err(), "{start} {frequency} {len}");
         }
     }

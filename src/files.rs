@@ -16,6 +16,15 @@ pub struct Tree {
     pub set_aside: Vec<SetAside>,
 }
 
+/// Which part of the tree a run looks at.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only these clusters; all if empty.
+    pub clusters: Vec<String>,
+    /// Only hosts that match.
+    pub host: Option<glob::Pattern>,
+}
+
 /// One cluster's directory.
 #[derive(Debug)]
 pub struct ClusterFiles {

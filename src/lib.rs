@@ -25,14 +25,14 @@ pub mod store;
 pub mod telemetry;
 
 // the stages, in the order of the data
+pub mod scan;
 pub mod catalog;
-pub mod checkpoint;
-pub mod encode;
-pub mod merge;
 pub mod plan;
 pub mod read;
+pub mod checkpoint;
+pub mod merge;
 pub mod rows;
-pub mod scan;
+pub mod encode;
 pub mod upload;
 
 // the wiring
@@ -60,12 +60,12 @@ pub fn run(cli: Cli) -> Exit {
 fn execute(cli: Cli) -> Result<Exit> {
     let Command::Archive(args) = cli.command;
     let settings = config::Settings::new(*args)?;
-    let archive = store::Archive::open(&settings.archive, &settings.environment, settings.dry_run)?;
     let runtime = runtime(&settings)?;
     let progress = Arc::new(telemetry::Progress::default());
     let outcome = runtime.block_on(async {
         let shown = Arc::clone(&progress).show(&cli.output);
-        let run = pipeline::archive(&settings, archive, Arc::clone(&progress), signal());
+        let open = || store::Archive::open(&settings.archive, &settings.environment, settings.dry_run);
+        let run = pipeline::archive_into(&settings, open, Arc::clone(&progress), signal());
         tokio::select! {
             outcome = run => outcome,
             () = shown => Err(Error::Internal("progress ended".into())),
@@ -107,14 +107,17 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|e| unreachable!("plain data: {e}")) + "\n"
 }
 
-/// Ready when the process is asked to stop.
-async fn signal() {
+/// Ready when the process is asked to stop; from now on, signals do not just kill it.
+fn signal() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }

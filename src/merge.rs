@@ -3,6 +3,9 @@
 //! Of two new snapshots that hold a value for the same instant the later one in the list wins. What the archive holds
 //! already always wins, and is not written again. NaN is no value: it never wins, and never loses.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 use crate::data::{SeriesKey, SeriesRows, Snapshot, Span, Tally};
 use crate::names::Date;
 
@@ -84,58 +87,62 @@ fn plain(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -> Vec<(usize,
     pieces
 }
 
-/// A part and how far it has been merged.
-struct Cursor {
+/// The next value of a part: the largest is the earliest, and of those at one instant the strongest.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Next {
+    time: Reverse<i64>,
+    /// Held above new, newer above older, later in the file above earlier.
+    strength: usize,
     part: usize,
-    next: usize,
+    index: usize,
 }
 
 /// Parts overlap in time: goes from instant to instant.
 fn instant_by_instant(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -> Vec<(usize, Span)> {
-    let mut cursors: Vec<Cursor> = (0..parts.len()).map(|part| Cursor { part, next: 0 }).collect();
-    // the strongest last: held above new, newer above older, later in the file above earlier
-    cursors.sort_by_key(|c| (inputs[parts[c.part].input].held, parts[c.part].input));
+    let mut by_strength: Vec<usize> = (0..parts.len()).collect();
+    by_strength.sort_by_key(|part| (inputs[parts[*part].input].held, parts[*part].input));
+    let next = |strength, part: usize, index| Next { time: Reverse(parts[part].span.time(index)), strength, part, index };
+    let mut queue: BinaryHeap<Next> = by_strength.iter().enumerate().map(|(strength, part)| next(strength, *part, 0)).collect();
     let mut pieces: Vec<(usize, Span)> = Vec::new();
     let mut last_written = None;
-    let time_of = |c: &Cursor| (c.next < parts[c.part].span.len).then(|| parts[c.part].span.time(c.next));
-    while let Some(time) = cursors.iter().filter_map(time_of).min() {
-        let mut winner: Option<(usize, f32)> = None;
-        for cursor in cursors.iter_mut().rev().filter(|c| time_of(c) == Some(time)) {
-            let Part { input, span, .. } = &parts[cursor.part];
-            let value = span.value(&inputs[*input].snapshot.values, cursor.next);
-            cursor.next += 1;
-            let tally = &mut tallies[*input];
-            if inputs[*input].held {
-                winner = winner.or((!value.is_nan()).then_some((cursor.part, value)));
-                continue;
-            }
-            if value.is_nan() {
-                tally.nan += 1;
-                continue;
-            }
-            tally.rows += 1;
-            tally.reach(time);
-            match winner {
-                None => {
-                    winner = Some((cursor.part, value));
-                    tally.written += 1;
-                    let index = cursor.next - 1;
-                    match pieces.last_mut() {
-                        Some((_, piece)) if last_written == Some((cursor.part, index.wrapping_sub(1))) => piece.len += 1,
-                        _ => pieces.push((*input, span.part(index, 1))),
-                    }
-                    last_written = Some((cursor.part, index));
+    // the value that stands at the instant, and the input that has it
+    let mut winner: Option<(i64, usize, f32)> = None;
+    while let Some(Next { time: Reverse(time), strength, part, index }) = queue.pop() {
+        let Part { input, span, .. } = &parts[part];
+        if index + 1 < span.len {
+            queue.push(next(strength, part, index + 1));
+        }
+        let value = span.value(&inputs[*input].snapshot.values, index);
+        winner = winner.filter(|(at, ..)| *at == time);
+        if inputs[*input].held {
+            winner = winner.or((!value.is_nan()).then_some((time, *input, value)));
+            continue;
+        }
+        let tally = &mut tallies[*input];
+        if value.is_nan() {
+            tally.nan += 1;
+            continue;
+        }
+        tally.rows += 1;
+        tally.reach(time);
+        match winner {
+            None => {
+                winner = Some((time, *input, value));
+                tally.written += 1;
+                match pieces.last_mut() {
+                    Some((_, piece)) if last_written == Some((part, index.wrapping_sub(1))) => piece.len += 1,
+                    _ => pieces.push((*input, span.part(index, 1))),
                 }
-                Some((by, other)) => {
-                    let differs = u64::from(other.to_bits() != value.to_bits());
-                    let by = parts[by].input;
-                    if inputs[by].held {
-                        tally.held += 1;
-                        tally.conflicting += differs;
-                        tally.holders.insert(by);
-                    } else {
-                        tally.superseded += differs;
-                    }
+                last_written = Some((part, index));
+            }
+            Some((_, by, other)) => {
+                let differs = u64::from(other.to_bits() != value.to_bits());
+                if inputs[by].held {
+                    tally.held += 1;
+                    tally.conflicting += differs;
+                    tally.holders.insert(by);
+                } else {
+                    tally.superseded += differs;
                 }
             }
         }

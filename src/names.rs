@@ -181,10 +181,14 @@ impl Selector {
         Self { scope: "node".into(), scope_id: "".into(), path: "".into() }
     }
 
-    /// A child called `name` of this level.
+    /// A child called `name` of this level; None if its path would be longer than any real one, by far.
     ///
     /// In the path `%` becomes `%25` and `/` becomes `%2F`; an empty name becomes a lone `%`, which nothing else does.
-    pub fn child(&self, name: &str) -> Self {
+    pub fn child(&self, name: &str) -> Option<Self> {
+        const LONGEST: usize = 4_096;
+        if self.path.len() + name.len() > LONGEST {
+            return None;
+        }
         let mut path = String::with_capacity(self.path.len() + 1 + name.len());
         if !self.path.is_empty() {
             path.push_str(&self.path);
@@ -201,7 +205,7 @@ impl Selector {
             path.push('%');
         }
         let (scope, scope_id) = scope_of(name);
-        Self { scope: scope.into(), scope_id: scope_id.into(), path: path.into() }
+        Some(Self { scope: scope.into(), scope_id: scope_id.into(), path: path.into() })
     }
 }
 
@@ -237,12 +241,13 @@ mod tests {
 
     #[test]
     fn paths_of_different_children_differ() {
-        let node = Selector::node();
-        assert_eq!(&*node.child("socket0").child("core1").path, "socket0/core1");
-        assert_eq!(&*node.child("a/b").path, "a%2Fb");
-        assert_eq!(&*node.child("a%2Fb").path, "a%252Fb");
-        assert_ne!(node.child("").path, node.path);
-        assert_ne!(node.child("").path, node.child("%").path);
+        let path = |names: &[&str]| names.iter().try_fold(Selector::node(), |level, name| level.child(name)).map(|level| level.path);
+        assert_eq!(path(&["socket0", "core1"]).as_deref(), Some("socket0/core1"));
+        assert_eq!(path(&["a/b"]).as_deref(), Some("a%2Fb"));
+        assert_eq!(path(&["a%2Fb"]).as_deref(), Some("a%252Fb"));
+        assert_ne!(path(&[""]), path(&[]));
+        assert_ne!(path(&[""]), path(&["%"]));
+        assert_eq!(path(&["x".repeat(3_000).as_str(); 2]), None);
     }
 
     #[test]

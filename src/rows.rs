@@ -30,7 +30,7 @@ const BLOCK: usize = 64;
 fn push_samples(rows: &mut Rows, first_time: usize, span: &Span, values: &[u8]) {
     // the first of the samples that have come without a gap
     let mut run_start = None;
-    let mut end_run = |times: &mut Vec<TimeRun>, run_start: &mut Option<usize>, end: usize| {
+    let end_run = |times: &mut Vec<TimeRun>, run_start: &mut Option<usize>, end: usize| {
         if let Some(first) = run_start.take() {
             push_time(times, first_time, TimeRun { start: span.time(first), frequency: span.frequency, rows: end - first });
         }

@@ -11,17 +11,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use crate::error::{Error, Escaped, Result, SetAside};
-use crate::files::{ClusterFiles, Format, HostFiles, SnapshotFile, Tree, mtime};
+use crate::files::{ClusterFiles, Filter, Format, HostFiles, SnapshotFile, Tree, mtime};
 use crate::names::{Cluster, Date, Host};
-
-/// Which part of the tree a run looks at.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Only these clusters; all if empty.
-    pub clusters: Vec<String>,
-    /// Only hosts that match.
-    pub host: Option<glob::Pattern>,
-}
 
 /// Reads the tree at `root`. A tree that cannot be one is an error that says so, never an empty result.
 pub fn scan(root: &Path, filter: &Filter) -> Result<Tree> {
@@ -34,13 +25,21 @@ pub fn scan(root: &Path, filter: &Filter) -> Result<Tree> {
         }
         let path = entry.path();
         let mut hosts = Vec::new();
-        for (entry, name) in directories(&path, root, &mut tree.set_aside).map_err(Error::io("cannot list", &path))? {
+        let folders = match directories(&path, root, &mut tree.set_aside) {
+            Ok(folders) => folders,
+            Err(e) => {
+                tree.set_aside.push(SetAside::new(path, format!("cannot list: {e}")));
+                continue;
+            }
+        };
+        for (entry, name) in folders {
             seen_hosts += 1;
             if filter.host.as_ref().is_some_and(|pattern| !pattern.matches(&name)) {
                 continue;
             }
             match snapshots(&entry.path(), &mut tree.set_aside) {
                 Ok(snapshots) => hosts.push(HostFiles { host: Host::new(&name), snapshots }),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => tree.set_aside.push(SetAside::new(entry.path(), format!("cannot list: {e}"))),
             }
         }
@@ -125,23 +124,21 @@ fn not_a_file(kind: FileType) -> Option<&'static str> {
 
 /// Refuses a tree in which nothing can be where snapshots are expected.
 fn check_shape(root: &Path, filter: &Filter, tree: &Tree, seen_hosts: usize) -> Result<()> {
-    if let Some(missing) = filter.clusters.iter().find(|name| !tree.clusters.iter().any(|c| c.cluster.as_str() == *name)) {
-        return Err(Error::Usage(format!("there is no cluster {missing:?} in {}", Escaped(root))));
-    }
+    let missing = filter.clusters.iter().find(|name| !tree.clusters.iter().any(|c| c.cluster.as_str() == *name));
     let hosts = || tree.clusters.iter().flat_map(|c| &c.hosts);
-    if hosts().any(|h| !h.snapshots.is_empty()) {
+    if missing.is_none() && hosts().any(|h| !h.snapshots.is_empty()) {
         return Ok(());
     }
-    if filter.host.is_some() && seen_hosts > 0 && hosts().next().is_none() {
-        return Err(Error::Usage(format!("--host matches none of the {seen_hosts} hosts in {}", Escaped(root))));
-    }
-    let tree_is = |level: &str, hint: &str| Err(Error::Usage(format!("{} looks like {level}, not a checkpoint tree\n  hint: {hint}", Escaped(root))));
+    let wrong = |what: String| Err(Error::Usage(format!("{} {what}", Escaped(root))));
     let up = |levels: usize| root.canonicalize().ok().and_then(|p| p.ancestors().nth(levels).map(Path::to_owned)).unwrap_or_default();
-    match level_of_snapshots(root, 4) {
-        Some(1) => tree_is("one host's directory", &format!("did you mean {}?", Escaped(&up(2)))),
-        Some(2) => tree_is("one cluster's directory", &format!("did you mean {}?", Escaped(&up(1)))),
-        Some(4) => tree_is("a directory above one", "pass the directory whose folders are the clusters"),
-        _ if seen_hosts == 0 => Err(Error::Usage(format!("{} holds no <cluster>/<host> directories\n  hint: is the volume mounted?", Escaped(root)))),
+    let not_a_tree = |looks_like: &str, hint: String| wrong(format!("looks like {looks_like}, not a checkpoint tree\n  hint: {hint}"));
+    match (level_of_snapshots(root, 4), missing) {
+        (Some(1), _) => not_a_tree("one host's directory", format!("did you mean {}?", Escaped(&up(2)))),
+        (Some(2), _) => not_a_tree("one cluster's directory", format!("did you mean {}?", Escaped(&up(1)))),
+        (Some(4), _) => not_a_tree("a directory above one", "pass the directory whose folders are the clusters".into()),
+        (_, Some(name)) => wrong(format!("has no cluster {name:?}")),
+        _ if filter.host.is_some() && seen_hosts > 0 && hosts().next().is_none() => wrong(format!("has {seen_hosts} hosts, and --host matches none of them")),
+        _ if seen_hosts == 0 => wrong("holds no <cluster>/<host> directories\n  hint: is the volume mounted?".into()),
         _ => Ok(()),
     }
 }

@@ -257,6 +257,9 @@ impl Summary {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = |name: &str, value: String| writeln!(f, "{name:<17} {value}");
+        if self.interrupted {
+            line("interrupted", "by a signal; what follows was done, and the next run goes on from there".into())?;
+        }
         line("hosts", thousands(self.hosts))?;
         line("snapshots", thousands(self.files))?;
         line("already archived", thousands(self.already_archived))?;

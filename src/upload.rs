@@ -5,7 +5,8 @@
 //! corrupt object visible. What is not completed must be aborted with [`Sink::abort`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
@@ -22,6 +23,7 @@ use crate::names::Digest;
 use crate::partition::ObjectKey;
 use crate::schema::footer;
 use crate::store::{Archive, random_token};
+use crate::telemetry::Progress;
 
 /// Bytes of the first parts; later parts grow, so that 10,000 of them hold any object.
 pub const PART_SIZE: usize = 8 << 20;
@@ -41,19 +43,27 @@ pub struct Uploaded {
     pub digest: Digest,
 }
 
+/// How often, and how far apart, a PUT that met a conflict over nothing is tried.
+const CONFLICT_TRIES: usize = 4;
+const CONFLICT_PAUSE: Duration = Duration::from_secs(1);
+
 /// What all uploads of a run share.
 #[derive(Debug)]
 pub struct Transfers {
     /// One slot for every part that is being sent. Closed: no further part is sent, and uploads fail.
     pub slots: Arc<Semaphore>,
-    /// Bytes sent so far.
-    pub sent: AtomicU64,
+    /// Where bytes sent are counted.
+    progress: Arc<Progress>,
 }
 
 impl Transfers {
     /// At most `parts` parts are sent at a time.
-    pub fn new(parts: usize) -> Self {
-        Self { slots: Arc::new(Semaphore::new(parts)), sent: AtomicU64::new(0) }
+    pub fn new(parts: usize, progress: Arc<Progress>) -> Self {
+        Self { slots: Arc::new(Semaphore::new(parts)), progress }
+    }
+
+    fn count(&self, bytes: u64) {
+        self.progress.bytes_sent.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -99,6 +109,25 @@ impl Destination {
         if self.staged { Attributes::new() } else { Attributes::from_iter([(Attribute::Metadata(TOKEN.into()), self.token.clone())]) }
     }
 
+    /// One conditional PUT. A server that was writing the same key answers "conflict", which the store calls "exists" too.
+    async fn put(&self, payload: PutPayload, size: u64) -> Result<()> {
+        let mut tries = CONFLICT_TRIES;
+        loop {
+            let options = PutOptions { mode: PutMode::Create, attributes: self.attributes(), ..Default::default() };
+            let put = self.archive.store().put_opts(&self.target, payload.clone(), options).await;
+            tries -= 1;
+            if tries > 0 && matches!(put, Err(object_store::Error::AlreadyExists { .. })) && self.is_absent().await {
+                tokio::time::sleep(CONFLICT_PAUSE).await;
+                continue;
+            }
+            return self.resolve(size, put.map(drop)).await;
+        }
+    }
+
+    async fn is_absent(&self) -> bool {
+        matches!(self.archive.store().head(&self.target).await, Err(object_store::Error::NotFound { .. }))
+    }
+
     /// Completion overwrites, and has no condition in this API: so the key is looked at last.
     async fn check_unused(&self) -> Result<()> {
         if self.staged {
@@ -124,7 +153,8 @@ impl Destination {
                 tracing::warn!(key = self.name(), "the answer to the upload was lost; the object is there and whole");
                 Ok(())
             }
-            _ => Err(self.refused(e)),
+            Ok(_) => Err(self.occupied()),
+            Err(_) => Err(Error::store("cannot upload", self.name())(e)),
         }
     }
 
@@ -258,7 +288,7 @@ impl Sink {
         self.parts.spawn(async move {
             let _slot = slot;
             part.await?;
-            transfers.sent.fetch_add(size, Ordering::Relaxed);
+            transfers.count(size);
             Ok(())
         });
         Ok(())
@@ -286,10 +316,8 @@ impl Sink {
             }
         } else {
             let payload = PutPayload::from(std::mem::take(&mut self.buffer));
-            let options = PutOptions { mode: PutMode::Create, attributes: self.destination.attributes(), ..Default::default() };
-            let put = self.destination.archive.store().put_opts(&self.destination.target, payload, options).await;
-            self.destination.resolve(self.size, put.map(drop)).await?;
-            self.transfers.sent.fetch_add(self.size, Ordering::Relaxed);
+            self.destination.put(payload, self.size).await?;
+            self.transfers.count(self.size);
         }
         self.multipart = None;
         self.destination.unstage().await?;

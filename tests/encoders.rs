@@ -84,7 +84,7 @@ fn rows() -> impl Strategy<Value = Rows> {
         (Just(series), runs_of_time(total), values(total)).prop_map(|(series, times, values)| {
             let run = |(host, metric, child, rows): (String, String, String, usize)| SeriesRun {
                 host: Host::new(&host),
-                key: SeriesKey { metric: metric.into(), selector: Arc::new(Selector::node().child(&child)) },
+                key: SeriesKey { metric: metric.into(), selector: Arc::new(Selector::node().child(&child).expect("a short path")) },
                 rows,
             };
             Rows { series: series.into_iter().map(run).collect(), times, values }

@@ -20,7 +20,7 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
 use super::load_metadata;
 use crate::data::{Series, Snapshot, Span};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ledger::ObjectLedger;
 use crate::names::{Host, Selector};
 use crate::store::Archive;
@@ -28,7 +28,7 @@ use crate::store::Archive;
 /// The rows of `host` with times in `[first, last]`, as a snapshot of one-value-wide or longer spans.
 pub async fn rows_between(archive: &Archive, object: &ObjectLedger, host: &Host, first: i64, last: i64) -> Result<Snapshot> {
     let name = archive.name_of(&object.key);
-    read(archive, object, host, first, last).await.map_err(Error::parquet("cannot read rows back from", name))
+    read(archive, object, host, first, last).await.map_err(|e| super::split(e, "cannot read rows back from", name))
 }
 
 async fn read(archive: &Archive, object: &ObjectLedger, host: &Host, first: i64, last: i64) -> ParquetResult<Snapshot> {

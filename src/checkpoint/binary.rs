@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Flaw, MAX_DEPTH};
+use super::{Flaw, LONG_PATH, Levels, MAX_DEPTH};
 use crate::data::{Series, Snapshot, Span};
 use crate::names::Selector;
 
@@ -16,7 +16,7 @@ const MIN_METRIC: usize = 2 + 8 + 8 + 4;
 const MIN_CHILD: usize = 2 + 4 + 4;
 
 pub(super) fn decode(bytes: Bytes) -> Result<Snapshot, Flaw> {
-    let mut decoder = Decoder { bytes: &bytes, at: 0, levels: Vec::new(), series: Vec::new(), metrics: HashMap::new() };
+    let mut decoder = Decoder { bytes: &bytes, at: 0, levels: Levels::default(), series: Vec::new(), metrics: HashMap::new() };
     let magic = decoder.u32()?;
     if magic != MAGIC {
         return Err(Flaw::at(0, format!("it begins with {magic:#010x}, not with the magic {MAGIC:#010x}")));
@@ -27,13 +27,13 @@ pub(super) fn decode(bytes: Bytes) -> Result<Snapshot, Flaw> {
         return Err(Flaw::at(decoder.at, format!("{} bytes follow the last level", bytes.len() - decoder.at)));
     }
     let Decoder { levels, series, .. } = decoder;
-    Ok(Snapshot { from, to, levels, series, values: bytes })
+    Ok(Snapshot { from, to, levels: levels.kept, series, values: bytes })
 }
 
 struct Decoder<'a> {
     bytes: &'a [u8],
     at: usize,
-    levels: Vec<Arc<Selector>>,
+    levels: Levels,
     series: Vec<Series>,
     metrics: HashMap<&'a str, Arc<str>>,
 }
@@ -84,16 +84,17 @@ impl<'a> Decoder<'a> {
         if depth > MAX_DEPTH {
             return Err(Flaw::at(self.at, format!("levels nest deeper than {MAX_DEPTH}")));
         }
-        let level = self.levels.len() as u32;
         let selector = Arc::new(selector);
-        self.levels.push(Arc::clone(&selector));
         for _ in 0..self.count(MIN_METRIC, "metrics")? {
+            let level = self.levels.index(&selector);
             let metric = self.metric(level)?;
             self.series.push(metric);
         }
         for _ in 0..self.count(MIN_CHILD, "children")? {
+            let at = self.at;
             let name = self.name()?;
-            self.level(selector.child(name), depth + 1)?;
+            let child = selector.child(name).ok_or_else(|| Flaw::at(at, LONG_PATH))?;
+            self.level(child, depth + 1)?;
         }
         Ok(())
     }

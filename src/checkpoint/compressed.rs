@@ -27,7 +27,9 @@ pub(super) fn decompress(bytes: Bytes, compression: Compression) -> Result<Bytes
     if compression == Compression::None {
         return Ok(bytes);
     }
-    let mut out = Vec::new();
+    // once through in the memory of a chunk: what is refused costs time only
+    let size = decompressed_size(&bytes, compression)?;
+    let mut out = Vec::with_capacity(size as usize);
     each_chunk(&bytes, compression, |chunk| out.extend_from_slice(chunk))?;
     Ok(out.into())
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Flaw, MAX_DEPTH};
+use super::{Flaw, LONG_PATH, Levels, MAX_DEPTH};
 use crate::data::{Series, Snapshot, Span};
 use crate::names::Selector;
 
@@ -20,7 +20,7 @@ pub(super) fn decode(bytes: &[u8], name_from: i64) -> Result<Snapshot, Flaw> {
     let header = header.map_err(|e| flaw(bytes, &e))?;
     let from = header.from.unwrap_or(name_from);
     let to = header.to.unwrap_or(from);
-    Ok(Snapshot { from, to, levels: decoded.levels, series: decoded.series, values: Bytes::from(decoded.values) })
+    Ok(Snapshot { from, to, levels: decoded.levels.kept, series: decoded.series, values: Bytes::from(decoded.values) })
 }
 
 /// serde_json counts lines and columns; files of one line have the offset as their column.
@@ -37,7 +37,7 @@ fn flaw(bytes: &[u8], e: &serde_json::Error) -> Flaw {
 
 #[derive(Default)]
 struct Decoded {
-    levels: Vec<Arc<Selector>>,
+    levels: Levels,
     series: Vec<Series>,
     values: Vec<u8>,
     metrics: HashMap<Box<str>, Arc<str>>,
@@ -74,13 +74,11 @@ impl<'de> Visitor<'de> for Level<'_> {
         if self.depth > MAX_DEPTH {
             return Err(A::Error::custom(format!("levels nest deeper than {MAX_DEPTH}")));
         }
-        let level = self.decoded.levels.len() as u32;
         let selector = Arc::new(self.selector);
-        self.decoded.levels.push(Arc::clone(&selector));
         let mut header = Header::default();
         while let Some(key) = map.next_key::<Key>()? {
             match key {
-                Key::Metrics => map.next_value_seed(Optional(Metrics { decoded: self.decoded, level }))?,
+                Key::Metrics => map.next_value_seed(Optional(Metrics { decoded: self.decoded, selector: &selector }))?,
                 Key::Children => map.next_value_seed(Optional(Children { decoded: self.decoded, parent: &selector, depth: self.depth + 1 }))?,
                 Key::From => header.from = map.next_value()?,
                 Key::To => header.to = map.next_value()?,
@@ -114,7 +112,7 @@ impl<'de, V: Visitor<'de, Value = ()>> DeserializeSeed<'de> for Optional<V> {
 
 struct Metrics<'a> {
     decoded: &'a mut Decoded,
-    level: u32,
+    selector: &'a Arc<Selector>,
 }
 
 impl<'de> Visitor<'de> for Metrics<'_> {
@@ -136,7 +134,8 @@ impl<'de> Visitor<'de> for Metrics<'_> {
             let (start, frequency) = map.next_value_seed(Metric(&mut decoded.values))?;
             let len = (decoded.values.len() - at) / 4;
             let span = Span::checked(start, frequency, at, len).map_err(|why| A::Error::custom(format!("metric {metric:?}: {why}")))?;
-            decoded.series.push(Series { level: self.level, metric, span });
+            let level = decoded.levels.index(self.selector);
+            decoded.series.push(Series { level, metric, span });
         }
         Ok(())
     }
@@ -272,7 +271,8 @@ impl<'de> Visitor<'de> for Children<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key_seed(Name)? {
-            map.next_value_seed(Level { decoded: self.decoded, selector: self.parent.child(&name), depth: self.depth })?;
+            let selector = self.parent.child(&name).ok_or_else(|| A::Error::custom(LONG_PATH))?;
+            map.next_value_seed(Level { decoded: self.decoded, selector, depth: self.depth })?;
         }
         Ok(())
     }

@@ -13,12 +13,12 @@ use super::planning::undecidable;
 use crate::catalog;
 use crate::checkpoint::{self, Flaw};
 use crate::data::{Snapshot, Tally};
-use crate::error::{Result, SetAside};
+use crate::error::{Error, Result, SetAside};
 use crate::files::{Compression, HostFiles, SnapshotFile};
 use crate::ledger::{Entry, Holdings, ObjectLedger};
 use crate::merge::{self, Input};
 use crate::names::{Date, Digest, Host};
-use crate::plan::Left;
+use crate::plan::{self, Left};
 use crate::read::{self, Unread};
 use crate::rows;
 
@@ -136,12 +136,26 @@ impl HostJob {
         });
         let mut cache = BTreeMap::new();
         for (date, holdings) in self.window.iter() {
-            let of_date = |s: &&Source| s.dates.contains(date) && s.left.allows(*date);
+            // a run that was killed may have left the object of this date, but not that of its home date
+            let is_done = |s: &Source| plan::is_done(&s.file, &self.host, s.digest, holdings);
+            let of_date = |s: &&Source| s.dates.contains(date) && s.left.allows(*date) && !is_done(s);
             let new: Vec<usize> = sources.iter().enumerate().filter(|(_, s)| of_date(s)).map(|(i, _)| i).collect();
             if new.is_empty() {
                 continue;
             }
-            let held = self.held(&context, *date, holdings, new.iter().map(|i| &sources[*i]), &mut cache).await?;
+            let held = match self.held(&context, *date, holdings, new.iter().map(|i| &sources[*i]), &mut cache).await {
+                Ok(held) => held,
+                // the object is damaged: what it holds is unknown, and so is what may be written
+                Err(Error::Parquet { key, source, .. }) => {
+                    let reason = undecidable(&key, &format!("it cannot be read back: {source}"));
+                    for i in new.into_iter().rev() {
+                        let source = sources.remove(i);
+                        done.set_aside.push((source.index, SetAside::new(self.path.join(&*source.file.name), &*reason)));
+                    }
+                    continue;
+                }
+                Err(e) => return Err(e),
+            };
             let host = self.host.clone();
             let date = *date;
             let (returned, (rows, entries, tallies)) = context
@@ -170,12 +184,13 @@ impl HostJob {
         let waits = |reason: &str| SetAside::new(path.clone(), reason);
         let bytes = match read::read(&path, file.size, file.mtime).await {
             Ok(bytes) => bytes,
-            Err(Unread::Vanished) => {
-                done.waiting.push((index, waits("it is gone: it was removed before this run came to it")));
-                return Ok(None);
-            }
             Err(Unread::Changed) => {
                 done.waiting.push((index, waits("it changed during this run; the next run takes it")));
+                return Ok(None);
+            }
+            Err(Unread::Vanished) => {
+                let reason = "it was removed before all of it was archived; does cc-backend clean up sooner than runs come by?";
+                done.set_aside.push((index, SetAside::new(path, reason)));
                 return Ok(None);
             }
             Err(Unread::Failed(reason)) => {
@@ -286,8 +301,9 @@ impl HostJob {
 
 fn is_young(file: &SnapshotFile, min_age: Duration) -> bool {
     let changed = SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(file.mtime.max(0) as u64));
-    // a time of change in the future is no age
-    changed.is_some_and(|changed| SystemTime::now().duration_since(changed).map_or(true, |age| age < min_age))
+    // clocks differ a little: a time of change just ahead is young, too
+    let age = |changed| SystemTime::now().duration_since(changed).unwrap_or_else(|ahead| ahead.duration());
+    changed.is_some_and(|changed| age(changed) < min_age)
 }
 
 /// Merges one date: rows, ledger entries of the new sources, and their tallies.

@@ -229,14 +229,16 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
     {
         let Some(open) = &mut self.open else { return Ok(()) };
         let name = self.target.context.archive.name_of(&open.key);
+        // taken before the encoder is: if there is none any more, the encoder stays, to be aborted
+        let worker = if E::APPEND_COMPUTES { Some(self.target.context.worker().await?) } else { None };
         let Some(mut encoder) = open.encoder.take() else { return Err(Error::Internal(format!("{name} has lost its encoder"))) };
-        let done = if E::APPEND_COMPUTES {
+        let done = if let Some(worker) = worker {
             let runtime = Handle::current();
             let stepped = move || {
                 let done = runtime.block_on(step(&mut encoder));
                 (encoder, done)
             };
-            let (returned, done) = self.target.context.compute(stepped).await?;
+            let (returned, done) = worker.compute(stepped).await?;
             open.encoder = Some(returned);
             done
         } else {

@@ -1,0 +1,184 @@
+//! One cluster's plan, carried out window by window: hosts are streamed to the open objects, and every source's dates find their place.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures::{StreamExt, TryStreamExt};
+
+use super::host::{HostDone, HostJob, Planned};
+use super::objects::{HostDay, Message, Writer, Written};
+use super::{Context, Task};
+use crate::error::{Error, Result};
+use crate::files::ClusterFiles;
+use crate::names::Date;
+use crate::partition::Partition;
+use crate::plan::ClusterPlan;
+use crate::telemetry::Summary;
+
+/// Sources by (index of the host, index of the snapshot).
+pub type Sources = BTreeSet<(usize, usize)>;
+
+/// One plan of one cluster, carried out window by window, in the order of dates.
+pub struct ClusterRun<'a> {
+    context: &'a Arc<Context>,
+    files: &'a ClusterFiles,
+    plan: &'a ClusterPlan,
+    windows: Vec<Vec<Date>>,
+    /// Dates of later windows that sources were found to feed, by index of work.
+    carried: BTreeMap<usize, BTreeSet<Date>>,
+    /// Sources that are out: damaged, too recent, or waiting.
+    out: BTreeSet<usize>,
+    archived: BTreeSet<usize>,
+    strays: Sources,
+}
+
+impl<'a> ClusterRun<'a> {
+    /// Prepares to carry out `plan` of the cluster's `files`.
+    pub fn new(context: &'a Arc<Context>, files: &'a ClusterFiles, plan: &'a ClusterPlan) -> Self {
+        let windows = plan.windows(files, context.budget.open_objects(), context.budget.bytes_of_host());
+        Self { context, files, plan, windows, carried: BTreeMap::new(), out: BTreeSet::new(), archived: BTreeSet::new(), strays: Sources::new() }
+    }
+
+    /// Goes through all windows, and gives the sources that went astray.
+    pub async fn run(mut self, summary: &mut Summary, first_round: bool) -> Result<Sources> {
+        for window in 0..self.windows.len() {
+            let jobs = self.jobs(window);
+            let progress = &self.context.progress;
+            let bytes: u64 = jobs.iter().flat_map(|job| &job.sources).map(|source| source.file.size).sum();
+            progress.bytes_expected.fetch_add(bytes, Ordering::Relaxed);
+            progress.hosts_expected.fetch_add(jobs.len() as u64, Ordering::Relaxed);
+            self.run_window(window, jobs, summary).await?;
+        }
+        if first_round {
+            let hosts: BTreeSet<usize> = self.archived.iter().map(|w| self.plan.work[*w].host).collect();
+            summary.hosts += hosts.len() as u64;
+            summary.files += self.archived.len() as u64;
+            summary.new_versions += self.archived.iter().filter(|w| self.plan.work[**w].changed).count() as u64;
+        }
+        Ok(self.strays)
+    }
+
+    /// True if the source is read for the window: it is expected to feed it, or was found to.
+    fn takes_part(&self, work: usize, window: usize) -> bool {
+        let dates = &self.windows[window];
+        let found = self.carried.get(&work).is_some_and(|found| found.iter().any(|date| dates.contains(date)));
+        found || self.plan.work[work].left.dates().iter().any(|date| dates.contains(date))
+    }
+
+    fn jobs(&self, window: usize) -> Vec<HostJob> {
+        let dates = self.windows[window].iter().filter_map(|date| Some((*date, Arc::clone(&self.plan.partitions.get(date)?.holdings))));
+        let dates = Arc::new(dates.collect::<BTreeMap<_, _>>());
+        let mut sources: BTreeMap<usize, Vec<Planned>> = BTreeMap::new();
+        for (index, item) in self.plan.work.iter().enumerate() {
+            if !self.out.contains(&index) && self.takes_part(index, window) {
+                let file = self.files.hosts[item.host].snapshots[item.snapshot].clone();
+                sources.entry(item.host).or_default().push(Planned { index, file, left: item.left.clone() });
+            }
+        }
+        let job = |(host, sources)| HostJob::new(&self.files.path, &self.files.hosts[host], sources, Arc::clone(&dates));
+        sources.into_iter().map(job).collect()
+    }
+
+    /// Streams the hosts of a window through to its objects, which are all complete, or all given up, at the end.
+    async fn run_window(&mut self, window: usize, jobs: Vec<HostJob>, summary: &mut Summary) -> Result<()> {
+        let mut writers = BTreeMap::new();
+        let streamed = self.stream_hosts(window, jobs, &mut writers, summary).await;
+        let mut first_error = streamed.err();
+        for writer in writers.values() {
+            if first_error.is_none() {
+                writer.send(Message::Finish).await;
+            }
+        }
+        for writer in writers.into_values() {
+            match writer.join().await {
+                Ok(written) => {
+                    for Written { object, rows } in written {
+                        summary.objects_written += 1;
+                        summary.rows_written += rows;
+                        summary.bytes_out += object.size;
+                        summary.objects.push(object.key.to_string());
+                    }
+                }
+                // a writer that was not told to finish says that it was interrupted; that is no cause
+                Err(Error::Interrupted) if first_error.is_some() => {}
+                Err(e) => first_error = first_error.filter(|first| !matches!(first, Error::Interrupted)).or(Some(e)),
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+
+    async fn stream_hosts(&mut self, window: usize, jobs: Vec<HostJob>, writers: &mut BTreeMap<Date, Writer>, summary: &mut Summary) -> Result<()> {
+        let context = self.context;
+        let ahead = context.workers + 2;
+        let sized = futures::stream::iter(jobs).map(|job| async move { Ok::<_, Error>((job.memory(context).await?, job)) }).buffered(ahead);
+        // shares are taken one after the other, in the order of hosts
+        let shared = sized.and_then(|(bytes, job)| async move { Ok((context.budget.take(bytes).await, job)) });
+        let started = shared.map_ok(|(share, job)| Task::spawn(job.run(Arc::clone(context), share)));
+        let mut done = pin!(started.try_buffered(ahead));
+        while let Some(host) = done.try_next().await? {
+            context.progress.hosts.fetch_add(1, Ordering::Relaxed);
+            let days = self.account(window, host?, summary);
+            for (date, day) in days {
+                let rows = day.rows.len() as u64;
+                let writer = match writers.entry(date) {
+                    Entry::Occupied(writer) => writer.into_mut(),
+                    Entry::Vacant(none) => none.insert(self.writer(date)?),
+                };
+                if !writer.send(Message::Host(day)).await {
+                    return Err(Error::Interrupted);
+                }
+                context.progress.rows.fetch_add(rows, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    fn writer(&self, date: Date) -> Result<Writer> {
+        let partition = Partition { cluster: self.files.cluster.clone(), date };
+        match self.plan.partitions.get(&date) {
+            Some(plan) => Writer::start(Arc::clone(self.context), partition, plan.id, plan.from),
+            None => unreachable!("a host only has rows for dates of its window, and those are in the plan"),
+        }
+    }
+
+    /// Books what became of a host, and gives its rows on.
+    fn account(&mut self, window: usize, host: HostDone, summary: &mut Summary) -> Vec<(Date, HostDay)> {
+        summary.bytes_in += host.bytes_in;
+        for tally in &host.tallies {
+            summary.rows_read += tally.rows;
+            summary.duplicates_dropped += tally.rows - tally.written;
+            summary.already_archived_rows += tally.held;
+            summary.conflicting_rows += tally.conflicting;
+            summary.nan_skipped += tally.nan;
+        }
+        summary.too_recent += host.too_recent.len() as u64;
+        self.out.extend(host.too_recent);
+        self.out.extend(host.waiting.iter().chain(&host.set_aside).map(|(work, _)| *work));
+        summary.waiting.extend(host.waiting.into_iter().map(|(_, note)| note.into()));
+        summary.set_aside.extend(host.set_aside.into_iter().map(|(_, note)| note.into()));
+        for (work, elsewhere) in host.archived {
+            self.archived.insert(work);
+            for date in elsewhere {
+                self.find_place(window, work, date);
+            }
+        }
+        host.days
+    }
+
+    /// A source feeds a date outside of the window: another window has it, will have it, or it goes astray.
+    fn find_place(&mut self, window: usize, work: usize, date: Date) {
+        match self.windows.iter().position(|dates| dates.contains(&date)) {
+            Some(later) if later > window => {
+                self.carried.entry(work).or_default().insert(date);
+            }
+            Some(earlier) if self.takes_part(work, earlier) => {}
+            _ => {
+                let item = &self.plan.work[work];
+                self.strays.insert((item.host, item.snapshot));
+            }
+        }
+    }
+}

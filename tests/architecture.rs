@@ -1,0 +1,379 @@
+//! The rules of the source that no compiler knows, read from the source as text. A rule that is broken is shown with
+//! file, line, and what the rule is. What stands in comments, in strings and in test modules does not count.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// The most lines of a file, its tests not counted.
+const MOST_LINES: usize = 400;
+/// The stages that there are at least; lib.rs says which there are.
+const KNOWN_STAGES: [&str; 9] = ["scan", "catalog", "plan", "read", "checkpoint", "merge", "rows", "encode", "upload"];
+/// Which module outside of the pipeline may name which stage, and for what.
+const MAY_NAME: [(&str, &str, &str); 1] = [("config", "scan", "Filter")];
+
+struct Source {
+    /// Relative to src.
+    path: String,
+    text: String,
+    tokens: Vec<Token>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Token {
+    line: usize,
+    text: String,
+}
+
+impl Source {
+    fn new(path: &str, text: &str) -> Self {
+        Self { path: path.to_owned(), text: text.to_owned(), tokens: tokens(&blank(without_tests(text))) }
+    }
+
+    /// `checkpoint` for checkpoint.rs and for everything below checkpoint/.
+    fn module(&self) -> &str {
+        let first = self.path.split('/').next().unwrap_or(&self.path);
+        first.strip_suffix(".rs").unwrap_or(first)
+    }
+
+    /// How many `super::` lead to the crate's root.
+    fn depth(&self) -> usize {
+        if ["lib.rs", "main.rs"].contains(&self.path.as_str()) { 0 } else { self.path.trim_end_matches("/mod.rs").split('/').count() }
+    }
+}
+
+/// All of src.
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut open, mut found) = (vec![root.clone()], Vec::new());
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(fs::read_dir(&path).expect("listed").map(|entry| entry.expect("an entry").path()));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            let name = path.strip_prefix(&root).expect("inside").to_str().expect("UTF-8");
+            found.push(Source::new(name, &fs::read_to_string(&path).expect("read")));
+        }
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    assert!(found.len() > KNOWN_STAGES.len(), "src is somewhere else");
+    found
+}
+
+/// The text up to its test module.
+fn without_tests(text: &str) -> &str {
+    text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(text)
+}
+
+/// The text with comments and literals blanked; lines stay where they are.
+fn blank(text: &str) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    let mut out = String::with_capacity(text.len());
+    let mut i = 0;
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    while i < chars.len() {
+        let starts = |s: &str| s.chars().enumerate().all(|(k, c)| chars.get(i + k) == Some(&c));
+        let end = if starts("//") {
+            chars[i..].iter().position(|c| *c == '\n').map_or(chars.len(), |n| i + n)
+        } else if starts("/*") {
+            let mut end = i + 2;
+            while end < chars.len() && !(chars[end - 1] == '*' && chars[end] == '/' && end > i + 2) {
+                end += 1;
+            }
+            end + 1
+        } else if chars[i] == '"' {
+            let mut end = i + 1;
+            while end < chars.len() && chars[end] != '"' {
+                end += if chars[end] == '\\' { 2 } else { 1 };
+            }
+            end + 1
+        } else if chars[i] == 'r' && (i == 0 || !is_word(chars[i - 1]) || chars[i - 1] == 'b') && raw_string(&chars[i + 1..]).is_some() {
+            i + 1 + raw_string(&chars[i + 1..]).unwrap_or(0)
+        } else if chars[i] == '\'' && chars.get(i + 1) == Some(&'\\') {
+            chars[i + 3..].iter().position(|c| *c == '\'').map_or(chars.len(), |n| i + 4 + n)
+        } else if chars[i] == '\'' && chars.get(i + 2) == Some(&'\'') {
+            i + 3
+        } else {
+            out.push(chars[i]);
+            i += 1;
+            continue;
+        };
+        let end = end.min(chars.len());
+        out.extend(chars[i..end].iter().map(|c| if *c == '\n' { '\n' } else { ' ' }));
+        i = end;
+    }
+    out
+}
+
+/// How long the rest of a raw string is, from behind its `r`.
+fn raw_string(chars: &[char]) -> Option<usize> {
+    let hashes = chars.iter().take_while(|c| **c == '#').count();
+    if chars.get(hashes) != Some(&'"') {
+        return None;
+    }
+    let close: Vec<char> = std::iter::once('"').chain(std::iter::repeat_n('#', hashes)).collect();
+    let body = &chars[hashes + 1..];
+    body.windows(close.len()).position(|window| window == close).map(|at| hashes + 1 + at + close.len())
+}
+
+/// Words, `::`, and all other characters one by one.
+fn tokens(code: &str) -> Vec<Token> {
+    let mut found = Vec::new();
+    for (number, line) in code.lines().enumerate() {
+        let mut rest = line.trim_start();
+        while let Some(first) = rest.chars().next() {
+            let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            let len = if word > 0 {
+                word
+            } else if rest.starts_with("::") {
+                2
+            } else {
+                first.len_utf8()
+            };
+            found.push(Token { line: number + 1, text: rest[..len].to_owned() });
+            rest = rest[len..].trim_start();
+        }
+    }
+    found
+}
+
+/// What `tokens[at..]`, which stands behind a `::`, names at its first level: one word, or several in braces. A word
+/// comes with what stands behind it, up to the end of its path.
+fn named(tokens: &[Token], at: usize) -> Vec<(&Token, Vec<&str>)> {
+    let path = |from: usize| tokens[from..].iter().map(|t| t.text.as_str()).take_while(|t| !matches!(*t, "," | ";" | "}" | "(" | ")")).collect();
+    match tokens.get(at) {
+        Some(open) if open.text == "{" => {
+            let (mut depth, mut found) = (0, Vec::new());
+            for (i, token) in tokens.iter().enumerate().skip(at) {
+                let first = depth == 1 && matches!(tokens[i - 1].text.as_str(), "{" | ",");
+                match token.text.as_str() {
+                    "{" => depth += 1,
+                    "}" => depth -= 1,
+                    _ if first => found.push((token, path(i + 1))),
+                    _ => {}
+                }
+                if depth == 0 {
+                    break;
+                }
+            }
+            found
+        }
+        Some(word) => vec![(word, path(at + 1))],
+        None => Vec::new(),
+    }
+}
+
+/// All names that a file takes from the crate's root, by `crate::` or by `super::`.
+fn from_root(source: &Source) -> Vec<(&Token, Vec<&str>)> {
+    let tokens = &source.tokens;
+    let is = |at: usize, text: &str| tokens.get(at).is_some_and(|t| t.text == text);
+    let mut found = Vec::new();
+    for at in 0..tokens.len() {
+        let supers = (0..source.depth()).all(|n| is(at + 2 * n, "super") && is(at + 2 * n + 1, "::"));
+        if is(at, "crate") && is(at + 1, "::") {
+            found.extend(named(tokens, at + 2));
+        } else if source.depth() > 0 && supers {
+            found.extend(named(tokens, at + 2 * source.depth()));
+        } else if is(at, "crate") && is(at + 1, "as") {
+            found.push((&tokens[at], Vec::new()));
+        }
+    }
+    found
+}
+
+/// Modules of lib.rs under the comment that begins with `heading`, with their lines.
+fn modules<'a>(lib: &'a str, heading: &str) -> Vec<(usize, &'a str)> {
+    let lines = lib.lines().enumerate().skip_while(|(_, line)| !line.starts_with(heading)).skip(1);
+    let section = lines.take_while(|(_, line)| !line.starts_with("//")).filter(|(_, line)| line.contains("mod "));
+    section.filter_map(|(n, line)| Some((n + 1, line.split("mod ").nth(1)?.trim_end_matches(';')))).collect()
+}
+
+fn stages(lib: &str) -> Vec<&str> {
+    modules(lib, "// the stages").into_iter().map(|(_, name)| name).collect()
+}
+
+// ---- the rules; each gives what breaks it ----
+
+fn names_another_stage(source: &Source, stages: &[&str]) -> Vec<String> {
+    let module = source.module();
+    if module == "pipeline" {
+        return Vec::new();
+    }
+    let says = |line: usize, what: String| format!("src/{}:{line}: {what}", source.path);
+    let mut broken = Vec::new();
+    for (token, behind) in from_root(source) {
+        let name = token.text.as_str();
+        let allowed = MAY_NAME.iter().any(|(by, stage, what)| *by == module && *stage == name && behind.get(1) == Some(what));
+        if name == "*" || name == "crate" {
+            broken.push(says(token.line, "takes all of the crate under another name, so that nobody sees which stage it uses".into()));
+        } else if name == "pipeline" {
+            broken.push(says(token.line, "uses the pipeline; the pipeline uses the stages, never the other way round".into()));
+        } else if stages.contains(&name) && name != module && !allowed {
+            broken.push(says(token.line, format!("names the stage {name}; only the pipeline knows stages, and hands on what they give")));
+        }
+    }
+    if source.path == "lib.rs" {
+        let uses = source.tokens.windows(2).filter(|pair| stages.contains(&pair[0].text.as_str()) && pair[1].text == "::");
+        broken.extend(uses.map(|pair| says(pair[0].line, format!("names the stage {}; only the pipeline knows stages", pair[0].text))));
+    }
+    broken
+}
+
+fn reads_the_environment(source: &Source) -> Vec<String> {
+    if source.path == "config.rs" {
+        return Vec::new();
+    }
+    let text = |at: usize| source.tokens.get(at).map_or("", |t| t.text.as_str());
+    let reads = |at: &usize| match text(*at) {
+        // not `env!("…")`, which the compiler reads, nor the `env = "…"` of an option
+        "env" => text(at + 1) == "::" || (*at > 0 && text(at - 1) == "::") || ("{,".contains(text(at.wrapping_sub(1))) && ",}".contains(text(at + 1))),
+        "from_env" => true,
+        _ => false,
+    };
+    let say = |at: usize| format!("src/{}:{}: reads the environment; only config.rs does", source.path, source.tokens[at].line);
+    (0..source.tokens.len()).filter(reads).map(say).collect()
+}
+
+fn ends_the_process(source: &Source) -> Vec<String> {
+    let tokens = &source.tokens;
+    let at = (0..tokens.len()).filter(|at| tokens[*at].text == "process" && tokens.get(at + 1).is_some_and(|t| t.text == "::"));
+    let named = at.flat_map(|at| named(tokens, at + 2)).filter(|(token, _)| matches!(token.text.as_str(), "exit" | "abort"));
+    let say = |token: &Token| format!("src/{}:{}: ends the process, and drops nothing; give the error or the exit code back", source.path, token.line);
+    named.map(|(token, _)| say(token)).collect()
+}
+
+fn is_too_long(source: &Source) -> Vec<String> {
+    let lines = without_tests(&source.text).lines().count();
+    let say = || format!("src/{}:{MOST_LINES}: the file goes on to line {lines}; {MOST_LINES} are the most, tests not counted", source.path);
+    (lines > MOST_LINES).then(say).into_iter().collect()
+}
+
+fn is_out_of_order(lib: &str) -> Vec<String> {
+    // the drawing: words between arrows, in the first block of the documentation
+    let drawn: Vec<(usize, String)> = lib
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| line.starts_with("//!") && line.contains(['→', '⇢']))
+        .flat_map(|(n, line)| line.trim_start_matches("//!").split(['→', '⇢']).map(move |part| (n + 1, part)).collect::<Vec<_>>())
+        .filter_map(|(n, part)| Some((n, part.split_whitespace().next()?.to_owned())))
+        .collect();
+    let listed = modules(lib, "// the stages");
+    let say = |line: usize, is: &str, expected: &str| {
+        format!("src/lib.rs:{line}: {is} stands where {expected} is expected; stages are listed in the order of the data, as they are drawn")
+    };
+    let mut broken: Vec<String> =
+        listed.iter().zip(&drawn).filter(|((_, is), (_, expected))| is != expected).map(|((line, is), (_, expected))| say(*line, is, expected)).collect();
+    if listed.len() != drawn.len() {
+        broken.push(format!("src/lib.rs:1: {} stages are drawn, and {} listed", drawn.len(), listed.len()));
+    }
+    broken
+}
+
+// ---- and that the source keeps them ----
+
+fn assert_kept(broken: Vec<String>) {
+    assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
+}
+
+fn lib() -> String {
+    sources().into_iter().find(|source| source.path == "lib.rs").expect("there is a lib.rs").text
+}
+
+#[test]
+fn a_stage_never_names_another_stage() {
+    let lib = lib();
+    let stages = stages(&lib);
+    assert_kept(sources().iter().flat_map(|source| names_another_stage(source, &stages)).collect());
+}
+
+#[test]
+fn only_the_settings_read_the_environment() {
+    assert_kept(sources().iter().flat_map(reads_the_environment).collect());
+}
+
+#[test]
+fn nothing_ends_the_process_but_the_end_of_main() {
+    assert_kept(sources().iter().flat_map(ends_the_process).collect());
+}
+
+#[test]
+fn no_file_is_longer_than_a_reader_can_hold() {
+    assert_kept(sources().iter().flat_map(is_too_long).collect());
+}
+
+#[test]
+fn the_library_lists_its_stages_in_the_order_of_the_data() {
+    assert_kept(is_out_of_order(&lib()));
+}
+
+#[test]
+fn the_library_lists_every_module_and_every_stage_that_is_known() {
+    let lib = lib();
+    let listed: BTreeSet<&str> = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    let sources = sources();
+    let on_disk: BTreeSet<&str> = sources.iter().map(Source::module).filter(|module| !["lib", "main"].contains(module)).collect();
+    assert_eq!(listed, on_disk, "src/lib.rs: every module is public, stands on a line of its own, and has its file");
+    let stages = stages(&lib);
+    for stage in KNOWN_STAGES {
+        assert!(stages.contains(&stage), "src/lib.rs: {stage} is not listed below the comment on the stages");
+    }
+}
+
+// ---- and that each rule finds what breaks it ----
+
+#[test]
+fn the_rules_find_what_breaks_them() {
+    let stages = ["scan", "plan", "checkpoint"];
+    let stage = |path, text| names_another_stage(&Source::new(path, text), &stages).len();
+    for text in [
+        "use crate::plan::Work;",
+        "use crate::plan;",
+        "use crate::{error::Error, plan};",
+        "use crate::{\n    error::{Error, Result},\n    plan::{Left, Work},\n};",
+        "fn f() { crate::plan::new() }",
+        "use super::plan;",
+        "use crate::*;",
+        "use crate as us;",
+        "use crate :: plan;",
+        "use crate::pipeline::Context;",
+    ] {
+        assert_eq!(stage("scan.rs", text), 1, "{text}");
+    }
+    assert_eq!(stage("checkpoint/json.rs", "use super::super::plan;"), 1);
+    assert_eq!(stage("checkpoint/json.rs", "use super::plan; use crate::checkpoint::Flaw;"), 0, "its own");
+    assert_eq!(stage("pipeline/host.rs", "use crate::plan;"), 0);
+    assert_eq!(stage("telemetry.rs", "use crate::plan;"), 1);
+    assert_eq!(stage("config.rs", "use crate::scan::Filter;"), 0);
+    assert_eq!(stage("config.rs", "use crate::scan::scan;"), 1);
+    assert_eq!(stage("lib.rs", "pub mod plan;\nfn f() { plan::new() }"), 1);
+    for text in [
+        "//! [`crate::plan`]\n/* crate::plan */ // crate::plan",
+        "const A: &str = \"crate::plan\"; const B: &str = r#\"\" crate::plan\"#; const C: char = '\"'; const D: char = '\\'';",
+        "use crate::error::plan; use crate::{names::{plan, Date}};",
+        "fn f() {}\n\n#[cfg(test)]\nmod tests {\n    use crate::plan;\n}",
+    ] {
+        assert_eq!(stage("scan.rs", text), 0, "{text}");
+    }
+    assert_eq!(stage("scan.rs", "const A: char = '\"'; use crate::plan; const B: char = '\"';"), 1, "a quote is no string");
+
+    let environment = |path, text| reads_the_environment(&Source::new(path, text)).len();
+    for text in ["let a = std::env::var(\"A\");", "use std::env;", "use std::{env, fs};", "use std::{fs, env};", "env::vars()", "AmazonS3Builder::from_env()"] {
+        assert_eq!(environment("store.rs", text), 1, "{text}");
+    }
+    assert_eq!(environment("config.rs", "std::env::vars()"), 0);
+    assert_eq!(environment("cli.rs", "#[arg(long, env = \"A\")] const V: &str = env!(\"CARGO_PKG_VERSION\"); // std::env::var"), 0);
+
+    let ends = |text| ends_the_process(&Source::new("main.rs", text)).len();
+    assert_eq!([ends("std::process::exit(1)"), ends("use std::process::{ExitCode, abort};"), ends("use std::process::ExitCode;")], [1, 1, 0]);
+
+    let long = "x\n".repeat(MOST_LINES);
+    let length = |text: &str| is_too_long(&Source::new("a.rs", text)).len();
+    assert_eq!([length(&long), length(&format!("{long}y")), length(&format!("{long}\n#[cfg(test)]\nmod tests {{\n}}"))], [0, 1, 0]);
+
+    let lib = |list: &str| format!("//! a → b (or c) → d\n\n// words\npub mod x;\n\n// the stages\n{list}\n// the rest\npub mod z;\n");
+    assert_eq!(is_out_of_order(&lib("pub mod a;\npub mod b;\npub mod d;\n")), Vec::<String>::new());
+    assert_eq!(is_out_of_order(&lib("pub mod b;\npub mod a;\npub mod d;\n")).len(), 2);
+    assert_eq!(is_out_of_order(&lib("pub mod a;\npub mod b;\n")).len(), 1);
+
+    let shown = names_another_stage(&Source::new("scan.rs", "\n\nuse crate::plan;"), &stages);
+    assert!(shown[0].starts_with("src/scan.rs:3: names the stage plan; "), "file, line and rule: {shown:?}");
+}

@@ -1,0 +1,127 @@
+//! What one run leaves to the next: after a crash, beside damaged objects, over snapshots that were rewritten.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use cc_archiver::schema::footer;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_writer::ArrowWriter;
+use parquet::file::metadata::ParquetMetaDataReader;
+
+use support::{DAY, Level, MIDNIGHT, Objects, Snapshot, T0, Tree, archive, assert_same_rows, files_below, rows_of};
+
+mod support;
+
+/// How often each (source, date) stands in the ledgers of an archive.
+fn ledger_entries(objects: &Objects) -> BTreeMap<(String, String), usize> {
+    let mut entries = BTreeMap::new();
+    for (key, bytes) in objects {
+        let metadata = ParquetMetaDataReader::new().parse_and_finish(bytes).unwrap_or_else(|e| panic!("{key}: {e}"));
+        let pairs = metadata.file_metadata().key_value_metadata().cloned().unwrap_or_default();
+        let ledger = pairs.into_iter().find(|pair| pair.key == footer::LEDGER).and_then(|pair| pair.value).expect("a ledger");
+        let ledger: Vec<serde_json::Value> = serde_json::from_str(&ledger).expect("JSON");
+        for entry in ledger {
+            let (_, date) = support::partition_of(key);
+            *entries.entry((entry["path"].as_str().expect("a path").to_owned(), date)).or_default() += 1;
+        }
+    }
+    entries
+}
+
+fn object_of(archive: &Path, date: &str) -> std::path::PathBuf {
+    let key = files_below(archive).into_keys().find(|key| key.contains(date)).expect("an object of the date");
+    archive.join(key)
+}
+
+#[test]
+fn after_a_crash_between_two_dates_only_the_missing_one_is_archived() {
+    for lost in [0, 1] {
+        let (tree, target) = (Tree::new(), tempfile::tempdir().expect("a folder"));
+        // from 18:00 to 06:00: two snapshots that contradict each other, so that one loses rows to the other
+        let older = Snapshot::minutes(MIDNIGHT + 64_800, [1.0; 720]);
+        let newer = Snapshot::minutes(MIDNIGHT + 68_400, [2.0; 660]);
+        tree.bin("c", "n1", &older);
+        tree.bin("c", "n1", &newer);
+        archive(tree.path(), target.path(), &[]).expect(0);
+        let whole = files_below(target.path());
+        let date = support::date_of(MIDNIGHT + lost * DAY);
+        std::fs::remove_file(object_of(target.path(), &date)).expect("removed");
+        let summary = archive(tree.path(), target.path(), &[]).expect(0).summary();
+        let healed = files_below(target.path());
+        assert_same_rows("the archive", rows_of(&healed), rows_of(&whole));
+        assert_eq!((summary["objects_written"].as_u64(), summary["conflicting_rows"].as_u64()), (Some(1), Some(0)), "{summary}");
+        assert!(ledger_entries(&healed).values().all(|count| *count == 1), "{:?}", ledger_entries(&healed));
+        let summary = archive(tree.path(), target.path(), &[]).expect(0).summary();
+        assert_eq!(summary["objects_written"], 0);
+    }
+}
+
+#[test]
+fn a_damaged_page_costs_only_the_sources_that_it_may_hold() {
+    let (tree, target) = (Tree::new(), tempfile::tempdir().expect("a folder"));
+    for host in ["n1", "n2"] {
+        tree.bin("c", host, &Snapshot::minutes(T0, support::noise(1, 60)));
+    }
+    archive(tree.path(), target.path(), &[]).expect(0);
+    let object = object_of(target.path(), "2026-03-01");
+    let mut bytes = std::fs::read(&object).expect("read");
+    bytes[20..60].fill(0xff);
+    std::fs::write(&object, bytes).expect("written");
+    // a longer version of n1's file, whose earlier rows must be read back; n2 and another cluster have new files
+    tree.bin("c", "n1", &Snapshot::minutes(T0, support::noise(1, 90)));
+    let (second, other) = (Snapshot::minutes(T0 + 7_200, [1.0; 5]), Snapshot::minutes(T0, [2.0; 5]));
+    tree.bin("c", "n2", &second);
+    tree.bin("d", "n3", &other);
+    let summary = archive(tree.path(), target.path(), &[]).expect(3).summary();
+    let set_aside = summary["set_aside"].as_array().expect("a list");
+    assert_eq!(set_aside.len(), 1, "{summary}");
+    assert!(set_aside[0]["path"].as_str().is_some_and(|path| path.ends_with(&format!("c/n1/{T0}.bin"))), "{summary}");
+    assert!(set_aside[0]["reason"].as_str().is_some_and(|why| why.contains("cluster=c/date=2026-03-01/")), "{summary}");
+    assert_eq!(summary["rows_written"], 10);
+}
+
+#[test]
+fn an_object_that_another_program_rewrote_keeps_its_sources_from_being_archived_twice() {
+    let (tree, target) = (Tree::new(), tempfile::tempdir().expect("a folder"));
+    tree.bin("c", "n1", &Snapshot::minutes(T0, [1.0; 60]));
+    archive(tree.path(), target.path(), &[]).expect(0);
+    let object = object_of(target.path(), "2026-03-01");
+    let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&object).expect("opened")).expect("a reader");
+    let mut rewritten = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut rewritten, reader.schema().clone(), None).expect("a writer");
+    for batch in reader.build().expect("a reader") {
+        writer.write(&batch.expect("rows")).expect("written");
+    }
+    writer.close().expect("closed");
+    std::fs::write(&object, rewritten).expect("written");
+    let before = files_below(target.path());
+    let run = archive(tree.path(), target.path(), &[]).expect(3);
+    assert!(run.summary()["set_aside"][0]["reason"].as_str().is_some_and(|why| why.contains("no ledger")), "{}", run.stdout);
+    assert!(files_below(target.path()) == before, "nothing is written");
+}
+
+#[test]
+fn a_snapshot_that_vanishes_unarchived_is_no_success() {
+    // the tree is scanned, then read: a file that was listed and cannot be opened any more stands for one that was cleaned up
+    let (tree, target) = (Tree::new(), tempfile::tempdir().expect("a folder"));
+    for host in 0..400 {
+        tree.bin("c", &format!("n{host:03}"), &Snapshot { root: Level::default().metric("m", 1, T0, support::noise(host, 20_000)), from: T0, to: T0 + 20_000 });
+    }
+    let last = tree.path().join(format!("c/n399/{T0}.bin"));
+    let mut command = support::archiver();
+    command.args(["archive", "-v", "--json", "--progress", "never", "--workers", "1"]).arg(tree.path()).arg(target.path());
+    let mut running = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().expect("started");
+    // the line that says that the tree was scanned
+    let mut said = std::io::BufReader::new(running.stderr.take().expect("piped"));
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut said, &mut line).expect("a line");
+    assert!(line.contains("archiving"), "{line}");
+    std::fs::remove_file(&last).expect("removed");
+    let drained = std::thread::spawn(move || std::io::Read::read_to_string(&mut said, &mut String::new()));
+    let output = running.wait_with_output().expect("ended");
+    drained.join().expect("joined").expect("read");
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a summary");
+    assert_eq!(output.status.code(), Some(3), "{summary}");
+    assert!(summary["set_aside"][0]["path"].as_str().is_some_and(|path| path.contains("n399")), "{summary}");
+    assert_eq!(summary["rows_written"], 399 * 20_000);
+}
