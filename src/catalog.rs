@@ -14,7 +14,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataR
 use crate::error::{Error, Result};
 use crate::ledger::{self, Holdings, NotOurs, ObjectLedger};
 use crate::partition::{ObjectKey, Partition};
-use crate::schema::footer;
+use crate::schema::{COLUMNS, footer};
 use crate::store::Archive;
 
 mod readback;
@@ -88,10 +88,11 @@ async fn read_ledger(archive: &Archive, location: &Key, size: u64) -> Found {
     let Some(key) = ours else {
         return Ok(Err(if has_ledger { NotOurs::Damaged("it has a ledger, but not a name that we gave".into()) } else { NotOurs::Foreign }));
     };
-    if !has_ledger {
-        return Ok(Err(NotOurs::Damaged("it has a name that we gave, but no ledger: another program has rewritten it".into())));
+    let has_column = |name: &str| file.schema_descr().columns().iter().any(|column| column.name() == name);
+    if !has_ledger && COLUMNS[1..].iter().all(|name| has_column(name)) {
+        return Ok(Err(NotOurs::Damaged("it has our name and our columns, but no ledger: another program has rewritten it".into())));
     }
-    let cluster_column = file.schema_descr().columns().iter().any(|column| column.name() == "cluster");
+    let cluster_column = has_column("cluster");
     Ok(ledger::read(&key, size, cluster_column, file.key_value_metadata()))
 }
 
