@@ -134,7 +134,8 @@ fn described(metadata: &ParquetMetaData) -> Vec<String> {
             let bounds = (statistics.min_bytes_opt(), statistics.max_bytes_opt(), statistics.null_count_opt());
             let mut encodings: Vec<_> = column.encodings().map(|e| e.to_string()).collect();
             encodings.sort();
-            lines.push(format!("{} {encodings:?} {:?} {bounds:?}", column.column_path(), column.compression()));
+            let pages = column.page_encoding_stats_mask();
+            lines.push(format!("{} {encodings:?} {pages:?} {:?} {bounds:?}", column.column_path(), column.compression()));
         }
     }
     lines

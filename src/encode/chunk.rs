@@ -1,11 +1,11 @@
 //! One column chunk, page by page: compressed, with statistics, column index and offset index.
 
 use bytes::Bytes;
-use parquet::basic::{BoundaryOrder, Compression, Encoding};
+use parquet::basic::{BoundaryOrder, Compression, Encoding, PageType};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::{ParquetError, Result};
-use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder};
+use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats};
 use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
@@ -57,7 +57,8 @@ pub struct ChunkWriter {
     sink: TrackedWrite<Vec<u8>>,
     columns: ColumnIndexBuilder,
     offsets: OffsetIndexBuilder,
-    encodings: Vec<Encoding>,
+    /// How many pages of which kind have which encoding.
+    pages: Vec<PageEncodingStats>,
     has_dictionary: bool,
     data_offset: Option<u64>,
     uncompressed: usize,
@@ -72,7 +73,7 @@ impl ChunkWriter {
             descr,
             sink: TrackedWrite::new(Vec::new()),
             offsets: OffsetIndexBuilder::new(),
-            encodings: Vec::new(),
+            pages: Vec::new(),
             has_dictionary: false,
             data_offset: None,
             uncompressed: 0,
@@ -83,16 +84,14 @@ impl ChunkWriter {
     /// Writes the dictionary: `plain` holds `count` values in plain encoding. Must come first.
     pub fn dictionary(&mut self, codec: &mut Codec, plain: Vec<u8>, count: usize) -> Result<()> {
         self.has_dictionary = true;
-        self.encodings.push(Encoding::PLAIN);
+        self.count(PageType::DICTIONARY_PAGE, Encoding::PLAIN);
         let page = |buf| Page::DictionaryPage { buf, num_values: count as u32, encoding: Encoding::PLAIN, is_sorted: false };
         self.page(codec, plain, page).map(drop)
     }
 
     /// Writes a data page of `rows` values; levels are not stored, as the column is required.
     pub fn data(&mut self, codec: &mut Codec, data: Vec<u8>, rows: usize, encoding: Encoding, bounds: Bounds) -> Result<()> {
-        if !self.encodings.contains(&encoding) {
-            self.encodings.push(encoding);
-        }
+        self.count(PageType::DATA_PAGE, encoding);
         let page = |buf| Page::DataPage {
             buf,
             num_values: rows as u32,
@@ -110,6 +109,13 @@ impl ChunkWriter {
         Ok(())
     }
 
+    fn count(&mut self, page_type: PageType, encoding: Encoding) {
+        match self.pages.iter_mut().find(|pages| pages.page_type == page_type && pages.encoding == encoding) {
+            Some(pages) => pages.count += 1,
+            None => self.pages.push(PageEncodingStats { page_type, encoding, count: 1 }),
+        }
+    }
+
     fn page(&mut self, codec: &mut Codec, plain: Vec<u8>, page: impl FnOnce(Bytes) -> Page) -> Result<(u64, usize)> {
         let size = plain.len();
         let page = page(codec.compress(plain)?.into());
@@ -122,9 +128,11 @@ impl ChunkWriter {
     pub fn finish(mut self, compression: Compression, order: BoundaryOrder, statistics: Statistics) -> Result<Chunk> {
         self.columns.set_boundary_order(order);
         let bytes = Bytes::from(self.sink.into_inner()?);
-        self.encodings.push(Encoding::RLE);
+        // levels would be in RLE; writers name it for columns without any, too
+        let encodings = self.pages.iter().map(|pages| pages.encoding).chain([Encoding::RLE]).collect();
         let metadata = ColumnChunkMetaData::builder(self.descr)
-            .set_encodings(self.encodings)
+            .set_encodings(encodings)
+            .set_page_encoding_stats(self.pages)
             .set_compression(compression)
             .set_num_values(self.rows as i64)
             .set_total_compressed_size(bytes.len() as i64)
