@@ -58,8 +58,12 @@ impl Span {
         if len == 0 {
             return Ok(span);
         }
-        if !(1..END_OF_TIME).contains(&frequency) {
-            return Err(format!("frequency {frequency} is not a number of seconds between samples"));
+        if frequency <= 0 {
+            return Err(format!("frequency {frequency} is not positive"));
+        }
+        // also where there is only one value, so that times can be reckoned with
+        if frequency >= END_OF_TIME {
+            return Err(format!("values {frequency} s apart leave the years 1970 to 9999"));
         }
         let last = i64::try_from(len - 1).ok().and_then(|steps| steps.checked_mul(frequency)).and_then(|t| t.checked_add(start));
         match last {
