@@ -125,3 +125,31 @@ fn a_snapshot_that_vanishes_unarchived_is_no_success() {
     assert!(summary["set_aside"][0]["path"].as_str().is_some_and(|path| path.contains("n399")), "{summary}");
     assert_eq!(summary["rows_written"], 399 * 20_000);
 }
+
+#[test]
+fn compressed_snapshots_do_not_bring_the_run_to_a_halt() {
+    // sizes of compressed files are found out ahead of the hosts that are written; with one worker, whoever keeps it stops everybody
+    let (tree, target) = (Tree::new(), tempfile::tempdir().expect("a folder"));
+    let snapshot = |host| Snapshot { root: Level::default().metric("m", 1, T0, support::noise(host, 3_000)), from: T0, to: T0 + 3_000 };
+    for host in 0..60 {
+        let frame = zstd::encode_all(snapshot(host).bin().as_slice(), 1).expect("compressed");
+        tree.write(&format!("c/n{host:03}/{T0}.bin.zst"), &frame);
+    }
+    let mut command = support::archiver();
+    command.args(["archive", "-q", "--progress", "never", "--workers", "1", "--row-group-rows", "500"]).arg(tree.path()).arg(target.path());
+    let mut running = command.spawn().expect("started");
+    let begun = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = running.try_wait().expect("a status") {
+            break status;
+        }
+        if begun.elapsed().as_secs() > 60 {
+            running.kill().expect("ended");
+            panic!("the run has come to a halt");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    assert!(status.success(), "{status}");
+    let expected = (0..60).flat_map(|host| snapshot(host).rows("c", &format!("n{host:03}")));
+    assert_same_rows("the archive", rows_of(&files_below(target.path())), expected);
+}

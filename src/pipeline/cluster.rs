@@ -113,7 +113,12 @@ impl<'a> ClusterRun<'a> {
     async fn stream_hosts(&mut self, window: usize, jobs: Vec<HostJob>, writers: &mut BTreeMap<Date, Writer>, summary: &mut Summary) -> Result<()> {
         let context = self.context;
         let ahead = context.workers + 2;
-        let sized = futures::stream::iter(jobs).map(|job| async move { Ok::<_, Error>((job.memory(context).await?, job)) }).buffered(ahead);
+        // tasks of their own: a future that waits in a stream nobody polls would be handed a worker that writers wait for
+        let size = |job: HostJob| {
+            let context = Arc::clone(context);
+            Task::spawn(async move { Ok::<_, Error>((job.memory(&context).await?, job)) })
+        };
+        let sized = futures::stream::iter(jobs).map(size).buffered(ahead).map(|sized| sized?);
         // shares are taken one after the other, in the order of hosts
         let shared = sized.and_then(|(bytes, job)| async move { Ok((context.budget.take(bytes).await, job)) });
         let started = shared.map_ok(|(share, job)| Task::spawn(job.run(Arc::clone(context), share)));
