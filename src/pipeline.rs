@@ -39,8 +39,9 @@ pub use dry_run::DryRun;
 /// How long a run that is to stop may take to abort its uploads.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Parts of all objects that are sent at a time.
+/// Parts of all objects that are sent at a time, to a server and to a local disk: there is no latency to hide there.
 const PARTS_IN_FLIGHT: usize = 4;
+const LOCAL_PARTS_IN_FLIGHT: usize = 1;
 
 /// What all parts of a run share.
 #[derive(Debug)]
@@ -61,6 +62,7 @@ pub struct Context {
 
 impl Context {
     fn new(settings: &Settings, archive: Archive, progress: Arc<Progress>) -> Self {
+        let parts = if archive.is_local() { LOCAL_PARTS_IN_FLIGHT } else { PARTS_IN_FLIGHT };
         Self {
             archive,
             layout: settings.layout,
@@ -70,7 +72,7 @@ impl Context {
             cpu: Arc::new(Semaphore::new(settings.workers)),
             row_groups: Arc::new(Semaphore::new(settings.workers + 1)),
             encoder: settings.encoder,
-            transfers: Arc::new(Transfers::new(PARTS_IN_FLIGHT, Arc::clone(&progress))),
+            transfers: Arc::new(Transfers::new(parts, Arc::clone(&progress))),
             budget: Budget::new(settings.memory),
             progress,
         }

@@ -140,6 +140,11 @@ impl Archive {
         &self.impatient
     }
 
+    /// True if it is a directory.
+    pub fn is_local(&self) -> bool {
+        self.staging.is_some()
+    }
+
     /// A key as a person would name it.
     pub fn name_of(&self, key: &impl fmt::Display) -> String {
         format!("{}/{key}", self.location)
