@@ -3,6 +3,7 @@
 //! Nothing here holds a value per key column and row. Key columns are runs, and timestamps are (start, frequency,
 //! count): only values take memory, four bytes each.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -99,8 +100,13 @@ impl Span {
     }
 
     /// The span's values in `values`, NaN included.
-    pub fn values<'a>(&self, values: &'a [u8]) -> impl ExactSizeIterator<Item = f32> + DoubleEndedIterator + 'a {
-        values[self.at..self.at + 4 * self.len].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+    pub fn values<'a>(&self, values: &'a [u8]) -> impl ExactSizeIterator<Item = f32> + DoubleEndedIterator + Clone + 'a {
+        floats(&values[self.bytes()])
+    }
+
+    /// Where its values stand.
+    pub fn bytes(&self) -> Range<usize> {
+        self.at..self.at + 4 * self.len
     }
 
     /// Value `i` of the span in `values`.
@@ -146,8 +152,19 @@ pub struct SeriesKey {
 pub struct SeriesRows {
     /// Which series.
     pub key: SeriesKey,
-    /// (index of the snapshot, its values), NaN included.
-    pub pieces: Vec<(usize, Span)>,
+    /// Where its values are.
+    pub pieces: Vec<Piece>,
+}
+
+/// Values of one snapshot that are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Index of the snapshot.
+    pub input: usize,
+    /// Its values.
+    pub span: Span,
+    /// True if none of them is NaN.
+    pub dense: bool,
 }
 
 /// What became of one snapshot's samples of one date.
@@ -187,7 +204,79 @@ pub struct Rows {
     /// Times, in order; their counts add up to those of `series`.
     pub times: Vec<TimeRun>,
     /// Values, one a row; none is NaN.
-    pub values: Vec<f32>,
+    pub values: Values,
+}
+
+/// Values of rows as slices of the memory that snapshots were decoded into: little-endian f32, four bytes each.
+///
+/// A slice keeps all of that memory, so what holds many small ones for long should [`Values::gather`] them.
+#[derive(Default, Clone)]
+pub struct Values {
+    slices: Vec<Bytes>,
+    len: usize,
+}
+
+impl Values {
+    /// Count of values.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends values; the slice must hold whole ones.
+    pub fn push(&mut self, slice: Bytes) {
+        debug_assert!(slice.len().is_multiple_of(4));
+        if !slice.is_empty() {
+            self.len += slice.len() / 4;
+            self.slices.push(slice);
+        }
+    }
+
+    /// The slices, in order.
+    pub fn slices(&self) -> &[Bytes] {
+        &self.slices
+    }
+
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = f32> + '_ {
+        self.slices.iter().flat_map(|slice| floats(slice))
+    }
+
+    /// Copies all values into memory of their own.
+    pub fn gather(&mut self) {
+        let mut bytes = Vec::with_capacity(4 * self.len);
+        self.slices.drain(..).for_each(|slice| bytes.extend_from_slice(&slice));
+        self.slices.extend((!bytes.is_empty()).then(|| bytes.into()));
+    }
+}
+
+impl FromIterator<f32> for Values {
+    fn from_iter<T: IntoIterator<Item = f32>>(values: T) -> Self {
+        let mut all = Self::default();
+        all.push(values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<_>>().into());
+        all
+    }
+}
+
+impl PartialEq for Values {
+    fn eq(&self, other: &Self) -> bool {
+        self.len == other.len && self.iter().eq(other.iter())
+    }
+}
+
+impl std::fmt::Debug for Values {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// Little-endian f32, whole ones.
+pub fn floats(bytes: &[u8]) -> impl ExactSizeIterator<Item = f32> + DoubleEndedIterator + Clone + '_ {
+    bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b))
 }
 
 /// Consecutive rows of one series.

@@ -3,15 +3,18 @@
 //! [`ObjectEncoder`] is what the pipeline sees. [`RunsEncoder`] writes key columns as the runs they are; the reference
 //! encoder expands them and goes through AsyncArrowWriter. Both write the same rows, and tests hold them to it.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use parquet::arrow::ArrowSchemaConverter;
+use parquet::basic::Compression;
 use parquet::errors::Result;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterPropertiesPtr;
 use parquet::schema::types::SchemaDescPtr;
 
+use crate::buffers::Buffers;
 use crate::data::Rows;
 use crate::names::Cluster;
 use crate::schema::Layout;
@@ -20,6 +23,9 @@ mod chunk;
 mod delta;
 mod reference;
 mod runs;
+mod values;
+
+use chunk::Codec;
 
 pub use reference::ReferenceEncoder;
 pub use runs::RunsEncoder;
@@ -31,13 +37,44 @@ pub struct Format {
     cluster: Cluster,
     schema: SchemaDescPtr,
     properties: WriterPropertiesPtr,
+    tools: Arc<Tools>,
+}
+
+/// What encoders use again, of all partitions.
+pub struct Tools {
+    buffers: Buffers,
+    compression: Compression,
+    codecs: Mutex<Vec<Codec>>,
+}
+
+impl Tools {
+    /// For objects of this layout.
+    pub fn new(layout: &Layout, buffers: Buffers) -> Self {
+        Self { buffers, compression: layout.compression, codecs: Mutex::default() }
+    }
+
+    /// Runs `work` with a codec that nobody else uses meanwhile.
+    fn with_codec<T>(&self, work: impl FnOnce(&mut Codec) -> Result<T>) -> Result<T> {
+        let codecs = || self.codecs.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = codecs().pop();
+        let mut codec = waiting.map_or_else(|| Codec::new(self.compression), Ok)?;
+        let done = work(&mut codec)?;
+        codecs().push(codec);
+        Ok(done)
+    }
+}
+
+impl fmt::Debug for Tools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tools").field("compression", &self.compression).finish_non_exhaustive()
+    }
 }
 
 impl Format {
-    /// For the objects of `cluster`.
-    pub fn new(layout: Layout, cluster: Cluster) -> Result<Self> {
+    /// For the objects of `cluster`; `tools` are those for the same layout.
+    pub fn new(layout: Layout, cluster: Cluster, tools: Arc<Tools>) -> Result<Self> {
         let schema = Arc::new(ArrowSchemaConverter::new().convert(&layout.arrow_schema())?);
-        Ok(Self { layout, cluster, schema, properties: Arc::new(layout.writer_properties()) })
+        Ok(Self { layout, cluster, schema, properties: Arc::new(layout.writer_properties()), tools })
     }
 }
 

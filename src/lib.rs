@@ -10,6 +10,7 @@
 //! and [`ledger`]; the words of the domain, as types, in [`names`] and [`partition`].
 
 // words and formats
+pub mod buffers;
 pub mod data;
 pub mod error;
 pub mod files;

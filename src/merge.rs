@@ -6,7 +6,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::data::{SeriesKey, SeriesRows, Snapshot, Span, Tally};
+use crate::data::{Piece, SeriesKey, SeriesRows, Snapshot, Span, Tally};
 use crate::names::Date;
 
 /// A snapshot that takes part.
@@ -68,20 +68,21 @@ fn disjoint(parts: &[Part]) -> bool {
 }
 
 /// No instant stands in two parts: what is new is written as it is.
-fn plain(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -> Vec<(usize, Span)> {
+fn plain(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for Part { input, span, .. } in parts.iter().filter(|part| !inputs[part.input].held) {
         let values = &inputs[*input].snapshot.values;
         let rows = span.values(values).filter(|v| !v.is_nan()).count();
         let tally = &mut tallies[*input];
         tally.nan += (span.len - rows) as u64;
-        let ends = (span.values(values).position(|v| !v.is_nan()), span.values(values).rposition(|v| !v.is_nan()));
-        if let (Some(first), Some(last)) = ends {
+        let mut present = span.values(values).map(|v| !v.is_nan());
+        if let (Some(first), Some(last)) = (present.clone().position(|p| p), present.rposition(|p| p)) {
             tally.rows += rows as u64;
             tally.written += rows as u64;
             tally.reach(span.time(first));
             tally.reach(span.time(last));
-            pieces.push((*input, span.part(first, last - first + 1)));
+            let span = span.part(first, last - first + 1);
+            pieces.push(Piece { input: *input, span, dense: rows == span.len });
         }
     }
     pieces
@@ -98,12 +99,12 @@ struct Next {
 }
 
 /// Parts overlap in time: goes from instant to instant.
-fn instant_by_instant(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -> Vec<(usize, Span)> {
+fn instant_by_instant(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -> Vec<Piece> {
     let mut by_strength: Vec<usize> = (0..parts.len()).collect();
     by_strength.sort_by_key(|part| (inputs[parts[*part].input].held, parts[*part].input));
     let next = |strength, part: usize, index| Next { time: Reverse(parts[part].span.time(index)), strength, part, index };
     let mut queue: BinaryHeap<Next> = by_strength.iter().enumerate().map(|(strength, part)| next(strength, *part, 0)).collect();
-    let mut pieces: Vec<(usize, Span)> = Vec::new();
+    let mut pieces: Vec<Piece> = Vec::new();
     let mut last_written = None;
     // the value that stands at the instant, and the input that has it
     let mut winner: Option<(i64, usize, f32)> = None;
@@ -130,8 +131,8 @@ fn instant_by_instant(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -
                 winner = Some((time, *input, value));
                 tally.written += 1;
                 match pieces.last_mut() {
-                    Some((_, piece)) if last_written == Some((part, index.wrapping_sub(1))) => piece.len += 1,
-                    _ => pieces.push((*input, span.part(index, 1))),
+                    Some(piece) if last_written == Some((part, index.wrapping_sub(1))) => piece.span.len += 1,
+                    _ => pieces.push(Piece { input: *input, span: span.part(index, 1), dense: true }),
                 }
                 last_written = Some((part, index));
             }
@@ -168,7 +169,7 @@ mod tests {
     fn rows(inputs: &[Input]) -> (Vec<(i64, f32)>, Vec<Tally>) {
         let merged = merge(Date::of(0).expect("valid"), inputs);
         let pieces = merged.series.iter().flat_map(|s| &s.pieces);
-        let rows = pieces.flat_map(|(input, span)| (0..span.len).map(|i| (span.time(i), span.value(&inputs[*input].snapshot.values, i))));
+        let rows = pieces.flat_map(|p| (0..p.span.len).map(|i| (p.span.time(i), p.span.value(&inputs[p.input].snapshot.values, i))));
         (rows.filter(|(_, v)| !v.is_nan()).collect(), merged.tallies)
     }
 

@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use crate::buffers::Buffers;
 use crate::catalog;
 use crate::config::{Encoder, Settings};
+use crate::encode::Tools;
 use crate::error::{Error, Result};
 use crate::files::Tree;
 use crate::ledger::ObjectLedger;
@@ -43,6 +45,9 @@ const GRACE: Duration = Duration::from_secs(5);
 const PARTS_IN_FLIGHT: usize = 4;
 const LOCAL_PARTS_IN_FLIGHT: usize = 1;
 
+/// This part of the budget may be in buffers that wait to be used again.
+const BUFFERS_KEPT: u64 = 4;
+
 /// What all parts of a run share.
 #[derive(Debug)]
 pub struct Context {
@@ -55,6 +60,8 @@ pub struct Context {
     /// Row groups that are encoded, or wait to be appended, of all objects.
     row_groups: Arc<Semaphore>,
     encoder: Encoder,
+    tools: Arc<Tools>,
+    buffers: Buffers,
     transfers: Arc<Transfers>,
     budget: Budget,
     progress: Arc<Progress>,
@@ -62,6 +69,7 @@ pub struct Context {
 
 impl Context {
     fn new(settings: &Settings, archive: Archive, progress: Arc<Progress>) -> Self {
+        let buffers = Buffers::new((settings.memory / BUFFERS_KEPT) as usize);
         let parts = if archive.is_local() { LOCAL_PARTS_IN_FLIGHT } else { PARTS_IN_FLIGHT };
         Self {
             archive,
@@ -72,7 +80,9 @@ impl Context {
             cpu: Arc::new(Semaphore::new(settings.workers)),
             row_groups: Arc::new(Semaphore::new(settings.workers + 1)),
             encoder: settings.encoder,
-            transfers: Arc::new(Transfers::new(parts, Arc::clone(&progress))),
+            tools: Arc::new(Tools::new(&settings.layout, buffers.clone())),
+            transfers: Arc::new(Transfers::new(parts, buffers.clone(), Arc::clone(&progress))),
+            buffers,
             budget: Budget::new(settings.memory),
             progress,
         }

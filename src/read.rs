@@ -8,6 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use rustix::fs::OFlags;
 
+use crate::buffers::Buffers;
 use crate::files;
 
 /// No snapshot is larger. A file that claims to be is not read: a sparse one can claim anything.
@@ -25,19 +26,19 @@ pub enum Unread {
 }
 
 /// Reads the file at `path`, which the scan saw with `size` and `mtime` (ns).
-pub async fn read(path: &Path, size: u64, mtime: i64) -> Result<Bytes, Unread> {
+pub async fn read(buffers: &Buffers, path: &Path, size: u64, mtime: i64) -> Result<Bytes, Unread> {
     if size > MAX_SIZE {
         return Err(Unread::Failed(format!("it has {size} bytes, and no snapshot has more than {MAX_SIZE}")));
     }
-    let path = path.to_owned();
+    let (path, buffers) = (path.to_owned(), buffers.clone());
     // one blocking task for the whole file: chunk by chunk every byte would be copied once more
-    match tokio::task::spawn_blocking(move || read_blocking(&path, size, mtime)).await {
+    match tokio::task::spawn_blocking(move || read_blocking(&buffers, &path, size, mtime)).await {
         Ok(read) => read,
         Err(e) => Err(Unread::Failed(e.to_string())),
     }
 }
 
-fn read_blocking(path: &Path, size: u64, mtime: i64) -> Result<Bytes, Unread> {
+fn read_blocking(buffers: &Buffers, path: &Path, size: u64, mtime: i64) -> Result<Bytes, Unread> {
     let failed = |e: io::Error| match e.kind() {
         ErrorKind::NotFound => Unread::Vanished,
         _ if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Unread::Changed,
@@ -50,8 +51,7 @@ fn read_blocking(path: &Path, size: u64, mtime: i64) -> Result<Bytes, Unread> {
     if !before.is_file() || before.len() != size || files::mtime(&before) != mtime {
         return Err(Unread::Changed);
     }
-    let mut bytes = Vec::new();
-    bytes.try_reserve_exact(size as usize + 1).map_err(|e| Unread::Failed(e.to_string()))?;
+    let mut bytes = buffers.try_take(size as usize + 1).map_err(|e| Unread::Failed(e.to_string()))?;
     // at most one byte more than it should have, so that a file that grows is seen to
     (&file).take(size + 1).read_to_end(&mut bytes).map_err(failed)?;
     let after = file.metadata().map_err(failed)?;
@@ -59,5 +59,5 @@ fn read_blocking(path: &Path, size: u64, mtime: i64) -> Result<Bytes, Unread> {
     if bytes.len() as u64 != size || identity(&before) != identity(&after) {
         return Err(Unread::Changed);
     }
-    Ok(Bytes::from(bytes))
+    Ok(bytes.freeze())
 }

@@ -1,73 +1,121 @@
 //! Stage 7: merged series become [`Rows`], and the rows of one host after the other become row groups.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
-use crate::data::{Rows, SeriesRows, SeriesRun, Span, TimeRun};
+use crate::data::{Piece, Rows, SeriesRows, SeriesRun, Span, TimeRun, Values};
 use crate::names::Host;
 
-/// Expands a host's series; `values` are those of the inputs that pieces refer to. NaN becomes no row.
+/// Pieces of fewer values are copied together: a slice of them would take more memory than they do.
+const WORTH_A_SLICE: usize = 32;
+
+/// A host's series as rows; `values` are those of the inputs that pieces refer to, and are not copied where they can be sliced.
+/// NaN becomes no row.
 pub fn rows_of(host: &Host, series: &[SeriesRows], values: &[Bytes]) -> Rows {
-    let mut rows = Rows::default();
-    rows.values.reserve_exact(series.iter().flat_map(|s| &s.pieces).map(|(_, span)| span.len).sum());
+    let mut rows = Expansion::default();
     for SeriesRows { key, pieces } in series {
-        let before = rows.len();
-        let first_time = rows.times.len();
-        for (input, span) in pieces {
-            push_samples(&mut rows, first_time, span, &values[*input]);
+        let before = rows.len;
+        rows.first_time = rows.times.len();
+        for piece in pieces {
+            rows.push(piece, &values[piece.input]);
         }
-        let count = rows.len() - before;
+        let count = rows.len - before;
         if count > 0 {
             rows.series.push(SeriesRun { host: host.clone(), key: key.clone(), rows: count });
         }
     }
-    rows
+    rows.finish()
 }
 
-/// Values that are looked at together: most blocks hold no NaN, and are copied as they are.
-const BLOCK: usize = 64;
+/// Where some values are.
+enum Part {
+    /// In a snapshot.
+    Slice(Bytes),
+    /// Next among those that were copied: so many bytes.
+    Copied(usize),
+}
 
-/// Appends a span's samples. Times before index `first_time` belong to another series.
-fn push_samples(rows: &mut Rows, first_time: usize, span: &Span, values: &[u8]) {
-    // the first of the samples that have come without a gap
-    let mut run_start = None;
-    let end_run = |times: &mut Vec<TimeRun>, run_start: &mut Option<usize>, end: usize| {
-        if let Some(first) = run_start.take() {
-            push_time(times, first_time, TimeRun { start: span.time(first), frequency: span.frequency, rows: end - first });
+#[derive(Default)]
+struct Expansion {
+    series: Vec<SeriesRun>,
+    times: Vec<TimeRun>,
+    /// Times before this index belong to another series.
+    first_time: usize,
+    parts: Vec<Part>,
+    copied: Vec<u8>,
+    len: usize,
+}
+
+impl Expansion {
+    fn push(&mut self, Piece { span, dense, .. }: &Piece, values: &Bytes) {
+        if *dense {
+            return self.push_run(span, 0..span.len, values);
         }
-    };
-    let bytes = &values[span.at..span.at + 4 * span.len];
-    for (index, block) in bytes.chunks(4 * BLOCK).enumerate() {
-        let block = block.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
-        let first = index * BLOCK;
-        let nans = block.clone().filter(|value| value.is_nan()).count();
-        if nans == 0 {
-            run_start.get_or_insert(first);
-            rows.values.extend(block);
-            continue;
-        }
-        for (i, value) in block.enumerate() {
-            if value.is_nan() {
-                end_run(&mut rows.times, &mut run_start, first + i);
-            } else {
-                run_start.get_or_insert(first + i);
-                rows.values.push(value);
+        let samples = values[span.bytes()].as_chunks::<4>().0;
+        let mut at = 0;
+        while at < samples.len() {
+            let run = until_nan(&samples[at..]);
+            if run > 0 {
+                self.push_run(span, at..at + run, values);
             }
+            // the NaN that ended it
+            at += run + 1;
         }
     }
-    end_run(&mut rows.times, &mut run_start, span.len);
+
+    /// Appends values of a span that hold no NaN.
+    fn push_run(&mut self, span: &Span, run: Range<usize>, values: &Bytes) {
+        self.len += run.len();
+        self.push_time(span, run.start, run.end);
+        let bytes = span.part(run.start, run.len()).bytes();
+        if run.len() >= WORTH_A_SLICE {
+            return self.parts.push(Part::Slice(values.slice(bytes)));
+        }
+        self.copied.extend_from_slice(&values[bytes.clone()]);
+        match self.parts.last_mut() {
+            Some(Part::Copied(last)) => *last += bytes.len(),
+            _ => self.parts.push(Part::Copied(bytes.len())),
+        }
+    }
+
+    /// Appends values `first` to `end` of a span as a run, or lengthens the last one where it goes on evenly.
+    fn push_time(&mut self, span: &Span, first: usize, end: usize) {
+        let run = TimeRun { start: span.time(first), frequency: span.frequency, rows: end - first };
+        if self.times.len() > self.first_time
+            && let Some(last) = self.times.last_mut()
+            && last.frequency == run.frequency
+            && last.start + last.rows as i64 * last.frequency == run.start
+        {
+            last.rows += run.rows;
+        } else {
+            self.times.push(run);
+        }
+    }
+
+    fn finish(self) -> Rows {
+        let mut copied = Bytes::from(self.copied);
+        let mut values = Values::default();
+        for part in self.parts {
+            values.push(match part {
+                Part::Slice(slice) => slice,
+                Part::Copied(bytes) => copied.split_to(bytes),
+            });
+        }
+        Rows { series: self.series, times: self.times, values }
+    }
 }
 
-/// Appends a run, or lengthens the last one where it goes on evenly.
-fn push_time(times: &mut Vec<TimeRun>, first_time: usize, run: TimeRun) {
-    if times.len() > first_time
-        && let Some(last) = times.last_mut()
-        && last.frequency == run.frequency
-        && last.start + last.rows as i64 * last.frequency == run.start
-    {
-        last.rows += run.rows;
-    } else {
-        times.push(run);
-    }
+/// Rows that wait for a row group may keep the memory of a host of so many row groups.
+const MOST_KEPT: usize = 4;
+
+/// How many values come before the first NaN. In blocks, as most hold none.
+fn until_nan(values: &[[u8; 4]]) -> usize {
+    const BLOCK: usize = 64;
+    let is_nan = |value: &[u8; 4]| f32::from_le_bytes(*value).is_nan();
+    let clean = values.chunks(BLOCK).take_while(|block| !block.iter().fold(false, |any, value| any | is_nan(value)));
+    let at = clean.map(<[_]>::len).sum();
+    values[at..].iter().position(is_nan).map_or(values.len(), |i| at + i)
 }
 
 /// Gathers rows into row groups of one size, whatever the sizes of hosts.
@@ -85,14 +133,17 @@ impl RowGroups {
 
     /// Adds a host's rows and calls `full` for every row group that they complete.
     pub fn push(&mut self, rows: &Rows, mut full: impl FnMut(Rows)) {
-        let mut rest = Cursor { rows, value: 0, series: (0, 0), time: (0, 0) };
-        while rest.value < rows.len() {
+        let mut rest = Cursor { rows, left: rows.len(), value: (0, 0), series: (0, 0), time: (0, 0) };
+        while rest.left > 0 {
             let room = self.limit - self.pending.len();
             rest.move_to(&mut self.pending, room);
             if self.pending.len() == self.limit {
-                let next = Rows { values: Vec::with_capacity(self.limit), ..Rows::default() };
-                full(std::mem::replace(&mut self.pending, next));
+                full(std::mem::take(&mut self.pending));
             }
+        }
+        // what waits for the next host must not keep much more memory than it takes
+        if rows.len() > MOST_KEPT * self.limit {
+            self.pending.values.gather();
         }
     }
 
@@ -102,19 +153,28 @@ impl RowGroups {
     }
 }
 
-/// How much of some rows has been moved on: (index of a run, rows of it that are done).
+/// How much of some rows has been moved on: (index of a run or slice, rows of it that are done).
 struct Cursor<'a> {
     rows: &'a Rows,
-    value: usize,
+    left: usize,
+    value: (usize, usize),
     series: (usize, usize),
     time: (usize, usize),
 }
 
 impl Cursor<'_> {
     fn move_to(&mut self, target: &mut Rows, at_most: usize) {
-        let count = at_most.min(self.rows.len() - self.value);
-        target.values.extend_from_slice(&self.rows.values[self.value..self.value + count]);
-        self.value += count;
+        let count = at_most.min(self.left);
+        self.left -= count;
+        let slices = self.rows.values.slices();
+        advance(
+            &mut self.value,
+            count,
+            |i| slices[i].len() / 4,
+            |i, done, rows| {
+                target.values.push(slices[i].slice(4 * done..4 * (done + rows)));
+            },
+        );
         advance(
             &mut self.series,
             count,
@@ -157,19 +217,19 @@ mod tests {
         let bytes: Bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>().into();
         let key = SeriesKey { metric: "m".into(), selector: Arc::new(Selector::node()) };
         let span = Span { start: 0, frequency: 60, at: 0, len: values.len() };
-        rows_of(&Host::new(host), &[SeriesRows { key, pieces: vec![(0, span)] }], &[bytes])
+        rows_of(&Host::new(host), &[SeriesRows { key, pieces: vec![Piece { input: 0, span, dense: false }] }], &[bytes])
     }
 
     fn flat(rows: &Rows) -> Vec<(String, i64, f32)> {
         let hosts = rows.series.iter().flat_map(|run| std::iter::repeat_n(run.host.as_str().to_owned(), run.rows));
-        hosts.zip(rows.expanded_times()).zip(&rows.values).map(|((h, (t, _)), v)| (h, t, *v)).collect()
+        hosts.zip(rows.expanded_times()).zip(rows.values.iter()).map(|((h, (t, _)), v)| (h, t, v)).collect()
     }
 
     #[test]
     fn nan_leaves_a_gap_in_time() {
         let rows = host_rows("a", &[f32::NAN, 1.0, 2.0, f32::NAN, 3.0]);
         assert_eq!(rows.times, [TimeRun { start: 60, frequency: 60, rows: 2 }, TimeRun { start: 240, frequency: 60, rows: 1 }]);
-        assert_eq!(rows.values, [1.0, 2.0, 3.0]);
+        assert!(rows.values.iter().eq([1.0, 2.0, 3.0]));
         assert_eq!(rows.series[0].rows, 3);
     }
 

@@ -17,6 +17,7 @@ use parquet::errors::ParquetError;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::buffers::{Buffer, Buffers};
 use crate::error::{Error, Result};
 use crate::ledger::DIGEST_PLACEHOLDER;
 use crate::names::Digest;
@@ -27,6 +28,8 @@ use crate::telemetry::Progress;
 
 /// Bytes of the first parts; later parts grow, so that 10,000 of them hold any object.
 pub const PART_SIZE: usize = 8 << 20;
+/// Bytes of a part to a local disk, where there is no request to be made worth its while.
+const LOCAL_PART_SIZE: usize = 1 << 20;
 /// After so many parts of one size the size doubles.
 const PARTS_OF_ONE_SIZE: usize = 1_500;
 /// Metadata by which an upload is told from another one of the same key.
@@ -52,14 +55,15 @@ const CONFLICT_PAUSE: Duration = Duration::from_secs(1);
 pub struct Transfers {
     /// One slot for every part that is being sent. Closed: no further part is sent, and uploads fail.
     pub slots: Arc<Semaphore>,
+    buffers: Buffers,
     /// Where bytes sent are counted.
     progress: Arc<Progress>,
 }
 
 impl Transfers {
-    /// At most `parts` parts are sent at a time.
-    pub fn new(parts: usize, progress: Arc<Progress>) -> Self {
-        Self { slots: Arc::new(Semaphore::new(parts)), progress }
+    /// At most `parts` parts are sent at a time, from `buffers`.
+    pub fn new(parts: usize, buffers: Buffers, progress: Arc<Progress>) -> Self {
+        Self { slots: Arc::new(Semaphore::new(parts)), buffers, progress }
     }
 
     fn count(&self, bytes: u64) {
@@ -84,7 +88,8 @@ pub struct Sink {
     parts: JoinSet<object_store::Result<()>>,
     transfers: Arc<Transfers>,
     sent_parts: usize,
-    buffer: Vec<u8>,
+    /// The part that fills up.
+    buffer: Option<Buffer>,
     held_back: Bytes,
     hasher: blake3::Hasher,
     size: u64,
@@ -102,6 +107,11 @@ enum State {
 impl Destination {
     fn name(&self) -> String {
         self.archive.name_of(&self.key)
+    }
+
+    /// Bytes of the part that comes after so many.
+    fn part_size(&self, sent: usize) -> usize {
+        if self.staged { LOCAL_PART_SIZE } else { PART_SIZE << (sent / PARTS_OF_ONE_SIZE) }
     }
 
     /// Local files have no attributes; a rename that does not replace needs none.
@@ -194,7 +204,7 @@ impl Sink {
             parts: JoinSet::new(),
             transfers,
             sent_parts: 0,
-            buffer: Vec::new(),
+            buffer: None,
             held_back: Bytes::new(),
             hasher: blake3::Hasher::new(),
             size: 0,
@@ -255,12 +265,13 @@ impl Sink {
     async fn send(&mut self, mut bytes: &[u8]) -> Result<()> {
         self.size += bytes.len() as u64;
         while !bytes.is_empty() {
-            let part_size = PART_SIZE << (self.sent_parts / PARTS_OF_ONE_SIZE);
-            let room = part_size.saturating_sub(self.buffer.len()).min(bytes.len());
+            let part_size = self.destination.part_size(self.sent_parts);
+            let buffer = self.buffer.get_or_insert_with(|| self.transfers.buffers.take(part_size));
+            let room = part_size.saturating_sub(buffer.len()).min(bytes.len());
             let (now, later) = bytes.split_at(room);
-            self.buffer.extend_from_slice(now);
+            buffer.extend_from_slice(now);
             bytes = later;
-            if self.buffer.len() >= part_size {
+            if buffer.len() >= part_size {
                 self.send_part().await?;
             }
         }
@@ -268,8 +279,9 @@ impl Sink {
     }
 
     async fn send_part(&mut self) -> Result<()> {
-        let size = self.buffer.len() as u64;
-        let payload = PutPayload::from(std::mem::take(&mut self.buffer));
+        let Some(buffer) = self.buffer.take() else { return Ok(()) };
+        let size = buffer.len() as u64;
+        let payload = PutPayload::from(buffer.freeze());
         let slot = Arc::clone(&self.transfers.slots).acquire_owned().await.map_err(|_| Error::Interrupted)?;
         while let Some(done) = self.parts.try_join_next() {
             self.part_done(done)?;
@@ -303,9 +315,7 @@ impl Sink {
         let (digest, footer) = sealed(std::mem::take(&mut self.hasher), footer)?;
         self.send(&footer).await?;
         if self.multipart.is_some() {
-            if !self.buffer.is_empty() {
-                self.send_part().await?;
-            }
+            self.send_part().await?;
             while let Some(done) = self.parts.join_next().await {
                 self.part_done(done)?;
             }
@@ -315,7 +325,7 @@ impl Sink {
                 self.destination.resolve(self.size, completed.map(drop)).await?;
             }
         } else {
-            let payload = PutPayload::from(std::mem::take(&mut self.buffer));
+            let payload = PutPayload::from(self.buffer.take().map_or_else(Bytes::new, Buffer::freeze));
             self.destination.put(payload, self.size).await?;
             self.transfers.count(self.size);
         }

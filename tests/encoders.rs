@@ -3,8 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use cc_archiver::data::{Rows, SeriesKey, SeriesRun, TimeRun};
-use cc_archiver::encode::{Format, ObjectEncoder, ReferenceEncoder, RunsEncoder};
+use cc_archiver::buffers::Buffers;
+use cc_archiver::data::{Rows, SeriesKey, SeriesRun, TimeRun, Values};
+use cc_archiver::encode::{Format, ObjectEncoder, ReferenceEncoder, RunsEncoder, Tools};
 use cc_archiver::names::{Cluster, Host, Selector};
 use cc_archiver::schema::{Layout, ValueEncoding};
 use futures::future::{BoxFuture, FutureExt};
@@ -30,6 +31,11 @@ impl AsyncFileWriter for Memory {
     fn complete(&mut self) -> BoxFuture<'_, parquet::errors::Result<()>> {
         std::future::ready(Ok(())).boxed()
     }
+}
+
+fn format(layout: Layout) -> Format {
+    let tools = Arc::new(Tools::new(&layout, Buffers::new(1 << 20)));
+    Format::new(layout, Cluster::new("c").expect("valid"), tools).expect("a format")
 }
 
 fn encoded<E: ObjectEncoder<Memory>>(format: &Format, groups: &[Rows]) -> Bytes {
@@ -70,9 +76,15 @@ fn runs_of_time(rows: usize) -> impl Strategy<Value = Vec<TimeRun>> {
     })
 }
 
-fn values(rows: usize) -> impl Strategy<Value = Vec<f32>> {
+/// Values in slices of one length, as snapshots give them.
+fn values(rows: usize) -> impl Strategy<Value = Values> {
     let special = prop::sample::select(vec![0.0_f32, -0.0, f32::INFINITY, f32::NEG_INFINITY, f32::MIN_POSITIVE / 2.0, f32::MAX]);
-    prop::collection::vec(prop_oneof![4 => -1.0e4..1.0e4_f32, 1 => special], rows)
+    let all = prop::collection::vec(prop_oneof![4 => -1.0e4..1.0e4_f32, 1 => special], rows);
+    (all, 1..200_usize).prop_map(|(all, length)| {
+        let mut values = Values::default();
+        all.chunks(length).for_each(|slice| values.push(slice.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>().into()));
+        values
+    })
 }
 
 fn rows() -> impl Strategy<Value = Rows> {
@@ -104,7 +116,7 @@ fn model(groups: &[Rows]) -> Vec<Row> {
     let mut all = Vec::new();
     for rows in groups {
         let series = rows.series.iter().flat_map(|run| std::iter::repeat_n(run, run.rows));
-        for ((run, (timestamp, frequency)), value) in series.zip(rows.expanded_times()).zip(&rows.values) {
+        for ((run, (timestamp, frequency)), value) in series.zip(rows.expanded_times()).zip(rows.values.iter()) {
             let selector = &run.key.selector;
             all.push(Row {
                 cluster: "c".into(),
@@ -144,7 +156,7 @@ fn described(metadata: &ParquetMetaData) -> Vec<String> {
 proptest! {
     #[test]
     fn both_encoders_write_the_same_rows_and_statistics(groups in prop::collection::vec(rows(), 0..3), layout in layout()) {
-        let format = Format::new(layout, Cluster::new("c").expect("valid")).expect("a format");
+        let format = format(layout);
         let (fast, slow) = (encoded::<RunsEncoder<Memory>>(&format, &groups), encoded::<ReferenceEncoder<Memory>>(&format, &groups));
         let expected = model(&groups);
         prop_assert_eq!(&rows_in(KEY, &fast), &expected);
@@ -169,7 +181,7 @@ fn pages_are_cut_in_the_same_places_and_bounded_alike() {
         row_group_rows: 1 << 20,
         object_size: 1 << 30,
     };
-    let format = Format::new(layout, Cluster::new("c").expect("valid")).expect("a format");
+    let format = format(layout);
     let groups = [rows];
     let files = [encoded::<RunsEncoder<Memory>>(&format, &groups), encoded::<ReferenceEncoder<Memory>>(&format, &groups)];
     for bytes in &files {

@@ -652,7 +652,7 @@ fn read_within_seconds(path: PathBuf) -> Result<Bytes, Unread> {
     std::thread::spawn(move || {
         let status = fs::symlink_metadata(&path).expect("a status");
         let runtime = tokio::runtime::Builder::new_multi_thread().build().expect("a runtime");
-        to.send(runtime.block_on(read::read(&path, status.len(), files::mtime(&status)))).expect("awaited");
+        to.send(runtime.block_on(read::read(&cc_archiver::buffers::Buffers::new(0), &path, status.len(), files::mtime(&status)))).expect("awaited");
     });
     done.recv_timeout(Duration::from_secs(10)).expect("it does not hang")
 }

@@ -10,8 +10,18 @@ use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 
-/// Compresses pages; one for all columns of a row group, as zstd's state takes long to make.
-pub enum Codec {
+use crate::buffers::Buffer;
+
+/// Compresses pages; one for all columns of a row group, and then of another one, as zstd's state takes long to make.
+pub struct Codec {
+    method: Method,
+    /// Memory for a page before it is compressed; whoever uses it puts it back.
+    pub plain: Vec<u8>,
+    /// The same, after.
+    packed: Vec<u8>,
+}
+
+enum Method {
     /// Not at all.
     None,
     /// Snappy's raw format.
@@ -23,25 +33,42 @@ pub enum Codec {
 impl Codec {
     /// For one of the codecs that the settings allow.
     pub fn new(compression: Compression) -> Result<Self> {
-        match compression {
-            Compression::UNCOMPRESSED => Ok(Self::None),
-            Compression::SNAPPY => Ok(Self::Snappy(Box::new(snap::raw::Encoder::new()))),
-            Compression::ZSTD(level) => Ok(Self::Zstd(zstd::bulk::Compressor::new(level.compression_level())?)),
-            other => Err(ParquetError::NYI(format!("compression {other}"))),
-        }
+        let method = match compression {
+            Compression::UNCOMPRESSED => Method::None,
+            Compression::SNAPPY => Method::Snappy(Box::new(snap::raw::Encoder::new())),
+            Compression::ZSTD(level) => Method::Zstd(zstd::bulk::Compressor::new(level.compression_level())?),
+            other => return Err(ParquetError::NYI(format!("compression {other}"))),
+        };
+        Ok(Self { method, plain: Vec::new(), packed: Vec::new() })
     }
 
-    fn compress(&mut self, page: Vec<u8>) -> Result<Vec<u8>> {
-        match self {
-            Self::None => Ok(page),
-            Self::Snappy(encoder) => encoder.compress_vec(&page).map_err(|e| ParquetError::External(Box::new(e))),
-            Self::Zstd(encoder) => Ok(encoder.compress(&page)?),
+    /// Compresses a page into the memory that is there for it, which must come back with [`Self::put_back`].
+    fn compress(&mut self, page: &[u8]) -> Result<Bytes> {
+        let mut packed = std::mem::take(&mut self.packed);
+        packed.clear();
+        match &mut self.method {
+            Method::None => packed.extend_from_slice(page),
+            Method::Snappy(encoder) => {
+                packed.resize(snap::raw::max_compress_len(page.len()), 0);
+                let len = encoder.compress(page, &mut packed).map_err(|e| ParquetError::External(Box::new(e)))?;
+                packed.truncate(len);
+            }
+            Method::Zstd(encoder) => {
+                packed.reserve(zstd::zstd_safe::compress_bound(page.len()));
+                encoder.compress_to_buffer(page, &mut packed)?;
+            }
         }
+        Ok(packed.into())
+    }
+
+    fn put_back(&mut self, packed: Bytes) {
+        // no copy: nobody else has these bytes any more
+        self.packed = packed.into();
     }
 }
 
 /// A finished chunk, to be spliced into a row group.
-pub type Chunk = (Bytes, ColumnCloseResult);
+pub type Chunk = (Buffer, ColumnCloseResult);
 
 /// The smallest and the largest value of a page, as the column index holds them.
 pub struct Bounds {
@@ -54,7 +81,7 @@ pub struct Bounds {
 /// Writes the pages of one chunk.
 pub struct ChunkWriter {
     descr: ColumnDescPtr,
-    sink: TrackedWrite<Vec<u8>>,
+    sink: TrackedWrite<Buffer>,
     columns: ColumnIndexBuilder,
     offsets: OffsetIndexBuilder,
     /// How many pages of which kind have which encoding.
@@ -66,12 +93,12 @@ pub struct ChunkWriter {
 }
 
 impl ChunkWriter {
-    /// Begins a chunk of this column.
-    pub fn new(descr: ColumnDescPtr) -> Self {
+    /// Begins a chunk of this column in a buffer.
+    pub fn new(descr: ColumnDescPtr, buffer: Buffer) -> Self {
         Self {
             columns: ColumnIndexBuilder::new(descr.physical_type()),
             descr,
-            sink: TrackedWrite::new(Vec::new()),
+            sink: TrackedWrite::new(buffer),
             offsets: OffsetIndexBuilder::new(),
             pages: Vec::new(),
             has_dictionary: false,
@@ -82,7 +109,7 @@ impl ChunkWriter {
     }
 
     /// Writes the dictionary: `plain` holds `count` values in plain encoding. Must come first.
-    pub fn dictionary(&mut self, codec: &mut Codec, plain: Vec<u8>, count: usize) -> Result<()> {
+    pub fn dictionary(&mut self, codec: &mut Codec, plain: &[u8], count: usize) -> Result<()> {
         self.has_dictionary = true;
         self.count(PageType::DICTIONARY_PAGE, Encoding::PLAIN);
         let page = |buf| Page::DictionaryPage { buf, num_values: count as u32, encoding: Encoding::PLAIN, is_sorted: false };
@@ -90,7 +117,7 @@ impl ChunkWriter {
     }
 
     /// Writes a data page of `rows` values; levels are not stored, as the column is required.
-    pub fn data(&mut self, codec: &mut Codec, data: Vec<u8>, rows: usize, encoding: Encoding, bounds: Bounds) -> Result<()> {
+    pub fn data(&mut self, codec: &mut Codec, data: &[u8], rows: usize, encoding: Encoding, bounds: Bounds) -> Result<()> {
         self.count(PageType::DATA_PAGE, encoding);
         let page = |buf| Page::DataPage {
             buf,
@@ -116,10 +143,11 @@ impl ChunkWriter {
         }
     }
 
-    fn page(&mut self, codec: &mut Codec, plain: Vec<u8>, page: impl FnOnce(Bytes) -> Page) -> Result<(u64, usize)> {
-        let size = plain.len();
-        let page = page(codec.compress(plain)?.into());
-        let written = SerializedPageWriter::new(&mut self.sink).write_page(CompressedPage::new(page, size))?;
+    fn page(&mut self, codec: &mut Codec, plain: &[u8], page: impl FnOnce(Bytes) -> Page) -> Result<(u64, usize)> {
+        let packed = codec.compress(plain)?;
+        let page = CompressedPage::new(page(packed.clone()), plain.len());
+        let written = SerializedPageWriter::new(&mut self.sink).write_page(page)?;
+        codec.put_back(packed);
         self.uncompressed += written.uncompressed_size;
         Ok((written.offset, written.compressed_size))
     }
@@ -127,7 +155,7 @@ impl ChunkWriter {
     /// Ends the chunk. `order` is how the bounds of its pages run.
     pub fn finish(mut self, compression: Compression, order: BoundaryOrder, statistics: Statistics) -> Result<Chunk> {
         self.columns.set_boundary_order(order);
-        let bytes = Bytes::from(self.sink.into_inner()?);
+        let bytes = self.sink.into_inner()?;
         // levels would be in RLE; writers name it for columns without any, too
         let encodings = self.pages.iter().map(|pages| pages.encoding).chain([Encoding::RLE]).collect();
         let metadata = ColumnChunkMetaData::builder(self.descr)

@@ -39,12 +39,14 @@ impl<W: AsyncFileWriter> ReferenceEncoder<W> {
         let schema = Arc::clone(&self.schema);
         let mut columns: Vec<_> = self.columns.iter().map(|column| Keys::of(column, &rows.series)).collect();
         let mut times = rows.expanded_times();
-        rows.values.chunks(BATCH_ROWS).map(move |values| {
-            let mut arrays: Vec<ArrayRef> = columns.iter_mut().map(|column| column.next(values.len())).collect::<Result<_>>()?;
-            let (timestamps, frequencies): (Vec<i64>, Vec<i64>) = times.by_ref().take(values.len()).unzip();
+        let mut values = rows.values.iter();
+        let counts = (0..rows.len()).step_by(BATCH_ROWS).map(|done| BATCH_ROWS.min(rows.len() - done));
+        counts.map(move |count| {
+            let mut arrays: Vec<ArrayRef> = columns.iter_mut().map(|column| column.next(count)).collect::<Result<_>>()?;
+            let (timestamps, frequencies): (Vec<i64>, Vec<i64>) = times.by_ref().take(count).unzip();
             arrays.push(Arc::new(Int64Array::from(timestamps)));
             arrays.push(Arc::new(Int64Array::from(frequencies)));
-            arrays.push(Arc::new(Float32Array::from(values.to_vec())));
+            arrays.push(Arc::new(Float32Array::from_iter_values(values.by_ref().take(count))));
             Ok(RecordBatch::try_new(Arc::clone(&schema), arrays)?)
         })
     }

@@ -4,9 +4,9 @@
 //! statistics. A row group is encoded on any thread; row groups are appended in order.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use parquet::arrow::async_writer::AsyncFileWriter;
 use parquet::basic::{BoundaryOrder, Encoding};
@@ -19,20 +19,24 @@ use parquet::schema::types::ColumnDescPtr;
 
 use super::chunk::{Bounds, Chunk, ChunkWriter, Codec};
 use super::delta::{self, varint};
-use super::{Format, ObjectEncoder};
-use crate::data::{Rows, SeriesRun, TimeRun};
+use super::{Format, ObjectEncoder, Tools, values as value_column};
+use crate::buffers::{Buffer, Buffers};
+use crate::data::{Rows, SeriesRun, TimeRun, Values};
 use crate::schema::{PAGE_ROWS, ValueEncoding};
 
 /// See the module.
 pub struct RunsEncoder<W> {
-    file: SerializedFileWriter<Vec<u8>>,
+    file: SerializedFileWriter<Buffer>,
     sink: W,
+    tools: Arc<Tools>,
 }
 
 impl<W: AsyncFileWriter> RunsEncoder<W> {
     async fn flush(&mut self) -> Result<()> {
-        let written = std::mem::take(self.file.inner_mut());
-        self.sink.write(Bytes::from(written)).await
+        // the next row group will be about as large
+        let next = self.tools.buffers.take(self.file.inner_mut().len());
+        let written = std::mem::replace(self.file.inner_mut(), next);
+        self.sink.write(written.freeze()).await
     }
 }
 
@@ -42,20 +46,20 @@ impl<W: AsyncFileWriter + 'static> ObjectEncoder<W> for RunsEncoder<W> {
     const APPEND_COMPUTES: bool = false;
 
     fn begin(sink: W, format: &Format) -> Result<Self> {
-        let file = SerializedFileWriter::new(Vec::new(), format.schema.root_schema_ptr(), Arc::clone(&format.properties))?;
-        Ok(Self { file, sink })
+        let buffer = format.tools.buffers.take(0);
+        let file = SerializedFileWriter::new(buffer, format.schema.root_schema_ptr(), Arc::clone(&format.properties))?;
+        Ok(Self { file, sink, tools: Arc::clone(&format.tools) })
     }
 
     fn encode(format: &Format, rows: Rows) -> Result<Vec<Chunk>> {
-        let mut codec = Codec::new(format.layout.compression)?;
-        format.schema.columns().iter().map(|column| column_chunk(format, &mut codec, column, &rows)).collect()
+        format.tools.with_codec(|codec| format.schema.columns().iter().map(|column| column_chunk(format, codec, column, &rows)).collect())
     }
 
     fn append(&mut self, chunks: Vec<Chunk>) -> BoxFuture<'_, Result<()>> {
         async move {
             let mut group = self.file.next_row_group()?;
             for (bytes, close) in chunks {
-                group.append_column(&bytes, close)?;
+                group.append_column(&bytes.freeze(), close)?;
             }
             group.close()?;
             self.flush().await
@@ -146,16 +150,17 @@ impl<T: Ord> Dictionary<T> {
 
 /// A dictionary column: `plain` appends a value in plain encoding, `bound` is its form in the column index.
 fn dictionary_chunk<T: Ord>(
+    buffers: &Buffers,
     codec: &mut Codec,
     column: &ColumnDescPtr,
     dictionary: &Dictionary<T>,
     plain: impl Fn(&mut Vec<u8>, &T),
     bound: impl Fn(&T) -> Vec<u8>,
 ) -> Result<(ChunkWriter, BoundaryOrder, u32, u32)> {
-    let mut chunk = ChunkWriter::new(Arc::clone(column));
+    let mut chunk = ChunkWriter::new(Arc::clone(column), buffers.take(0));
     let mut bytes = Vec::new();
     dictionary.values.iter().for_each(|value| plain(&mut bytes, value));
-    chunk.dictionary(codec, bytes, dictionary.values.len())?;
+    chunk.dictionary(codec, &bytes, dictionary.values.len())?;
     let (ranks, min, max) = dictionary.ranks();
     let mut order = Order::default();
     for_each_page(
@@ -166,23 +171,23 @@ fn dictionary_chunk<T: Ord>(
             let low = keys().min_by_key(|key| ranks[*key as usize]).unwrap_or_default();
             let high = keys().max_by_key(|key| ranks[*key as usize]).unwrap_or_default();
             order.page(ranks[low as usize], ranks[high as usize]);
-            let data = rle_page(page.iter().map(|(run, rows)| (run.0, *rows)), dictionary.values.len());
+            let data = rle_page(page.iter().map(|(run, rows)| (run.0, rows.len())), dictionary.values.len());
             let bounds = Bounds { min: bound(&dictionary.values[low as usize]), max: bound(&dictionary.values[high as usize]) };
-            chunk.data(codec, data, rows, Encoding::RLE_DICTIONARY, bounds)
+            chunk.data(codec, &data, rows, Encoding::RLE_DICTIONARY, bounds)
         },
     )?;
     Ok((chunk, order.found(), min, max))
 }
 
-/// Cuts runs into pages, and calls `page` with (run, rows of it in the page) and the page's rows.
-fn for_each_page<R: Copy>(runs: &[R], rows_of: impl Fn(&R) -> usize, mut page: impl FnMut(&[(R, usize)], usize) -> Result<()>) -> Result<()> {
+/// Cuts runs into pages, and calls `page` with (run, which rows of it are in the page) and the page's rows.
+fn for_each_page<'a, R>(runs: &'a [R], rows_of: impl Fn(&R) -> usize, mut page: impl FnMut(&[(&'a R, Range<usize>)], usize) -> Result<()>) -> Result<()> {
     let (mut pending, mut count) = (Vec::new(), 0);
     for run in runs {
-        let mut left = rows_of(run);
-        while left > 0 {
-            let rows = left.min(PAGE_ROWS - count);
-            pending.push((*run, rows));
-            left -= rows;
+        let (mut done, all) = (0, rows_of(run));
+        while done < all {
+            let rows = (all - done).min(PAGE_ROWS - count);
+            pending.push((run, done..done + rows));
+            done += rows;
             count += rows;
             if count == PAGE_ROWS {
                 page(&pending, count)?;
@@ -229,7 +234,7 @@ fn string_runs<'a>(format: &Format, codec: &mut Codec, column: &ColumnDescPtr, r
         bytes.extend((value.len() as u32).to_le_bytes());
         bytes.extend(value.as_bytes());
     };
-    let (chunk, order, min, max) = dictionary_chunk(codec, column, &dictionary, plain, |value| value.as_bytes().to_vec())?;
+    let (chunk, order, min, max) = dictionary_chunk(&format.tools.buffers, codec, column, &dictionary, plain, |value| value.as_bytes().to_vec())?;
     let bound = |key: u32| dictionary.values.get(key as usize).map(|value| ByteArray::from(*value));
     let statistics = Statistics::ByteArray(ValueStatistics::new(bound(min), bound(max), None, Some(0), false));
     chunk.finish(format.layout.compression, order, statistics)
@@ -238,86 +243,64 @@ fn string_runs<'a>(format: &Format, codec: &mut Codec, column: &ColumnDescPtr, r
 fn frequencies(format: &Format, codec: &mut Codec, column: &ColumnDescPtr, times: &[TimeRun]) -> Result<Chunk> {
     let dictionary = Dictionary::of(times.iter().map(|run| (run.frequency, run.rows)));
     let plain = |bytes: &mut Vec<u8>, value: &i64| bytes.extend(value.to_le_bytes());
-    let (chunk, order, min, max) = dictionary_chunk(codec, column, &dictionary, plain, |value| value.to_le_bytes().to_vec())?;
+    let (chunk, order, min, max) = dictionary_chunk(&format.tools.buffers, codec, column, &dictionary, plain, |value| value.to_le_bytes().to_vec())?;
     let bound = |key: u32| dictionary.values.get(key as usize).copied();
     let statistics = Statistics::Int64(ValueStatistics::new(bound(min), bound(max), None, Some(0), false));
     chunk.finish(format.layout.compression, order, statistics)
 }
 
 fn timestamps(format: &Format, codec: &mut Codec, column: &ColumnDescPtr, times: &[TimeRun]) -> Result<Chunk> {
-    let mut chunk = ChunkWriter::new(Arc::clone(column));
+    let mut chunk = ChunkWriter::new(Arc::clone(column), format.tools.buffers.take(0));
     let mut total: Option<(i64, i64)> = None;
-    let runs: Vec<(usize, TimeRun)> = times.iter().copied().enumerate().collect();
-    // rows of each run that earlier pages hold
-    let mut done = vec![0; runs.len()];
     for_each_page(
-        &runs,
-        |(_, run)| run.rows,
+        times,
+        |run| run.rows,
         |page, rows| {
-            let cut = |((index, run), rows): &((usize, TimeRun), usize), done: &mut [usize]| {
-                let start = run.start + done[*index] as i64 * run.frequency;
-                done[*index] += rows;
-                TimeRun { start, rows: *rows, ..*run }
-            };
-            let page: Vec<TimeRun> = page.iter().map(|part| cut(part, &mut done)).collect();
+            let cut = |(run, part): &(&TimeRun, Range<usize>)| TimeRun { start: run.start + part.start as i64 * run.frequency, rows: part.len(), ..**run };
+            let page: Vec<TimeRun> = page.iter().map(cut).collect();
             let last = |run: &TimeRun| run.start + (run.rows as i64 - 1) * run.frequency;
             let (min, max) = page.iter().fold((i64::MAX, i64::MIN), |(min, max), run| (min.min(run.start), max.max(last(run))));
             total = Some(total.map_or((min, max), |(a, b)| (a.min(min), b.max(max))));
             let bounds = Bounds { min: min.to_le_bytes().into(), max: max.to_le_bytes().into() };
-            chunk.data(codec, delta::encode(&page, rows), rows, Encoding::DELTA_BINARY_PACKED, bounds)
+            chunk.data(codec, &delta::encode(&page, rows), rows, Encoding::DELTA_BINARY_PACKED, bounds)
         },
     )?;
     let statistics = ValueStatistics::new(total.map(|t| t.0), total.map(|t| t.1), None, Some(0), false);
     chunk.finish(format.layout.compression, BoundaryOrder::UNORDERED, Statistics::Int64(statistics))
 }
 
-fn values(format: &Format, codec: &mut Codec, column: &ColumnDescPtr, values: &[f32]) -> Result<Chunk> {
-    let mut chunk = ChunkWriter::new(Arc::clone(column));
-    let mut total = (f32::INFINITY, f32::NEG_INFINITY);
-    for page in values.chunks(PAGE_ROWS) {
-        let (min, max) = bounds_of(page);
-        total = (total.0.min(min), total.1.max(max));
-        let (data, encoding) = match format.layout.value_encoding {
-            ValueEncoding::ByteStreamSplit => (byte_stream_split(page), Encoding::BYTE_STREAM_SPLIT),
-            ValueEncoding::Plain => (page.iter().flat_map(|v| v.to_le_bytes()).collect(), Encoding::PLAIN),
-        };
-        let bounds = Bounds { min: min.to_le_bytes().into(), max: max.to_le_bytes().into() };
-        chunk.data(codec, data, page.len(), encoding, bounds)?;
-    }
-    let (min, max) = signed_zeros(total.0, total.1);
+fn values(format: &Format, codec: &mut Codec, column: &ColumnDescPtr, values: &Values) -> Result<Chunk> {
+    // half of the bytes, as values often compress; more is made if need be
+    let mut chunk = ChunkWriter::new(Arc::clone(column), format.tools.buffers.take(2 * values.len()));
+    let mut total = value_column::Bounds::new();
+    for_each_page(
+        values.slices(),
+        |slice| slice.len() / 4,
+        |page, rows| {
+            let slices = || page.iter().map(|(slice, values)| value_column::bytes_of(slice, values.clone()));
+            let mut found = value_column::Bounds::new();
+            slices().for_each(|slice| found.add(slice));
+            let (min, max) = found.found();
+            total.add(&[min.to_le_bytes(), max.to_le_bytes()].concat());
+            let mut data = std::mem::take(&mut codec.plain);
+            let encoding = match format.layout.value_encoding {
+                ValueEncoding::ByteStreamSplit => {
+                    value_column::byte_stream_split(slices(), rows, &mut data);
+                    Encoding::BYTE_STREAM_SPLIT
+                }
+                ValueEncoding::Plain => {
+                    data.clear();
+                    slices().for_each(|slice| data.extend_from_slice(slice));
+                    Encoding::PLAIN
+                }
+            };
+            let bounds = Bounds { min: min.to_le_bytes().into(), max: max.to_le_bytes().into() };
+            chunk.data(codec, &data, rows, encoding, bounds)?;
+            codec.plain = data;
+            Ok(())
+        },
+    )?;
+    let (min, max) = total.found();
     let statistics = ValueStatistics::new(Some(min), Some(max), None, Some(0), false);
     chunk.finish(format.layout.compression, BoundaryOrder::UNORDERED, Statistics::Float(statistics))
-}
-
-/// In statistics a smallest zero is -0, and a largest one +0, as the format asks: readers need not tell them apart.
-fn signed_zeros(min: f32, max: f32) -> (f32, f32) {
-    (if min == 0.0 { -0.0 } else { min }, if max == 0.0 { 0.0 } else { max })
-}
-
-/// The smallest and the largest value; none is NaN. In lanes, as compilers keep the order of float comparisons.
-fn bounds_of(page: &[f32]) -> (f32, f32) {
-    const LANES: usize = 16;
-    let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
-    let (chunks, rest) = page.as_chunks::<LANES>();
-    for chunk in chunks {
-        for lane in 0..LANES {
-            low[lane] = if chunk[lane] < low[lane] { chunk[lane] } else { low[lane] };
-            high[lane] = if chunk[lane] > high[lane] { chunk[lane] } else { high[lane] };
-        }
-    }
-    let min = low.iter().chain(rest).copied().fold(f32::INFINITY, f32::min);
-    let max = high.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
-    signed_zeros(min, max)
-}
-
-/// All first bytes, then all second ones, and so on.
-fn byte_stream_split(page: &[f32]) -> Vec<u8> {
-    let mut data = vec![0; 4 * page.len()];
-    // one plain loop a stream, which compilers turn into vector code
-    for (stream, shift) in data.chunks_mut(page.len().max(1)).zip([0, 8, 16, 24]) {
-        for (byte, value) in stream.iter_mut().zip(page) {
-            *byte = (value.to_bits() >> shift) as u8;
-        }
-    }
-    data
 }

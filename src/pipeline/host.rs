@@ -102,7 +102,7 @@ impl HostJob {
 
     /// Compressed files are run through once, to learn their size; one that fails here is reported when it is decoded.
     async fn decompressed_size(&self, context: &Context, file: &SnapshotFile) -> Result<u64> {
-        let Ok(bytes) = read::read(&self.path.join(&*file.name), file.size, file.mtime).await else { return Ok(0) };
+        let Ok(bytes) = read::read(&context.buffers, &self.path.join(&*file.name), file.size, file.mtime).await else { return Ok(0) };
         let compression = file.format.compression;
         context.compute(move || checkpoint::decompressed_size(&bytes, compression).unwrap_or(0)).await
     }
@@ -182,7 +182,7 @@ impl HostJob {
         let Planned { index, file, left } = planned;
         let path = self.path.join(&*file.name);
         let waits = |reason: &str| SetAside::new(path.clone(), reason);
-        let bytes = match read::read(&path, file.size, file.mtime).await {
+        let bytes = match read::read(&context.buffers, &path, file.size, file.mtime).await {
             Ok(bytes) => bytes,
             Err(Unread::Changed) => {
                 done.waiting.push((index, waits("it changed during this run; the next run takes it")));
@@ -283,7 +283,7 @@ impl HostJob {
         }
         let file = self.on_disk.iter().find(|file| entry.path == file.ledger_path(&self.host) && file.size == entry.size);
         let bytes = match file {
-            Some(file) => read::read(&self.path.join(&*file.name), file.size, file.mtime).await.ok(),
+            Some(file) => read::read(&context.buffers, &self.path.join(&*file.name), file.size, file.mtime).await.ok(),
             None => None,
         };
         let snapshot = match (bytes, file) {

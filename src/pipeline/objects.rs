@@ -59,7 +59,7 @@ impl Writer {
     /// Starts a writer for the objects of one plan of one partition.
     pub fn start(context: Arc<Context>, partition: Partition, plan: PlanId, from: i64) -> Result<Self> {
         let name = context.archive.name_of(&partition);
-        let format = Format::new(context.layout, partition.cluster.clone()).map_err(Error::parquet("cannot begin", name))?;
+        let format = Format::new(context.layout, partition.cluster.clone(), Arc::clone(&context.tools)).map_err(Error::parquet("cannot begin", name))?;
         let encoder = context.encoder;
         let target = Target { context, partition, plan, from, format: Arc::new(format) };
         Ok(match encoder {
@@ -173,10 +173,12 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
         };
         let mut full = Vec::new();
         self.groups.push(&rows, |group| full.push(group));
-        drop((rows, share));
+        drop(rows);
         for group in full {
             self.encode(group).await?;
         }
+        // until now its row groups kept the host's memory; those that are still being encoded are bounded by their slots
+        drop(share);
         // a host stays in one object
         let enough = self.open.as_ref().is_some_and(|open| open.expected_size() >= self.target.context.layout.object_size);
         if enough { self.finish_object().await } else { Ok(()) }

@@ -129,7 +129,7 @@ async fn left_of(context: &Context, files: &ClusterFiles, h: usize, s: usize, le
 /// The digest of a file's bytes; None if it cannot be read now, which reading it again will report.
 async fn digest_of(context: &Context, files: &ClusterFiles, h: usize, file: &SnapshotFile) -> Result<Option<Digest>> {
     let path = files.path.join(files.hosts[h].host.as_str()).join(&*file.name);
-    match read::read(&path, file.size, file.mtime).await {
+    match read::read(&context.buffers, &path, file.size, file.mtime).await {
         Ok(bytes) => context.compute(move || Some(Digest::of(&bytes))).await,
         Err(_) => Ok(None),
     }
