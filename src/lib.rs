@@ -92,11 +92,11 @@ fn execute(cli: Cli) -> Result<Exit> {
     Ok(exit)
 }
 
-/// Few threads: glibc's allocator keeps, for each, what it once held. More than workers, as encoders wait for local writes, which are
-/// blocking work too.
+/// Few threads: glibc's allocator keeps, for each, what it once held. One more than workers, as encoders wait for local writes, which
+/// are blocking work too.
 fn runtime(settings: &config::Settings) -> Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(2).max_blocking_threads(settings.workers + 2).enable_all();
+    builder.worker_threads(1).max_blocking_threads(settings.workers + 1).enable_all();
     builder.build().map_err(|e| Error::Internal(e.to_string()))
 }
 

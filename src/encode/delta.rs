@@ -91,15 +91,39 @@ fn pack(out: &mut Vec<u8>, block: &mut [i64; BLOCK], count: usize) {
         let above = miniblock.iter().map(|delta| delta.wrapping_sub(smallest) as u64);
         let width = above.clone().map(|v| 64 - v.leading_zeros()).max().unwrap_or_default();
         out[widths + index] = width as u8;
-        let (mut bits, mut filled) = (0_u128, 0);
-        for value in above {
-            bits |= u128::from(value) << filled;
-            filled += width;
-            while filled >= 8 {
-                out.push(bits as u8);
-                bits >>= 8;
-                filled -= 8;
-            }
+        if width <= 32 {
+            pack_narrow(out, above, width);
+        } else {
+            pack_wide(out, above, width);
+        }
+    }
+}
+
+/// The values of a miniblock in `width` bits each, the lowest bit first; four bytes at a time.
+fn pack_narrow(out: &mut Vec<u8>, values: impl Iterator<Item = u64>, width: u32) {
+    let (mut bits, mut filled) = (0_u64, 0);
+    for value in values {
+        bits |= value << filled;
+        filled += width;
+        if filled >= 32 {
+            out.extend_from_slice(&(bits as u32).to_le_bytes());
+            bits >>= 32;
+            filled -= 32;
+        }
+    }
+    // 32 values of any width are whole words: nothing is left
+}
+
+/// The same for any width.
+fn pack_wide(out: &mut Vec<u8>, values: impl Iterator<Item = u64>, width: u32) {
+    let (mut bits, mut filled) = (0_u128, 0);
+    for value in values {
+        bits |= u128::from(value) << filled;
+        filled += width;
+        while filled >= 8 {
+            out.push(bits as u8);
+            bits >>= 8;
+            filled -= 8;
         }
     }
 }

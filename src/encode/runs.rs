@@ -33,10 +33,15 @@ pub struct RunsEncoder<W> {
 
 impl<W: AsyncFileWriter> RunsEncoder<W> {
     async fn flush(&mut self) -> Result<()> {
-        // the next row group will be about as large
-        let next = self.tools.buffers.take(self.file.inner_mut().len());
-        let written = std::mem::replace(self.file.inner_mut(), next);
+        let written = std::mem::replace(self.file.inner_mut(), self.tools.buffers.take(0));
         self.sink.write(written.freeze()).await
+    }
+
+    /// Makes room for `bytes` more at once: a buffer that grows takes twice as much, and is copied on the way.
+    fn reserve(&mut self, bytes: usize) {
+        let mut buffer = self.tools.buffers.take(self.file.inner_mut().len() + bytes);
+        buffer.extend_from_slice(self.file.inner_mut());
+        *self.file.inner_mut() = buffer;
     }
 }
 
@@ -57,6 +62,7 @@ impl<W: AsyncFileWriter + 'static> ObjectEncoder<W> for RunsEncoder<W> {
 
     fn append(&mut self, chunks: Vec<Chunk>) -> BoxFuture<'_, Result<()>> {
         async move {
+            self.reserve(chunks.iter().map(|(bytes, _)| bytes.len()).sum());
             let mut group = self.file.next_row_group()?;
             for (bytes, close) in chunks {
                 group.append_column(&bytes.freeze(), close)?;
