@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::buffers::Buffers;
 use crate::data::Snapshot;
 use crate::files::{Format, Kind};
 use crate::names::Selector;
 
+mod arrays;
 mod binary;
 mod compressed;
 mod json;
@@ -67,11 +69,11 @@ impl Flaw {
     }
 }
 
-/// Decodes a snapshot. `from` is the time in its name, for a header that has none.
-pub fn decode(bytes: Bytes, format: Format, from: i64) -> Result<Snapshot, Flaw> {
-    let bytes = compressed::decompress(bytes, format.compression)?;
+/// Decodes a snapshot. `from` is the time in its name, for a header that has none; what is decoded into memory takes it from `buffers`.
+pub fn decode(bytes: Bytes, format: Format, from: i64, buffers: &Buffers) -> Result<Snapshot, Flaw> {
+    let bytes = compressed::decompress(bytes, format.compression, buffers)?;
     match format.kind {
         Kind::Binary => binary::decode(bytes),
-        Kind::Json => json::decode(&bytes, from),
+        Kind::Json => json::decode(&bytes, from, buffers),
     }
 }

@@ -8,6 +8,7 @@ use futures::executor::block_on;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::Flaw;
+use crate::buffers::Buffers;
 use crate::files::Compression;
 
 /// Whatever the ratio, this much may come out: a snapshot of nothing but NaN compresses ten thousand times.
@@ -23,15 +24,15 @@ fn cap(compressed: usize) -> u64 {
 }
 
 /// The bytes of a snapshot as its `kind` says, or itself where nothing is compressed.
-pub(super) fn decompress(bytes: Bytes, compression: Compression) -> Result<Bytes, Flaw> {
+pub(super) fn decompress(bytes: Bytes, compression: Compression, buffers: &Buffers) -> Result<Bytes, Flaw> {
     if compression == Compression::None {
         return Ok(bytes);
     }
     // once through in the memory of a chunk: what is refused costs time only
     let size = decompressed_size(&bytes, compression)?;
-    let mut out = Vec::with_capacity(size as usize);
+    let mut out = buffers.try_take(size as usize).map_err(|e| Flaw::whole(format!("cannot decompress: {e}")))?;
     each_chunk(&bytes, compression, |chunk| out.extend_from_slice(chunk))?;
-    Ok(out.into())
+    Ok(out.freeze())
 }
 
 /// How many bytes come out of `bytes`, in the memory of one chunk.

@@ -200,11 +200,11 @@ impl HostJob {
         };
         done.bytes_in += bytes.len() as u64;
         context.progress.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        let (format, from) = (file.format, file.from);
+        let (format, from, buffers) = (file.format, file.from, context.buffers.clone());
         let decoded = context
             .compute(move || {
                 let digest = Digest::of(&bytes);
-                let snapshot = checkpoint::decode(bytes, format, from)?;
+                let snapshot = checkpoint::decode(bytes, format, from, &buffers)?;
                 let dates = snapshot.dates().map_err(|reason| Flaw { offset: None, reason })?;
                 Ok::<_, Flaw>((digest, snapshot, dates))
             })
@@ -288,8 +288,8 @@ impl HostJob {
         };
         let snapshot = match (bytes, file) {
             (Some(bytes), Some(file)) => {
-                let (expected, format, from) = (entry.blake3, file.format, file.from);
-                let decode = move || (Digest::of(&bytes) == expected).then(|| checkpoint::decode(bytes, format, from).ok()).flatten().map(Arc::new);
+                let (expected, format, from, buffers) = (entry.blake3, file.format, file.from, context.buffers.clone());
+                let decode = move || (Digest::of(&bytes) == expected).then(|| checkpoint::decode(bytes, format, from, &buffers).ok()).flatten().map(Arc::new);
                 context.compute(decode).await?
             }
             _ => None,
