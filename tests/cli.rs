@@ -150,6 +150,7 @@ fn check(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     for (pattern, shown) in [
         (r"\d{4}-\d\d-\d\dT[\d:]+\.\d+Z", "[time]"),
+        (r"\(process \d+: [^)]+\)", "(process [pid]: [command])"),
         (r"cc-archiver \d+\.\d+\.\d+\S*", "cc-archiver [version]"),
         (r"-[0-9a-f]{16}-(\d+)\.parquet", "-[plan]-$1.parquet"),
         (r"[\d.]+ \w+ out, [\d.]+ bytes a row", "[size] out, [n] bytes a row"),
@@ -562,7 +563,7 @@ fn a_lock_file_stands_for_the_tree() {
     lock.try_lock().expect("free");
     let run = site.run(&["archive", "tree", "archive", "--lock-file", "lock"]);
     assert_eq!(run.code, Some(4), "{run:?}");
-    assert!(run.stderr.contains("another run holds lock;"), "{run:?}");
+    assert!(run.stderr.contains("another run holds lock (process "), "{run:?}");
     drop(lock);
     assert_eq!(site.run(&["archive", "tree", "archive", "--lock-file", "lock"]).code, Some(0));
 }

@@ -18,22 +18,22 @@ use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
-use super::load_metadata;
 use crate::data::{Series, Snapshot, Span};
 use crate::error::Result;
 use crate::ledger::ObjectLedger;
 use crate::names::{Host, Selector};
+use crate::object;
 use crate::store::Archive;
 
 /// The rows of `host` with times in `[first, last]`, as a snapshot of one-value-wide or longer spans.
-pub async fn rows_between(archive: &Archive, object: &ObjectLedger, host: &Host, first: i64, last: i64) -> Result<Snapshot> {
-    let name = archive.name_of(&object.key);
-    read(archive, object, host, first, last).await.map_err(|e| super::split(e, "cannot read rows back from", name))
+pub async fn rows_between(archive: &Archive, ledger: &ObjectLedger, host: &Host, first: i64, last: i64) -> Result<Snapshot> {
+    let name = archive.name_of(&ledger.key);
+    read(archive, ledger, host, first, last).await.map_err(|e| object::split(e, "cannot read rows back from", name))
 }
 
-async fn read(archive: &Archive, object: &ObjectLedger, host: &Host, first: i64, last: i64) -> ParquetResult<Snapshot> {
-    let location = object.key.path();
-    let metadata = load_metadata(archive, &location, object.size, PageIndexPolicy::Required).await?;
+async fn read(archive: &Archive, ledger: &ObjectLedger, host: &Host, first: i64, last: i64) -> ParquetResult<Snapshot> {
+    let location = ledger.key.path();
+    let metadata = object::metadata(archive, &location, ledger.size, PageIndexPolicy::Required).await?;
     let reader = Reader { store: Arc::clone(archive.store()), location, metadata: Arc::new(metadata) };
     let selected = select(&reader.metadata, host)?;
     let builder = ParquetRecordBatchStreamBuilder::new(reader).await?;
