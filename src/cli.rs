@@ -53,6 +53,12 @@ pub enum Command {
         cc-archiver prune /var/lib/cc-backend/checkpoints ./archive --older-than 7d --dry-run\n  \
         cc-archiver prune /var/lib/cc-backend/checkpoints s3://monitoring/archive --older-than 7d")]
     Prune(Box<PruneArgs>),
+    /// Check an archive: objects, ledgers, and, if asked to, every byte and every row.
+    #[command(after_long_help = "Examples:\n  \
+        cc-archiver verify ./archive\n  \
+        cc-archiver verify s3://monitoring/archive --date 2026-03-01..2026-03-31 --read-data\n  \
+        cc-archiver verify ./archive --read-data=5 --decode")]
+    Verify(Box<VerifyArgs>),
 }
 
 /// How logs, progress and results are shown; for every command.

@@ -13,6 +13,9 @@ use crate::store::Location;
 /// The least memory that a run can do with: one open object and one part in flight.
 const MIN_MEMORY: u64 = 64 << 20;
 
+/// Memory of one that reads an object: the range that is hashed, those that are fetched ahead, and a part to spare.
+const READER: u64 = 32 << 20;
+
 /// Who writes the objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Encoder {
@@ -125,7 +128,7 @@ pub struct PruneSettings {
     pub rules: PruneRules,
     /// Delete nothing.
     pub dry_run: bool,
-    /// CPU workers.
+    /// Objects and files that are read at a time.
     pub workers: usize,
     /// Locked instead of the tree.
     pub lock_file: Option<PathBuf>,
@@ -136,7 +139,7 @@ pub struct PruneSettings {
 impl PruneSettings {
     /// Checks what the command line says.
     pub fn new(args: PruneArgs) -> Result<Self> {
-        let (workers, _) = checked(&args.resources)?;
+        let workers = readers(&args.resources)?;
         let settings = Self {
             checkpoints: args.checkpoints,
             archive: args.archive,
@@ -167,10 +170,8 @@ pub struct VerifySettings {
     pub decode: bool,
     /// A tree whose snapshots are looked up.
     pub checkpoints: Option<PathBuf>,
-    /// CPU workers.
+    /// Objects and files that are read at a time.
     pub workers: usize,
-    /// Bytes for what is in flight.
-    pub memory: u64,
     /// The `AWS_*` variables.
     pub environment: BTreeMap<String, String>,
 }
@@ -178,7 +179,7 @@ pub struct VerifySettings {
 impl VerifySettings {
     /// Checks what the command line says.
     pub fn new(args: VerifyArgs) -> Result<Self> {
-        let (workers, memory) = checked(&args.resources)?;
+        let workers = readers(&args.resources)?;
         if let Location::Directory(path) = &args.archive
             && !path.is_dir()
         {
@@ -192,7 +193,6 @@ impl VerifySettings {
             decode: args.decode,
             checkpoints: args.checkpoints,
             workers,
-            memory,
             environment: aws_variables(),
         })
     }
@@ -251,6 +251,12 @@ fn checked(args: &ResourceArgs) -> Result<(usize, u64)> {
     }
     let all = || std::thread::available_parallelism().map_or(1, usize::from);
     Ok((args.workers.unwrap_or_else(all), args.memory.as_u64()))
+}
+
+/// Workers that each read one object: as many as there is memory for.
+fn readers(args: &ResourceArgs) -> Result<usize> {
+    let (workers, memory) = checked(args)?;
+    Ok(workers.min((memory / READER) as usize))
 }
 
 /// Nothing of ours goes into the checkpoint tree.

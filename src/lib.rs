@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! scan → catalog → plan → read → checkpoint (decode) → merge → rows → encode (row groups) → upload (object)
-//! → prove (objects, sources) ⇢ prune
+//! → prove (objects, sources) ⇢ prune ⇢ verify
 //! ```
 //!
 //! A stage never imports another stage; [`pipeline`] wires them. What they hand to each other is in [`data`], [`files`]
@@ -38,6 +38,7 @@ pub mod encode;
 pub mod upload;
 pub mod prove;
 pub mod prune;
+pub mod verify;
 
 // the wiring
 pub mod pipeline;
@@ -83,6 +84,13 @@ fn execute(cli: Cli) -> Result<Exit> {
             let summary = wait(settings.workers, &output, &progress, run)?;
             let text = if settings.dry_run { shown(&output, &summary) } else { told(&output, &summary) };
             (text, exit_of(summary.is_complete(), summary.interrupted))
+        }
+        Command::Verify(args) => {
+            let settings = config::VerifySettings::new(*args)?;
+            let open = || store::Archive::open(&settings.archive, &settings.environment, true);
+            let run = |shutdown| pipeline::verify_in(&settings, open, Arc::clone(&progress), shutdown);
+            let report = wait(settings.workers, &output, &progress, run)?;
+            (told(&output, &report), exit_of(report.findings.is_empty(), report.interrupted))
         }
     };
     // a reader that closed the pipe has seen enough

@@ -11,7 +11,8 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path as Key;
 use object_store::{GetOptions, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt};
-use parquet::arrow::async_reader::MetadataFetch;
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::{AsyncFileReader, MetadataFetch};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use tokio::sync::Semaphore;
@@ -96,7 +97,45 @@ struct Fetch<'a> {
 
 impl MetadataFetch for Fetch<'_> {
     fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
-        async move { self.store.get_range(self.location, range).await.map_err(|e| ParquetError::External(Box::new(e))) }.boxed()
+        async move { self.store.get_range(self.location, range).await.map_err(external) }.boxed()
+    }
+}
+
+/// Reads the pages of an object whose footer is known.
+#[derive(Clone)]
+pub struct Reader {
+    store: Arc<dyn ObjectStore>,
+    location: Key,
+    metadata: Arc<ParquetMetaData>,
+}
+
+impl Reader {
+    /// Takes an object and its footer, with the page index.
+    pub fn new(archive: &Archive, location: Key, metadata: Arc<ParquetMetaData>) -> Self {
+        Self { store: Arc::clone(archive.store()), location, metadata }
+    }
+
+    /// The footer.
+    pub fn metadata(&self) -> &ParquetMetaData {
+        &self.metadata
+    }
+}
+
+fn external(e: object_store::Error) -> ParquetError {
+    ParquetError::External(Box::new(e))
+}
+
+impl AsyncFileReader for Reader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
+        async move { self.store.get_range(&self.location, range).await.map_err(external) }.boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
+        async move { self.store.get_ranges(&self.location, &ranges).await.map_err(external) }.boxed()
+    }
+
+    fn get_metadata<'a>(&'a mut self, _: Option<&'a ArrowReaderOptions>) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
+        std::future::ready(Ok(Arc::clone(&self.metadata))).boxed()
     }
 }
 

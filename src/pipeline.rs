@@ -38,9 +38,11 @@ mod objects;
 mod planning;
 mod proof;
 mod pruning;
+mod verifying;
 
 pub use dry_run::DryRun;
 pub use pruning::prune_in;
+pub use verifying::verify_in;
 
 /// How long a run that is to stop may take to abort its uploads.
 const GRACE: Duration = Duration::from_secs(5);
@@ -252,6 +254,7 @@ async fn prune_tree(settings: &Settings, context: &Context, tree: &Tree, summary
         cpu: Arc::clone(&context.cpu),
         hashers: context.hashers.clone(),
         proofs,
+        progress: Arc::clone(&context.progress),
     };
     let begun = Instant::now();
     let pruned = summary.prune.insert(PruneSummary::default());

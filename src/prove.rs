@@ -189,6 +189,11 @@ impl Hashed {
         &self.place
     }
 
+    /// Its bytes.
+    pub fn size(&self) -> u64 {
+        self.identity.size()
+    }
+
     /// Its digest.
     pub fn digest(&self) -> Digest {
         self.digest

@@ -8,7 +8,7 @@ use std::path::Path;
 /// The most lines of a file, its tests not counted.
 const MOST_LINES: usize = 400;
 /// The stages that there are at least; lib.rs says which there are.
-const KNOWN_STAGES: [&str; 11] = ["scan", "catalog", "plan", "read", "checkpoint", "merge", "rows", "encode", "upload", "prove", "prune"];
+const KNOWN_STAGES: [&str; 12] = ["scan", "catalog", "plan", "read", "checkpoint", "merge", "rows", "encode", "upload", "prove", "prune", "verify"];
 /// Which module outside of the pipeline may name which stage, and for what.
 const MAY_NAME: [(&str, &str, &str); 2] = [("config", "scan", "Filter"), ("prune", "prove", "Proven")];
 

@@ -172,9 +172,14 @@ fn pretty(value: &Value) -> String {
 #[test]
 fn help_says_what_there_is() {
     let site = Site::empty();
-    for (name, args) in
-        [("help", &["--help"][..]), ("archive-help", &["archive", "--help"]), ("archive-help-short", &["archive", "-h"]), ("version", &["--version"])]
-    {
+    for (name, args) in [
+        ("help", &["--help"][..]),
+        ("archive-help", &["archive", "--help"]),
+        ("archive-help-short", &["archive", "-h"]),
+        ("prune-help", &["prune", "--help"]),
+        ("verify-help", &["verify", "--help"]),
+        ("version", &["--version"]),
+    ] {
         let run = site.run(args);
         assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{args:?}");
         assert!(run.stdout.lines().all(|line| line.chars().count() <= 110), "{args:?} fits a terminal");

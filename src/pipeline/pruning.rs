@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use futures::{StreamExt, TryStreamExt};
@@ -31,7 +32,7 @@ const CONCURRENT_LISTINGS: usize = 8;
 pub async fn prune_in(
     settings: &PruneSettings,
     open: impl FnOnce() -> Result<Archive>,
-    _progress: Arc<Progress>,
+    progress: Arc<Progress>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Box<PruneSummary>> {
     let begun = Instant::now();
@@ -39,9 +40,17 @@ pub async fn prune_in(
     let archive = open()?;
     let cpu = Arc::new(Semaphore::new(settings.workers));
     let hashers = Hashers::new(archive.clone(), Arc::clone(&cpu));
-    let tree_path = settings.checkpoints.clone();
-    let mut pruning =
-        Pruning { archive, tree: tree_path, rules: settings.rules, dry_run: settings.dry_run, workers: settings.workers, cpu, hashers, proofs: Proofs::new() };
+    let mut pruning = Pruning {
+        archive,
+        tree: settings.checkpoints.clone(),
+        rules: settings.rules,
+        dry_run: settings.dry_run,
+        workers: settings.workers,
+        cpu,
+        hashers,
+        proofs: Proofs::new(),
+        progress,
+    };
     tracing::info!(checkpoints = %Escaped(&settings.checkpoints), archive = %settings.archive, dry_run = settings.dry_run, "pruning");
     let mut summary = PruneSummary { dry_run: settings.dry_run, ..Default::default() };
     summary.attention.extend(tree.set_aside.iter().cloned().map(Into::into));
@@ -77,6 +86,8 @@ pub struct Pruning {
     pub hashers: Hashers,
     /// What is known of objects; those that this run uploaded, to begin with.
     pub proofs: Proofs,
+    /// Where bytes hashed are counted.
+    pub progress: Arc<Progress>,
 }
 
 /// A snapshot that is old enough, by (index of the host, index of the snapshot).
@@ -216,7 +227,10 @@ impl Pruning {
         while let Some((candidate, path, hashed)) = hashing.try_next().await? {
             self.check_stop()?;
             match hashed {
-                Ok(file) => all.push((candidate, file)),
+                Ok(file) => {
+                    self.progress.bytes_read.fetch_add(file.size(), Ordering::Relaxed);
+                    all.push((candidate, file));
+                }
                 Err(Unhashed::Vanished) => {}
                 Err(Unhashed::Changed) => summary.waiting.push(SetAside::new(path, "kept: it changed during this run").into()),
                 Err(Unhashed::Failed(reason)) => {
