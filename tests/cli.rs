@@ -856,6 +856,58 @@ fn a_signal_while_the_archive_is_listed_is_an_orderly_end_too() {
 }
 
 #[test]
+fn a_signal_ends_pruning_and_verifying_soon_and_in_order() {
+    for args in [&["prune", "tree", "s3://b/p", "--older-than", "3d", "--json"][..], &["verify", "s3://b/p", "--json"]] {
+        let site = Site::golden();
+        let before = site.state("tree");
+        let server = Server::start(|request| request.contains("list-type=2"));
+        let mut command = site.command(args);
+        command.envs(server.environment());
+        let run = Started::new(command);
+        server.seen.recv_timeout(Duration::from_secs(20)).expect("a listing");
+        run.signal("TERM");
+        let (code, stdout) = run.end(Duration::from_secs(10));
+        let summary: Value = serde_json::from_str(&stdout).unwrap_or_else(|e| panic!("{args:?}, {code:?}, no summary: {e}"));
+        assert_eq!((code, &summary["interrupted"]), (Some(5), &true.into()), "{args:?}");
+        assert!(site.state("tree") == before, "{args:?}: the tree was touched");
+    }
+}
+
+#[test]
+fn pruning_that_a_signal_ends_at_any_time_deletes_nothing_more_and_the_next_run_goes_on() {
+    let site = Site::empty();
+    for host in 0..40 {
+        for hour in 0..50 {
+            let from = T + hour * 3_600;
+            let mut bytes = 0xCC5B_0001_u32.to_le_bytes().to_vec();
+            bytes.extend([from.to_le_bytes(), (from + 60).to_le_bytes()].concat());
+            bytes.extend([1_u32.to_le_bytes().as_slice(), &1_u16.to_le_bytes(), b"m", &60_i64.to_le_bytes(), &from.to_le_bytes()].concat());
+            bytes.extend([1_u32.to_le_bytes(), 1.5_f32.to_le_bytes(), 0_u32.to_le_bytes()].concat());
+            site.put(&format!("c/n{host:02}/{from}.bin"), &bytes);
+        }
+    }
+    assert_eq!(site.run(&["archive", "tree", "archive"]).code, Some(0));
+    let left = || files_below(&site.path("tree")).len();
+    let (mut interrupted, mut pruned, all) = (0, 0, left());
+    for delay in [0, 1, 3, 7, 15, 30, 60] {
+        let run = Started::new(site.command(&["prune", "tree", "archive", "--older-than", "3d", "--json", "--workers", "1"]));
+        assert!(run.says("pruning"));
+        std::thread::sleep(Duration::from_millis(delay));
+        run.signal("INT");
+        let (code, stdout) = run.end(Duration::from_secs(20));
+        let summary: Value = serde_json::from_str(&stdout).unwrap_or_else(|e| panic!("{code:?}, no summary: {e}"));
+        assert_eq!(summary["interrupted"], code == Some(5), "{code:?}");
+        interrupted += u32::from(code == Some(5));
+        pruned += summary["pruned"].as_u64().expect("a count") as usize;
+        assert_eq!(left(), all - pruned, "the summary says what was deleted");
+    }
+    assert!(interrupted > 0, "no signal came in time");
+    assert_eq!(site.run(&["prune", "tree", "archive", "--older-than", "3d"]).code, Some(0));
+    assert_eq!(left(), 40, "each host's newest");
+    assert_eq!(rows_of(&site.path("archive")).len(), 40 * 50);
+}
+
+#[test]
 fn the_table_of_an_interrupted_run_says_so() {
     let site = Site::golden();
     let server = Server::start(is_put);
