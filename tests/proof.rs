@@ -45,6 +45,8 @@ enum Fault {
     Twin(Key, Bytes),
     /// Another object is there already, which no listing had shown.
     Occupied,
+    /// While an object is looked up, somebody puts this in the place of a local file: in the file itself, or as a new one.
+    LocalFile(PathBuf, Vec<u8>, bool),
     /// It is replaced when its partition is listed again.
     FlippedLater,
 }
@@ -99,7 +101,7 @@ impl ObjectStore for Faulty {
         self.written.lock().expect("a lock").push(key.clone());
         let fault = self.fault.lock().expect("a lock").clone();
         match fault {
-            Fault::None | Fault::FlippedLater | Fault::Occupied => {}
+            Fault::None | Fault::FlippedLater | Fault::Occupied | Fault::LocalFile(..) => {}
             Fault::Flipped => self.replace(key, |bytes, _| bytes[40] ^= 1).await,
             Fault::FlippedUnseen => {
                 answer.e_tag = None;
@@ -126,6 +128,11 @@ impl ObjectStore for Faulty {
 
     async fn get_opts(&self, key: &Key, options: GetOptions) -> Result<GetResult> {
         self.gets.fetch_add(1, Ordering::Relaxed);
+        if let (true, Fault::LocalFile(path, bytes, renamed)) = (options.head, &*self.fault.lock().expect("a lock")) {
+            let written = if *renamed { path.with_extension("new") } else { path.clone() };
+            std::fs::write(&written, bytes).expect("written");
+            std::fs::rename(&written, path).expect("renamed");
+        }
         self.inner.get_opts(key, options).await
     }
 
@@ -290,4 +297,22 @@ fn no_object_that_exists_is_ever_overwritten() {
     let listed = block_on(async { store.inner.list_with_delimiter(Some(&Key::from("cluster=c/date=2026-03-01"))).await.expect("listed") });
     let theirs = block_on(async { store.inner.get(&listed.objects[0].location).await.expect("there").bytes().await.expect("read") });
     assert_eq!((listed.objects.len(), theirs.as_ref(), files(&tree)), (1, b"theirs".as_slice(), 3));
+}
+
+#[test]
+fn a_file_that_is_replaced_after_it_was_hashed_survives() {
+    for renamed in [false, true] {
+        let (store, tree) = (Faulty::new(Fault::None), tree());
+        archive(&store, &tree, &[]);
+        let path = tree.path().join(format!("c/n1/{T0}.bin"));
+        let old = std::fs::metadata(&path).expect("a status");
+        let mut bytes = std::fs::read(&path).expect("read");
+        let last = bytes.len() - 10;
+        bytes[last] ^= 1;
+        store.set(Fault::LocalFile(path.clone(), bytes.clone(), renamed));
+        let summary = prune(&store, &tree, &[]);
+        assert_eq!((summary.pruned, summary.waiting.len(), files(&tree)), (1, 1, 2), "{summary}");
+        assert!(summary.waiting[0].reason.contains("replaced") && summary.is_complete(), "{summary}");
+        assert_eq!((std::fs::read(&path).expect("it is there"), old.len()), (bytes, std::fs::metadata(&path).expect("a status").len()));
+    }
 }
