@@ -8,7 +8,8 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use parquet::basic::{Compression, ZstdLevel};
 
-use crate::config::Encoder;
+use crate::config::{Depth, Encoder};
+use crate::names::Date;
 use crate::schema::ValueEncoding;
 use crate::store::Location;
 
@@ -18,7 +19,7 @@ use crate::store::Location;
     version,
     max_term_width = 110,
     after_help = "Exit codes: 0 every eligible snapshot is archived; 1 fatal; 2 usage or configuration; 3 done, but some \
-    snapshots were set aside; 4 another run holds the tree; 5 interrupted by a signal."
+    snapshots were set aside or could not be pruned, or something was found; 4 another run holds the tree; 5 interrupted by a signal."
 )]
 pub struct Cli {
     /// What to do.
@@ -32,7 +33,7 @@ pub struct Cli {
 /// Commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Archive what is not in the archive yet; nothing is deleted.
+    /// Archive what is not in the archive yet; nothing is deleted, unless --prune-after says so.
     ///
     /// Reads the snapshots that cc-backend's metric store left in CHECKPOINTS and writes their samples as Parquet below
     /// ARCHIVE, partitioned by cluster and UTC date. What the archive holds already is not written again, so this can be
@@ -44,6 +45,20 @@ pub enum Command {
         S3 is set up by the usual variables: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION,\n\
         AWS_ENDPOINT_URL; or by the role of the pod, task or machine.")]
     Archive(Box<ArchiveArgs>),
+    /// Delete local snapshots that are old enough and proven to be archived.
+    ///
+    /// A snapshot is deleted only if the snapshot after it is older than AGE, its bytes on disk are those that the archive
+    /// names, and every object that holds rows of it has been proven. Whatever else lies in the tree is never touched.
+    #[command(after_long_help = "Examples:\n  \
+        cc-archiver prune /var/lib/cc-backend/checkpoints ./archive --older-than 7d --dry-run\n  \
+        cc-archiver prune /var/lib/cc-backend/checkpoints s3://monitoring/archive --older-than 7d")]
+    Prune(Box<PruneArgs>),
+    /// Check an archive: objects, ledgers, and, if asked to, every byte and every row.
+    #[command(after_long_help = "Examples:\n  \
+        cc-archiver verify ./archive\n  \
+        cc-archiver verify s3://monitoring/archive --date 2026-03-01..2026-03-31 --read-data\n  \
+        cc-archiver verify ./archive --read-data=5 --decode")]
+    Verify(Box<VerifyArgs>),
 }
 
 /// How logs, progress and results are shown; for every command.
@@ -97,12 +112,9 @@ pub struct ArchiveArgs {
     #[arg(env = "CC_ARCHIVER_ARCHIVE")]
     pub archive: Location,
 
-    /// Only this cluster; can be repeated.
-    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Selection", env = "CC_ARCHIVER_CLUSTER")]
-    pub cluster: Vec<String>,
-    /// Only hosts whose name matches, such as 'n01*'.
-    #[arg(long, value_name = "GLOB", help_heading = "Selection", env = "CC_ARCHIVER_HOST")]
-    pub host: Option<glob::Pattern>,
+    /// Which part of the tree.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
     /// Only snapshots that end before: RFC 3339, a date, unix seconds, or an age such as 48h.
     #[arg(long, value_name = "TIME", help_heading = "Selection", env = "CC_ARCHIVER_BEFORE")]
     pub before: Option<Instant>,
@@ -113,12 +125,19 @@ pub struct ArchiveArgs {
     #[arg(long, env = "CC_ARCHIVER_DRY_RUN", value_parser = FalseyValueParser::new())]
     pub dry_run: bool,
 
-    /// CPU workers [default: all cores]
-    #[arg(long, value_name = "N", help_heading = "Resources", env = "CC_ARCHIVER_WORKERS")]
-    pub workers: Option<usize>,
-    /// Memory for what is in flight.
-    #[arg(long, value_name = "SIZE", default_value = "512MiB", help_heading = "Resources", env = "CC_ARCHIVER_MEMORY")]
-    pub memory: ByteSize,
+    /// How each object is proven after its upload.
+    #[arg(long, value_enum, value_name = "DEPTH", default_value = "footer", help_heading = "Proof and pruning", env = "CC_ARCHIVER_VERIFY")]
+    pub verify: Depth,
+    /// When all is archived, delete snapshots whose successor is older than this and that are proven: see prune.
+    #[arg(long, value_name = "AGE", help_heading = "Proof and pruning", env = "CC_ARCHIVER_PRUNE_AFTER")]
+    pub prune_after: Option<humantime::Duration>,
+    /// What is pruned.
+    #[command(flatten)]
+    pub prune: PruneRuleArgs,
+
+    /// What a run may take.
+    #[command(flatten)]
+    pub resources: ResourceArgs,
     /// Lock this file instead of the tree, where its file system cannot lock directories.
     #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE")]
     pub lock_file: Option<PathBuf>,
@@ -143,6 +162,147 @@ pub struct ArchiveArgs {
     pub with_cluster_column: bool,
 }
 
+/// Which part of a tree.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Selection")]
+pub struct SelectionArgs {
+    /// Only this cluster; can be repeated.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', env = "CC_ARCHIVER_CLUSTER")]
+    pub cluster: Vec<String>,
+    /// Only hosts whose name matches, such as 'n01*'.
+    #[arg(long, value_name = "GLOB", env = "CC_ARCHIVER_HOST")]
+    pub host: Option<glob::Pattern>,
+}
+
+/// What a run may take.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Resources")]
+pub struct ResourceArgs {
+    /// CPU workers [default: all cores]
+    #[arg(long, value_name = "N", env = "CC_ARCHIVER_WORKERS")]
+    pub workers: Option<usize>,
+    /// Memory for what is in flight.
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", env = "CC_ARCHIVER_MEMORY")]
+    pub memory: ByteSize,
+}
+
+/// What is pruned, of that which is old enough.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Proof and pruning")]
+pub struct PruneRuleArgs {
+    /// Also a host's newest snapshot, when it ends before AGE: for hosts that are gone for good.
+    #[arg(long, env = "CC_ARCHIVER_INCLUDE_NEWEST", value_parser = FalseyValueParser::new())]
+    pub include_newest: bool,
+    /// Also snapshots with values that contradict archived ones.
+    #[arg(long, env = "CC_ARCHIVER_PRUNE_CONFLICTING", value_parser = FalseyValueParser::new())]
+    pub prune_conflicting: bool,
+    /// How objects that this run did not upload are proven before anything is deleted.
+    #[arg(long, value_enum, value_name = "HOW", default_value = "read", env = "CC_ARCHIVER_PROOF")]
+    pub proof: Proof,
+    /// cc-backend's config.json: an AGE below its retention-in-memory is then refused.
+    #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_CC_BACKEND_CONFIG")]
+    pub cc_backend_config: Option<PathBuf>,
+}
+
+/// How objects are proven before anything is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Proof {
+    /// Read in full, against their digest.
+    Read,
+    /// By size and footer, where reading costs too much.
+    Footer,
+}
+
+/// Arguments of `prune`.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// The checkpoint tree: cc-backend's metric-store.checkpoints.directory.
+    #[arg(env = "CC_ARCHIVER_CHECKPOINTS")]
+    pub checkpoints: PathBuf,
+    /// A directory, file:///path or s3://bucket/prefix.
+    #[arg(env = "CC_ARCHIVER_ARCHIVE")]
+    pub archive: Location,
+    /// Delete a snapshot only if the one after it begins before this age, such as 7d.
+    #[arg(long, value_name = "AGE", env = "CC_ARCHIVER_OLDER_THAN")]
+    pub older_than: humantime::Duration,
+    /// Prove everything, list what would go, delete nothing.
+    #[arg(long, env = "CC_ARCHIVER_DRY_RUN", value_parser = FalseyValueParser::new())]
+    pub dry_run: bool,
+    /// Which part of the tree.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// What is pruned.
+    #[command(flatten)]
+    pub rules: PruneRuleArgs,
+    /// What a run may take.
+    #[command(flatten)]
+    pub resources: ResourceArgs,
+    /// Lock this file instead of the tree, where its file system cannot lock directories.
+    #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE")]
+    pub lock_file: Option<PathBuf>,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// A directory, file:///path or s3://bucket/prefix.
+    #[arg(env = "CC_ARCHIVER_ARCHIVE")]
+    pub archive: Location,
+    /// Only this cluster; can be repeated.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Selection", env = "CC_ARCHIVER_CLUSTER")]
+    pub cluster: Vec<String>,
+    /// Only these dates, both included; either may be left out.
+    #[arg(long, value_name = "FROM..TO", help_heading = "Selection", env = "CC_ARCHIVER_DATE")]
+    pub date: Option<Dates>,
+    /// Check objects' digests, of all bytes of all objects, or of so many percent of them: others on each day.
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "100",
+        value_parser = clap::value_parser!(u8).range(1..=100),
+        env = "CC_ARCHIVER_READ_DATA"
+    )]
+    pub read_data: Option<u8>,
+    /// Decode all rows: their number, their order, and that none stands twice in a partition.
+    #[arg(long, env = "CC_ARCHIVER_DECODE", value_parser = FalseyValueParser::new())]
+    pub decode: bool,
+    /// Say which snapshots of this checkpoint tree are archived.
+    #[arg(long, value_name = "DIR", env = "CC_ARCHIVER_CHECKPOINTS")]
+    pub checkpoints: Option<PathBuf>,
+    /// What a run may take.
+    #[command(flatten)]
+    pub resources: ResourceArgs,
+}
+
+/// Dates from the first to the last, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dates {
+    /// The first; none: from the beginning.
+    pub first: Option<Date>,
+    /// The last; none: to the end.
+    pub last: Option<Date>,
+}
+
+impl FromStr for Dates {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let date = |text: &str| match text {
+            "" => Ok(None),
+            _ => Date::parse(text).map(Some).ok_or_else(|| format!("{text:?} is not a date such as 2026-03-01")),
+        };
+        let (first, last) = text.split_once("..").unwrap_or((text, text));
+        let (first, last) = (date(first)?, date(last)?);
+        match (first, last) {
+            (None, None) => Err("neither a date nor FROM..TO".into()),
+            (Some(first), Some(last)) if first > last => Err(format!("{first} comes after {last}")),
+            _ => Ok(Self { first, last }),
+        }
+    }
+}
+
 /// A point in time, as unix seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instant(pub i64);
@@ -157,7 +317,7 @@ impl FromStr for Instant {
         if let Ok(time) = chrono::DateTime::parse_from_rfc3339(text) {
             return Ok(Self(time.timestamp()));
         }
-        if let Some(date) = crate::names::Date::parse(text) {
+        if let Some(date) = Date::parse(text) {
             return Ok(Self(date.start()));
         }
         match humantime::parse_duration(text) {

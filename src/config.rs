@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::ArchiveArgs;
+use crate::cli::{ArchiveArgs, Dates, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, VerifyArgs};
 use crate::error::{Error, Escaped, Result};
 use crate::files::Filter;
 use crate::schema::Layout;
@@ -13,6 +13,9 @@ use crate::store::Location;
 /// The least memory that a run can do with: one open object and one part in flight.
 const MIN_MEMORY: u64 = 64 << 20;
 
+/// Memory of one that reads an object: the range that is hashed, those that are fetched ahead, and a part to spare.
+const READER: u64 = 32 << 20;
+
 /// Who writes the objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Encoder {
@@ -20,6 +23,28 @@ pub enum Encoder {
     Runs,
     /// AsyncArrowWriter: slow, to compare with.
     Reference,
+}
+
+/// How much of an object is read to prove it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Depth {
+    /// Its size, ETag and footer.
+    Footer,
+    /// All of it, against its digest.
+    Full,
+}
+
+/// Which snapshots are pruned, if they are proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PruneRules {
+    /// The successor must begin before this age.
+    pub older_than: Duration,
+    /// Also a host's newest one.
+    pub include_newest: bool,
+    /// Also those that contradict archived values.
+    pub conflicting: bool,
+    /// How objects that the run did not upload are proven.
+    pub depth: Depth,
 }
 
 /// What a run of `archive` does, checked.
@@ -45,6 +70,10 @@ pub struct Settings {
     pub layout: Layout,
     /// Who writes the objects.
     pub encoder: Encoder,
+    /// How objects are proven after their upload.
+    pub verify: Depth,
+    /// What is pruned when all is archived.
+    pub prune_after: Option<PruneRules>,
     /// Locked instead of the tree.
     pub lock_file: Option<PathBuf>,
     /// The `AWS_*` variables.
@@ -54,14 +83,9 @@ pub struct Settings {
 impl Settings {
     /// Checks what the command line says.
     pub fn new(args: ArchiveArgs) -> Result<Self> {
-        if args.memory.as_u64() < MIN_MEMORY {
-            return Err(Error::Usage(format!("--memory {} is too little; the least is 64MiB", args.memory)));
-        }
+        let (workers, memory) = checked(&args.resources)?;
         if args.object_size.as_u64() == 0 || args.row_group_rows == 0 {
             return Err(Error::Usage("--object-size and --row-group-rows must be positive".into()));
-        }
-        if args.workers == Some(0) {
-            return Err(Error::Usage("--workers 0 would do nothing".into()));
         }
         let layout = Layout {
             compression: args.compression.0,
@@ -73,40 +97,185 @@ impl Settings {
         let settings = Self {
             checkpoints: args.checkpoints,
             archive: args.archive,
-            filter: Filter { clusters: args.cluster, host: args.host },
+            filter: Filter { clusters: args.selection.cluster, host: args.selection.host },
             before: args.before.map(|time| time.0),
             min_age: args.min_age.into(),
             dry_run: args.dry_run,
-            workers: args.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
-            memory: args.memory.as_u64(),
+            workers,
+            memory,
+            verify: args.verify,
+            prune_after: args.prune_after.map(|age| PruneRules::new("--prune-after", age.into(), &args.prune)).transpose()?,
             layout,
             encoder: args.encoder,
             lock_file: args.lock_file,
             environment: aws_variables(),
         };
-        settings.check_tree_is_left_alone()?;
+        check_tree_is_left_alone(&settings.checkpoints, &settings.archive, settings.lock_file.as_deref())?;
         Ok(settings)
     }
+}
 
-    /// Nothing of ours goes into the checkpoint tree.
-    fn check_tree_is_left_alone(&self) -> Result<()> {
-        let tree = resolved(&self.checkpoints);
-        let archive = match &self.archive {
-            Location::Directory(path) => Some(("archive", path)),
-            Location::S3 { .. } => None,
+/// What a run of `prune` does, checked.
+#[derive(Debug, Clone)]
+pub struct PruneSettings {
+    /// The checkpoint tree.
+    pub checkpoints: PathBuf,
+    /// The archive.
+    pub archive: Location,
+    /// Which part of the tree.
+    pub filter: Filter,
+    /// What is pruned.
+    pub rules: PruneRules,
+    /// Delete nothing.
+    pub dry_run: bool,
+    /// Objects and files that are read at a time.
+    pub workers: usize,
+    /// Locked instead of the tree.
+    pub lock_file: Option<PathBuf>,
+    /// The `AWS_*` variables.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl PruneSettings {
+    /// Checks what the command line says.
+    pub fn new(args: PruneArgs) -> Result<Self> {
+        let workers = readers(&args.resources)?;
+        let settings = Self {
+            checkpoints: args.checkpoints,
+            archive: args.archive,
+            filter: Filter { clusters: args.selection.cluster, host: args.selection.host },
+            rules: PruneRules::new("--older-than", args.older_than.into(), &args.rules)?,
+            dry_run: args.dry_run,
+            workers,
+            lock_file: args.lock_file,
+            environment: aws_variables(),
         };
-        let ours = archive.into_iter().chain(self.lock_file.as_ref().map(|path| ("lock file", path)));
-        for (what, path) in ours {
-            if resolved(path).starts_with(&tree) {
-                return Err(Error::Usage(format!(
-                    "the {what} {} lies inside the checkpoint tree {}\n  hint: cc-backend refuses to start on files that it does not know; put it beside the tree",
-                    Escaped(path),
-                    Escaped(&self.checkpoints)
-                )));
-            }
-        }
-        Ok(())
+        check_tree_is_left_alone(&settings.checkpoints, &settings.archive, settings.lock_file.as_deref())?;
+        Ok(settings)
     }
+}
+
+/// What a run of `verify` does, checked.
+#[derive(Debug, Clone)]
+pub struct VerifySettings {
+    /// The archive.
+    pub archive: Location,
+    /// Only these clusters; all if empty.
+    pub clusters: Vec<String>,
+    /// Only these dates.
+    pub dates: Option<Dates>,
+    /// How many percent of the objects are read in full.
+    pub read_data: u8,
+    /// Whether rows are decoded.
+    pub decode: bool,
+    /// A tree whose snapshots are looked up.
+    pub checkpoints: Option<PathBuf>,
+    /// Objects and files that are read at a time.
+    pub workers: usize,
+    /// The `AWS_*` variables.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl VerifySettings {
+    /// Checks what the command line says.
+    pub fn new(args: VerifyArgs) -> Result<Self> {
+        let workers = readers(&args.resources)?;
+        if let Location::Directory(path) = &args.archive
+            && !path.is_dir()
+        {
+            return Err(Error::Usage(format!("there is no archive at {}", Escaped(path))));
+        }
+        Ok(Self {
+            archive: args.archive,
+            clusters: args.cluster,
+            dates: args.date,
+            read_data: args.read_data.unwrap_or(0),
+            decode: args.decode,
+            checkpoints: args.checkpoints,
+            workers,
+            environment: aws_variables(),
+        })
+    }
+}
+
+/// What cc-backend keeps in memory where its configuration is not known: an age below it is worth a warning.
+const USUAL_RETENTION: Duration = Duration::from_secs(48 * 3_600);
+
+impl PruneRules {
+    fn new(option: &str, older_than: Duration, args: &PruneRuleArgs) -> Result<Self> {
+        match &args.cc_backend_config {
+            Some(path) => {
+                let retention = retention_in(path)?;
+                if older_than < retention {
+                    return Err(Error::Usage(format!(
+                        "{option} {} is less than the {} that cc-backend keeps in memory by {}; after a restart it would miss what was pruned\n  hint: prune after the retention, or later",
+                        humantime::format_duration(older_than),
+                        humantime::format_duration(retention),
+                        Escaped(path)
+                    )));
+                }
+            }
+            None if older_than < USUAL_RETENTION => tracing::warn!(
+                "{option} {} may be less than cc-backend's retention-in-memory: after a restart it would miss what was pruned; --cc-backend-config makes sure",
+                humantime::format_duration(older_than)
+            ),
+            None => {}
+        }
+        let depth = match args.proof {
+            Proof::Read => Depth::Full,
+            Proof::Footer => Depth::Footer,
+        };
+        Ok(Self { older_than, include_newest: args.include_newest, conflicting: args.prune_conflicting, depth })
+    }
+}
+
+/// The retention that a config.json of cc-backend asks for. Whatever else stands in it does not matter.
+fn retention_in(path: &Path) -> Result<Duration> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::Usage(format!("cannot read {}: {e}", Escaped(path))))?;
+    let wrong = |why: String| {
+        Error::Usage(format!("{}: {why}\n  hint: it must be cc-backend's config.json; leave --cc-backend-config out to go without", Escaped(path)))
+    };
+    let config: serde_json::Value = serde_json::from_str(&text).map_err(|e| wrong(format!("it is not JSON: {e}")))?;
+    let retention = config.pointer("/metric-store/retention-in-memory").and_then(|value| value.as_str());
+    let retention = retention.ok_or_else(|| wrong("it has no metric-store.retention-in-memory".into()))?;
+    humantime::parse_duration(retention).map_err(|e| wrong(format!("metric-store.retention-in-memory {retention:?}: {e}")))
+}
+
+/// Workers and memory.
+fn checked(args: &ResourceArgs) -> Result<(usize, u64)> {
+    if args.memory.as_u64() < MIN_MEMORY {
+        return Err(Error::Usage(format!("--memory {} is too little; the least is 64MiB", args.memory)));
+    }
+    if args.workers == Some(0) {
+        return Err(Error::Usage("--workers 0 would do nothing".into()));
+    }
+    let all = || std::thread::available_parallelism().map_or(1, usize::from);
+    Ok((args.workers.unwrap_or_else(all), args.memory.as_u64()))
+}
+
+/// Workers that each read one object: as many as there is memory for.
+fn readers(args: &ResourceArgs) -> Result<usize> {
+    let (workers, memory) = checked(args)?;
+    Ok(workers.min((memory / READER) as usize))
+}
+
+/// Nothing of ours goes into the checkpoint tree.
+fn check_tree_is_left_alone(checkpoints: &Path, archive: &Location, lock_file: Option<&Path>) -> Result<()> {
+    let tree = resolved(checkpoints);
+    let archive = match archive {
+        Location::Directory(path) => Some(("archive", path.as_path())),
+        Location::S3 { .. } => None,
+    };
+    for (what, path) in archive.into_iter().chain(lock_file.map(|path| ("lock file", path))) {
+        if resolved(path).starts_with(&tree) {
+            return Err(Error::Usage(format!(
+                "the {what} {} lies inside the checkpoint tree {}\n  hint: cc-backend refuses to start on files that it does not know; put it beside the tree",
+                Escaped(path),
+                Escaped(checkpoints)
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The variables that set S3 up, as far as they are UTF-8.

@@ -62,9 +62,9 @@ pub enum Error {
     /// The archive is not as a run may find it.
     #[error("{0}")]
     Archive(String),
-    /// Another run holds the tree.
-    #[error("another run holds {}; nothing was done. It ends by itself, or is the schedule tighter than a run is long?", Escaped(.0))]
-    Locked(PathBuf),
+    /// Another run holds the tree: where, and who, if the system tells.
+    #[error("another run holds {}{}; nothing was done. It ends by itself, or is the schedule tighter than a run is long?", Escaped(.0), held_by(.1))]
+    Locked(PathBuf, Option<String>),
     /// A signal asked to stop.
     #[error("interrupted; sources are untouched, and the next run goes on from here")]
     Interrupted,
@@ -81,7 +81,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Error::Usage(_) => Exit::Usage,
-            Error::Locked(_) => Exit::Locked,
+            Error::Locked(..) => Exit::Locked,
             Error::Interrupted => Exit::Interrupted,
             _ => Exit::Fatal,
         }
@@ -110,6 +110,10 @@ impl From<tokio::task::JoinError> for Error {
     fn from(e: tokio::task::JoinError) -> Self {
         Self::Internal(e.to_string())
     }
+}
+
+fn held_by(holder: &Option<String>) -> String {
+    holder.as_ref().map_or(String::new(), |holder| format!(" ({holder})"))
 }
 
 /// An error of the store on one line: servers answer in XML, of which code and message say enough.
@@ -222,7 +226,7 @@ mod tests {
     fn kinds_of_errors_have_the_documented_exit_codes() {
         assert_eq!(Error::Usage(String::new()).exit() as i32, 2);
         assert_eq!(Error::Archive(String::new()).exit() as i32, 1);
-        assert_eq!(Error::Locked(PathBuf::new()).exit() as i32, 4);
+        assert_eq!(Error::Locked(PathBuf::new(), None).exit() as i32, 4);
         assert_eq!(Error::Interrupted.exit() as i32, 5);
     }
 }

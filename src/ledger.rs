@@ -73,6 +73,10 @@ pub struct ObjectLedger {
     pub key: ObjectKey,
     /// Its bytes.
     pub size: u64,
+    /// As it was listed, where the store has such tags.
+    pub e_tag: Option<String>,
+    /// Of the whole object, as the footer has it.
+    pub digest: Digest,
     /// Whether the column `cluster` is stored.
     pub cluster_column: bool,
     /// Count of rows.
@@ -184,7 +188,23 @@ pub fn read(key: &ObjectKey, size: u64, cluster_column: bool, metadata: Option<&
     }
     let rows = get(footer::ROWS)?.parse().map_err(|e| damaged(format!("its row count: {e}")))?;
     let entries = serde_json::from_str(get(footer::LEDGER)?).map_err(|e| damaged(format!("its ledger: {e}")))?;
-    Ok(ObjectLedger { key: key.clone(), size, cluster_column, rows, entries })
+    let digits = get(footer::DIGEST)?;
+    let digest = Digest::try_from(digits.to_owned()).map_err(|e| damaged(format!("its digest: {e}")))?;
+    // one spelling only: the digits themselves are not part of what is hashed
+    if digest.to_string() != digits {
+        return Err(damaged(format!("its digest is written {digits:?}")));
+    }
+    Ok(ObjectLedger { key: key.clone(), size, e_tag: None, digest, cluster_column, rows, entries })
+}
+
+/// Where the digest's `digits` stand in a footer: in the last of the key-value pairs, written as Thrift compact strings.
+pub fn digest_position(footer: &[u8], digits: &[u8; 64]) -> Option<usize> {
+    const STRING_FIELD: u8 = 0x18;
+    let mut pair = footer::DIGEST.as_bytes().to_vec();
+    pair.extend([STRING_FIELD, digits.len() as u8]);
+    pair.extend(digits);
+    let at = footer.windows(pair.len()).rposition(|window| window == pair)?;
+    Some(at + pair.len() - digits.len())
 }
 
 #[cfg(test)]

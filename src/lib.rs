@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! scan → catalog → plan → read → checkpoint (decode) → merge → rows → encode (row groups) → upload (object)
+//! → prove (objects, sources) ⇢ prune ⇢ verify
 //! ```
 //!
 //! A stage never imports another stage; [`pipeline`] wires them. What they hand to each other is in [`data`], [`files`]
@@ -23,6 +24,7 @@ pub mod schema;
 pub mod cli;
 pub mod config;
 pub mod store;
+pub mod object;
 pub mod telemetry;
 
 // the stages, in the order of the data
@@ -35,12 +37,17 @@ pub mod merge;
 pub mod rows;
 pub mod encode;
 pub mod upload;
+pub mod prove;
+pub mod prune;
+pub mod verify;
 
 // the wiring
 pub mod pipeline;
 
 use std::io::Write;
 use std::sync::Arc;
+
+use futures::future::{BoxFuture, FutureExt};
 
 use cli::{Cli, Command};
 use error::{Error, Exit, Result};
@@ -59,32 +66,32 @@ pub fn run(cli: Cli) -> Exit {
 }
 
 fn execute(cli: Cli) -> Result<Exit> {
-    let Command::Archive(args) = cli.command;
-    let settings = config::Settings::new(*args)?;
-    let runtime = runtime(&settings)?;
+    let output = cli.output;
     let progress = Arc::new(telemetry::Progress::default());
-    let outcome = runtime.block_on(async {
-        let shown = Arc::clone(&progress).show(&cli.output);
-        let open = || store::Archive::open(&settings.archive, &settings.environment, settings.dry_run);
-        let run = pipeline::archive_into(&settings, open, Arc::clone(&progress), signal());
-        tokio::select! {
-            outcome = run => outcome,
-            () = shown => Err(Error::Internal("progress ended".into())),
+    let (text, exit) = match cli.command {
+        Command::Archive(args) => {
+            let settings = config::Settings::new(*args)?;
+            let open = || store::Archive::open(&settings.archive, &settings.environment, settings.dry_run);
+            let run = |shutdown| pipeline::archive_into(&settings, open, Arc::clone(&progress), shutdown);
+            match wait(settings.workers, &output, &progress, run)? {
+                Outcome::Planned(plan) => (shown(&output, &plan), exit_of(plan.set_aside.is_empty(), false)),
+                Outcome::Done(summary) => (told(&output, &summary), exit_of(summary.is_complete(), summary.interrupted)),
+            }
         }
-    });
-    // a task that still waits for a server must not hold up the exit
-    runtime.shutdown_background();
-    let (text, exit) = match outcome? {
-        Outcome::Planned(plan) if cli.output.json => (json(&plan), exit_of(plan.set_aside.is_empty())),
-        Outcome::Planned(plan) => (plan.to_string(), exit_of(plan.set_aside.is_empty())),
-        Outcome::Done(summary) => {
-            let exit = if summary.interrupted { Exit::Interrupted } else { exit_of(summary.set_aside.is_empty()) };
-            let text = match (cli.output.json, cli.output.quiet) {
-                (true, _) => json(&summary),
-                (_, true) => String::new(),
-                _ => summary.to_string(),
-            };
-            (text, exit)
+        Command::Prune(args) => {
+            let settings = config::PruneSettings::new(*args)?;
+            let open = || store::Archive::open(&settings.archive, &settings.environment, true);
+            let run = |shutdown| pipeline::prune_in(&settings, open, Arc::clone(&progress), shutdown);
+            let summary = wait(settings.workers, &output, &progress, run)?;
+            let text = if settings.dry_run { shown(&output, &summary) } else { told(&output, &summary) };
+            (text, exit_of(summary.is_complete(), summary.interrupted))
+        }
+        Command::Verify(args) => {
+            let settings = config::VerifySettings::new(*args)?;
+            let open = || store::Archive::open(&settings.archive, &settings.environment, true);
+            let run = |shutdown| pipeline::verify_in(&settings, open, Arc::clone(&progress), shutdown);
+            let report = wait(settings.workers, &output, &progress, run)?;
+            (told(&output, &report), exit_of(report.findings.is_empty(), report.interrupted))
         }
     };
     // a reader that closed the pipe has seen enough
@@ -92,16 +99,50 @@ fn execute(cli: Cli) -> Result<Exit> {
     Ok(exit)
 }
 
+/// Runs to the end, or to a signal, and shows how far it is.
+fn wait<T, F: Future<Output = Result<T>>>(
+    workers: usize,
+    output: &cli::OutputArgs,
+    progress: &Arc<telemetry::Progress>,
+    run: impl FnOnce(BoxFuture<'static, ()>) -> F,
+) -> Result<T> {
+    let runtime = runtime(workers)?;
+    let done = runtime.block_on(async {
+        let shown = Arc::clone(progress).show(output);
+        tokio::select! {
+            done = run(signal()) => done,
+            () = shown => Err(Error::Internal("progress ended".into())),
+        }
+    });
+    // a task that still waits for a server must not hold up the exit
+    runtime.shutdown_background();
+    done
+}
+
+/// What was asked for: it is printed in any case.
+fn shown(output: &cli::OutputArgs, result: &(impl serde::Serialize + std::fmt::Display)) -> String {
+    if output.json { json(result) } else { result.to_string() }
+}
+
+/// What was done: `--quiet` leaves the table out.
+fn told(output: &cli::OutputArgs, result: &(impl serde::Serialize + std::fmt::Display)) -> String {
+    if output.quiet && !output.json { String::new() } else { shown(output, result) }
+}
+
 /// Few threads: glibc's allocator keeps, for each, what it once held. One more than workers, as encoders wait for local writes, which
 /// are blocking work too.
-fn runtime(settings: &config::Settings) -> Result<tokio::runtime::Runtime> {
+fn runtime(workers: usize) -> Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(1).max_blocking_threads(settings.workers + 1).enable_all();
+    builder.worker_threads(1).max_blocking_threads(workers + 1).enable_all();
     builder.build().map_err(|e| Error::Internal(e.to_string()))
 }
 
-fn exit_of(all_archived: bool) -> Exit {
-    if all_archived { Exit::Complete } else { Exit::SetAside }
+fn exit_of(complete: bool, interrupted: bool) -> Exit {
+    match (interrupted, complete) {
+        (true, _) => Exit::Interrupted,
+        (_, true) => Exit::Complete,
+        _ => Exit::SetAside,
+    }
 }
 
 fn json(value: &impl serde::Serialize) -> String {
@@ -109,10 +150,10 @@ fn json(value: &impl serde::Serialize) -> String {
 }
 
 /// Ready when the process is asked to stop; from now on, signals do not just kill it.
-fn signal() -> impl Future<Output = ()> {
+fn signal() -> BoxFuture<'static, ()> {
     use tokio::signal::unix::{SignalKind, signal};
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    async move {
+    let received = async move {
         let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
             return std::future::pending().await;
         };
@@ -120,5 +161,6 @@ fn signal() -> impl Future<Output = ()> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-    }
+    };
+    received.boxed()
 }

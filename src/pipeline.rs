@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -14,19 +14,22 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::buffers::Buffers;
 use crate::catalog;
-use crate::config::{Encoder, Settings};
+use crate::config::{Depth, Encoder, Settings};
 use crate::encode::Tools;
 use crate::error::{Error, Result};
 use crate::files::Tree;
 use crate::ledger::ObjectLedger;
-use crate::scan;
+use crate::object::Hashers;
+use crate::partition::ObjectKey;
+use crate::prove::{ObjectProof, Proofs};
 use crate::schema::Layout;
 use crate::store::Archive;
-use crate::telemetry::{Progress, Summary};
+use crate::telemetry::{Progress, PruneSummary, Summary};
 use crate::upload::Transfers;
 
 use budget::Budget;
 use cluster::ClusterRun;
+use pruning::Pruning;
 
 mod budget;
 mod cluster;
@@ -35,8 +38,13 @@ mod host;
 mod lock;
 mod objects;
 mod planning;
+mod proof;
+mod pruning;
+mod verifying;
 
 pub use dry_run::DryRun;
+pub use pruning::prune_in;
+pub use verifying::verify_in;
 
 /// How long a run that is to stop may take to abort its uploads.
 const GRACE: Duration = Duration::from_secs(5);
@@ -64,20 +72,29 @@ pub struct Context {
     buffers: Buffers,
     transfers: Arc<Transfers>,
     budget: Budget,
+    /// Who reads objects in full.
+    hashers: Hashers,
+    verify: Depth,
+    /// What objects of this run proved to be.
+    proofs: Mutex<Proofs>,
     progress: Arc<Progress>,
 }
 
 impl Context {
     fn new(settings: &Settings, archive: Archive, progress: Arc<Progress>) -> Self {
         let buffers = Buffers::new((settings.memory / BUFFERS_KEPT) as usize);
+        let cpu = Arc::new(Semaphore::new(settings.workers));
         let parts = if archive.is_local() { LOCAL_PARTS_IN_FLIGHT } else { PARTS_IN_FLIGHT };
         Self {
+            hashers: Hashers::new(archive.clone(), Arc::clone(&cpu)),
+            verify: settings.verify,
+            proofs: Mutex::default(),
             archive,
             layout: settings.layout,
             before: settings.before,
             min_age: settings.min_age,
             workers: settings.workers,
-            cpu: Arc::new(Semaphore::new(settings.workers)),
+            cpu,
             row_groups: Arc::new(Semaphore::new(settings.workers + 1)),
             encoder: settings.encoder,
             tools: Arc::new(Tools::new(&settings.layout, buffers.clone())),
@@ -93,6 +110,14 @@ impl Context {
         self.transfers.slots.close();
         self.row_groups.close();
         self.cpu.close();
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.cpu.is_closed()
+    }
+
+    fn keep_proof(&self, key: ObjectKey, proof: Result<ObjectProof, String>) {
+        self.proofs.lock().unwrap_or_else(PoisonError::into_inner).insert(key, proof);
     }
 
     /// Waits until a worker is free.
@@ -142,25 +167,24 @@ pub async fn archive_into(
     shutdown: impl Future<Output = ()>,
 ) -> Result<Outcome> {
     let begun = Instant::now();
-    let (root, filter) = (settings.checkpoints.clone(), settings.filter.clone());
-    let tree = spawn_blocking(move || scan::scan(&root, &filter)).await??;
-    let _lock = if settings.dry_run { None } else { Some(lock::Lock::take(&settings.checkpoints, settings.lock_file.as_deref())?) };
+    let (_lock, tree) = lock::locked_tree(&settings.checkpoints, &settings.filter, settings.lock_file.as_deref(), settings.dry_run).await?;
     let context = Arc::new(Context::new(settings, open()?, progress));
     if settings.dry_run {
         let plan = async {
             check_archive(&context).await?;
             dry_run::plan(&context, &tree).await
         };
-        return Ok(Outcome::Planned(Box::new(stopped_by(&context, shutdown, plan).await?)));
+        return Ok(Outcome::Planned(Box::new(stopped_by(|| context.stop(), shutdown, plan).await?)));
     }
     tracing::info!(checkpoints = %crate::error::Escaped(&settings.checkpoints), archive = %settings.archive, clusters = tree.clusters.len(), "archiving");
     let mut summary = Summary::default();
     summary.set_aside.extend(tree.set_aside.iter().cloned().map(Into::into));
     let run = async {
         check_archive(&context).await?;
-        archive_tree(&context, &tree, &mut summary).await
+        archive_tree(&context, &tree, &mut summary).await?;
+        prune_tree(settings, &context, &tree, &mut summary).await
     };
-    match stopped_by(&context, shutdown, run).await {
+    match stopped_by(|| context.stop(), shutdown, run).await {
         Ok(()) => {}
         Err(Error::Interrupted) => summary.interrupted = true,
         Err(e) => return Err(e),
@@ -170,13 +194,13 @@ pub async fn archive_into(
 }
 
 /// Runs to the end, or, once `shutdown` is ready, to the next point at which everything under way can be given up.
-async fn stopped_by<T>(context: &Context, shutdown: impl Future<Output = ()>, run: impl Future<Output = Result<T>>) -> Result<T> {
+async fn stopped_by<T>(stop: impl FnOnce(), shutdown: impl Future<Output = ()>, run: impl Future<Output = Result<T>>) -> Result<T> {
     let (run, shutdown) = (pin!(run), pin!(shutdown));
     match futures::future::select(run, shutdown).await {
         futures::future::Either::Left((done, _)) => done,
         futures::future::Either::Right(((), run)) => {
-            tracing::warn!("stopping: uploads that are under way are given up");
-            context.stop();
+            tracing::warn!("stopping: uploads that are under way are given up, nothing more is deleted");
+            stop();
             // a server that does not answer is not waited for; what it has of an upload, its lifecycle rule clears
             tokio::time::timeout(GRACE, run).await.unwrap_or(Err(Error::Interrupted))
         }
@@ -225,6 +249,28 @@ async fn archive_tree(context: &Arc<Context>, tree: &Tree, summary: &mut Summary
         }
     }
     Ok(())
+}
+
+/// Prunes what is old enough, if that is asked for, when all else is done. What was scanned at first is what may go.
+async fn prune_tree(settings: &Settings, context: &Context, tree: &Tree, summary: &mut Summary) -> Result<()> {
+    let Some(rules) = settings.prune_after else { return Ok(()) };
+    let proofs = std::mem::take(&mut *context.proofs.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut pruning = Pruning {
+        archive: context.archive.clone(),
+        tree: settings.checkpoints.clone(),
+        rules,
+        dry_run: false,
+        workers: context.workers,
+        cpu: Arc::clone(&context.cpu),
+        hashers: context.hashers.clone(),
+        proofs,
+        progress: Arc::clone(&context.progress),
+    };
+    let begun = Instant::now();
+    let pruned = summary.prune.insert(PruneSummary::default());
+    let done = pruning.prune_tree(tree, pruned).await;
+    pruned.finish(begun);
+    done
 }
 
 /// A task that ends with whoever waits for it.

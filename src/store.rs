@@ -22,6 +22,9 @@ use crate::error::{Error, Escaped, Result};
 /// Where unfinished objects of a directory lie.
 const STAGING: &str = "_tmp";
 
+/// Metadata by which an upload is told from another one of the same key.
+pub const UPLOAD_TOKEN: &str = "cc-archiver-upload";
+
 /// So many that the time limit of retries ends them: a server may be away for minutes while a run is under way.
 const RETRIES: usize = 100;
 /// Of a run's first request.

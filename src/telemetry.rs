@@ -17,6 +17,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::cli::{LogFormat, OutputArgs, When};
 use crate::error::SetAside;
 
+mod prune;
+
+pub use prune::{Kept, PruneSummary};
+
 /// The bar on the terminal, which must step aside for log lines.
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
 
@@ -212,6 +216,9 @@ pub struct Summary {
     pub peak_memory: Option<u64>,
     /// True if a signal ended the run.
     pub interrupted: bool,
+    /// What was pruned afterwards, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prune: Option<PruneSummary>,
 }
 
 /// A file and what is to be said of it.
@@ -251,6 +258,11 @@ impl Summary {
         self.waiting.sort_by(|a, b| a.path.cmp(&b.path));
         self.objects.sort();
     }
+
+    /// True if nothing is left that a person should look at.
+    pub fn is_complete(&self) -> bool {
+        self.set_aside.is_empty() && self.prune.as_ref().is_none_or(PruneSummary::is_complete)
+    }
 }
 
 /// The summary as a short table.
@@ -289,7 +301,8 @@ impl fmt::Display for Summary {
             notes.iter().try_for_each(|note| writeln!(f, "  {note}"))
         };
         list("waiting", &self.waiting)?;
-        list("set aside", &self.set_aside)
+        list("set aside", &self.set_aside)?;
+        self.prune.as_ref().map_or(Ok(()), |pruned| pruned.fmt(f))
     }
 }
 

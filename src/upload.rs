@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use object_store::path::Path as Key;
-use object_store::{Attribute, Attributes, GetOptions, MultipartUpload, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload};
+use object_store::{Attribute, Attributes, GetOptions, MultipartUpload, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult};
 use parquet::arrow::async_writer::AsyncFileWriter;
 use parquet::errors::ParquetError;
 use tokio::sync::Semaphore;
@@ -19,11 +19,10 @@ use tokio::task::JoinSet;
 
 use crate::buffers::{Buffer, Buffers};
 use crate::error::{Error, Result};
-use crate::ledger::DIGEST_PLACEHOLDER;
+use crate::ledger::{DIGEST_PLACEHOLDER, digest_position};
 use crate::names::Digest;
 use crate::partition::ObjectKey;
-use crate::schema::footer;
-use crate::store::{Archive, random_token};
+use crate::store::{Archive, UPLOAD_TOKEN, random_token};
 use crate::telemetry::Progress;
 
 /// Bytes of the first parts; later parts grow, so that 10,000 of them hold any object.
@@ -32,8 +31,6 @@ pub const PART_SIZE: usize = 8 << 20;
 const LOCAL_PART_SIZE: usize = 1 << 20;
 /// After so many parts of one size the size doubles.
 const PARTS_OF_ONE_SIZE: usize = 1_500;
-/// Metadata by which an upload is told from another one of the same key.
-const TOKEN: &str = "cc-archiver-upload";
 
 /// An object that is visible in the archive.
 #[derive(Debug, Clone)]
@@ -44,6 +41,10 @@ pub struct Uploaded {
     pub size: u64,
     /// As in its footer.
     pub digest: Digest,
+    /// As the store's answer had it.
+    pub e_tag: Option<String>,
+    /// As it stands in the object's metadata; local files have none.
+    pub token: Option<String>,
 }
 
 /// How often, and how far apart, a PUT that met a conflict over nothing is tried.
@@ -101,7 +102,7 @@ enum State {
     /// A write is under way; if it is found so again, that write was cancelled.
     Busy,
     Failed(Option<Error>),
-    Done(Digest),
+    Done(Digest, Option<String>),
 }
 
 impl Destination {
@@ -116,11 +117,11 @@ impl Destination {
 
     /// Local files have no attributes; a rename that does not replace needs none.
     fn attributes(&self) -> Attributes {
-        if self.staged { Attributes::new() } else { Attributes::from_iter([(Attribute::Metadata(TOKEN.into()), self.token.clone())]) }
+        if self.staged { Attributes::new() } else { Attributes::from_iter([(Attribute::Metadata(UPLOAD_TOKEN.into()), self.token.clone())]) }
     }
 
     /// One conditional PUT. A server that was writing the same key answers "conflict", which the store calls "exists" too.
-    async fn put(&self, payload: PutPayload, size: u64) -> Result<()> {
+    async fn put(&self, payload: PutPayload, size: u64) -> Result<Option<String>> {
         let mut tries = CONFLICT_TRIES;
         loop {
             let options = PutOptions { mode: PutMode::Create, attributes: self.attributes(), ..Default::default() };
@@ -130,7 +131,7 @@ impl Destination {
                 tokio::time::sleep(CONFLICT_PAUSE).await;
                 continue;
             }
-            return self.resolve(size, put.map(drop)).await;
+            return self.resolve(size, put).await;
         }
     }
 
@@ -150,18 +151,21 @@ impl Destination {
         }
     }
 
-    /// An error of the request that makes the object visible may hide that it did. The token tells.
-    async fn resolve(&self, size: u64, done: object_store::Result<()>) -> Result<()> {
-        let Err(e) = done else { return Ok(()) };
+    /// An error of the request that makes the object visible may hide that it did. The token tells. Gives the ETag, where there was an answer.
+    async fn resolve(&self, size: u64, done: object_store::Result<PutResult>) -> Result<Option<String>> {
+        let e = match done {
+            Ok(answer) => return Ok(answer.e_tag),
+            Err(e) => e,
+        };
         let head = self.archive.store().get_opts(&self.target, GetOptions { head: true, ..Default::default() }).await;
         let is_ours = |found: &object_store::GetResult| {
-            let token = found.attributes.get(&Attribute::Metadata(TOKEN.into()));
+            let token = found.attributes.get(&Attribute::Metadata(UPLOAD_TOKEN.into()));
             found.meta.size == size && token.is_some_and(|t| **t == *self.token)
         };
         match head {
             Ok(found) if is_ours(&found) => {
                 tracing::warn!(key = self.name(), "the answer to the upload was lost; the object is there and whole");
-                Ok(())
+                Ok(None)
             }
             Ok(_) => Err(self.occupied()),
             Err(_) => Err(Error::store("cannot upload", self.name())(e)),
@@ -215,7 +219,10 @@ impl Sink {
     /// What became visible, once `complete` has succeeded.
     pub fn into_uploaded(self) -> Result<Uploaded> {
         match self.state {
-            State::Done(digest) => Ok(Uploaded { key: self.destination.key, size: self.size, digest }),
+            State::Done(digest, e_tag) => {
+                let Destination { key, token, staged, .. } = self.destination;
+                Ok(Uploaded { key, size: self.size, digest, e_tag, token: (!staged).then_some(token) })
+            }
             State::Failed(Some(e)) => Err(e),
             _ => Err(Error::Internal(format!("{} was not completed", self.destination.name()))),
         }
@@ -310,10 +317,11 @@ impl Sink {
         done?.map_err(Error::store("cannot upload a part of", self.destination.name()))
     }
 
-    async fn publish(&mut self) -> Result<Digest> {
+    async fn publish(&mut self) -> Result<(Digest, Option<String>)> {
         let footer = std::mem::take(&mut self.held_back);
         let (digest, footer) = sealed(std::mem::take(&mut self.hasher), footer)?;
         self.send(&footer).await?;
+        let mut e_tag = None;
         if self.multipart.is_some() {
             self.send_part().await?;
             while let Some(done) = self.parts.join_next().await {
@@ -322,16 +330,16 @@ impl Sink {
             self.destination.check_unused().await?;
             if let Some(multipart) = &mut self.multipart {
                 let completed = multipart.complete().await;
-                self.destination.resolve(self.size, completed.map(drop)).await?;
+                e_tag = self.destination.resolve(self.size, completed).await?;
             }
         } else {
             let payload = PutPayload::from(self.buffer.take().map_or_else(Bytes::new, Buffer::freeze));
-            self.destination.put(payload, self.size).await?;
+            e_tag = self.destination.put(payload, self.size).await?;
             self.transfers.count(self.size);
         }
         self.multipart = None;
         self.destination.unstage().await?;
-        Ok(digest)
+        Ok((digest, e_tag))
     }
 }
 
@@ -345,16 +353,6 @@ fn sealed(mut hasher: blake3::Hasher, footer: Bytes) -> Result<(Digest, Vec<u8>)
     Ok((digest, footer))
 }
 
-/// Where the digest's `digits` stand in a footer: in the last of the key-value pairs, written as Thrift compact strings.
-fn digest_position(footer: &[u8], digits: &[u8; 64]) -> Option<usize> {
-    const STRING_FIELD: u8 = 0x18;
-    let mut pair = footer::DIGEST.as_bytes().to_vec();
-    pair.extend([STRING_FIELD, digits.len() as u8]);
-    pair.extend(digits);
-    let at = footer.windows(pair.len()).rposition(|window| window == pair)?;
-    Some(at + pair.len() - digits.len())
-}
-
 impl AsyncFileWriter for Sink {
     fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, parquet::errors::Result<()>> {
         self.step(async move |sink| sink.take(bytes).await).boxed()
@@ -362,8 +360,8 @@ impl AsyncFileWriter for Sink {
 
     fn complete(&mut self) -> BoxFuture<'_, parquet::errors::Result<()>> {
         async move {
-            let digest = self.step(Self::publish).await?;
-            self.state = State::Done(digest);
+            let (digest, e_tag) = self.step(Self::publish).await?;
+            self.state = State::Done(digest, e_tag);
             Ok(())
         }
         .boxed()

@@ -8,9 +8,9 @@ use std::path::Path;
 /// The most lines of a file, its tests not counted.
 const MOST_LINES: usize = 400;
 /// The stages that there are at least; lib.rs says which there are.
-const KNOWN_STAGES: [&str; 9] = ["scan", "catalog", "plan", "read", "checkpoint", "merge", "rows", "encode", "upload"];
+const KNOWN_STAGES: [&str; 12] = ["scan", "catalog", "plan", "read", "checkpoint", "merge", "rows", "encode", "upload", "prove", "prune", "verify"];
 /// Which module outside of the pipeline may name which stage, and for what.
-const MAY_NAME: [(&str, &str, &str); 1] = [("config", "scan", "Filter")];
+const MAY_NAME: [(&str, &str, &str); 2] = [("config", "scan", "Filter"), ("prune", "prove", "Proven")];
 
 struct Source {
     /// Relative to src.
@@ -315,6 +315,37 @@ fn the_library_lists_every_module_and_every_stage_that_is_known() {
     let stages = stages(&lib);
     for stage in KNOWN_STAGES {
         assert!(stages.contains(&stage), "src/lib.rs: {stage} is not listed below the comment on the stages");
+    }
+}
+
+/// The README's table of promises: (promise, tests that hold it).
+fn promises(readme: &str) -> Vec<(String, Vec<String>)> {
+    let section = readme.split("## What we promise").nth(1).unwrap_or("").split("\n## ").next().unwrap_or("");
+    let rows = section.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| promise"));
+    let row = |line: &str| {
+        let (promise, tests) = line.trim_matches('|').rsplit_once('|').unwrap_or((line, ""));
+        (promise.trim().to_owned(), tests.split('`').skip(1).step_by(2).map(str::to_owned).collect())
+    };
+    rows.map(row).collect()
+}
+
+#[test]
+fn every_promise_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut tests = String::new();
+    for entry in fs::read_dir(root.join("tests")).expect("listed") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|e| e == "rs") {
+            tests.push_str(&fs::read_to_string(path).expect("read"));
+        }
+    }
+    let promises = promises(&fs::read_to_string(root.join("README.md")).expect("read"));
+    assert!(promises.len() > 5, "README.md: the promises are somewhere else");
+    for (promise, names) in promises {
+        assert!(!names.is_empty(), "README.md: no test holds {promise:?}");
+        for name in names {
+            assert!(tests.contains(&format!("#[test]\nfn {name}()")), "README.md: {promise:?} names {name}, and there is no such test");
+        }
     }
 }
 

@@ -150,6 +150,7 @@ fn check(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     for (pattern, shown) in [
         (r"\d{4}-\d\d-\d\dT[\d:]+\.\d+Z", "[time]"),
+        (r"\(process \d+: [^)]+\)", "(process [pid]: [command])"),
         (r"cc-archiver \d+\.\d+\.\d+\S*", "cc-archiver [version]"),
         (r"-[0-9a-f]{16}-(\d+)\.parquet", "-[plan]-$1.parquet"),
         (r"[\d.]+ \w+ out, [\d.]+ bytes a row", "[size] out, [n] bytes a row"),
@@ -171,9 +172,14 @@ fn pretty(value: &Value) -> String {
 #[test]
 fn help_says_what_there_is() {
     let site = Site::empty();
-    for (name, args) in
-        [("help", &["--help"][..]), ("archive-help", &["archive", "--help"]), ("archive-help-short", &["archive", "-h"]), ("version", &["--version"])]
-    {
+    for (name, args) in [
+        ("help", &["--help"][..]),
+        ("archive-help", &["archive", "--help"]),
+        ("archive-help-short", &["archive", "-h"]),
+        ("prune-help", &["prune", "--help"]),
+        ("verify-help", &["verify", "--help"]),
+        ("version", &["--version"]),
+    ] {
         let run = site.run(args);
         assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{args:?}");
         assert!(run.stdout.lines().all(|line| line.chars().count() <= 110), "{args:?} fits a terminal");
@@ -562,7 +568,7 @@ fn a_lock_file_stands_for_the_tree() {
     lock.try_lock().expect("free");
     let run = site.run(&["archive", "tree", "archive", "--lock-file", "lock"]);
     assert_eq!(run.code, Some(4), "{run:?}");
-    assert!(run.stderr.contains("another run holds lock;"), "{run:?}");
+    assert!(run.stderr.contains("another run holds lock (process "), "{run:?}");
     drop(lock);
     assert_eq!(site.run(&["archive", "tree", "archive", "--lock-file", "lock"]).code, Some(0));
 }
@@ -847,6 +853,58 @@ fn a_signal_while_the_archive_is_listed_is_an_orderly_end_too() {
         let (code, stdout) = run.end(Duration::from_secs(10));
         assert_eq!(code, Some(5), "{dry_run:?}: {stdout}");
     }
+}
+
+#[test]
+fn a_signal_ends_pruning_and_verifying_soon_and_in_order() {
+    for args in [&["prune", "tree", "s3://b/p", "--older-than", "3d", "--json"][..], &["verify", "s3://b/p", "--json"]] {
+        let site = Site::golden();
+        let before = site.state("tree");
+        let server = Server::start(|request| request.contains("list-type=2"));
+        let mut command = site.command(args);
+        command.envs(server.environment());
+        let run = Started::new(command);
+        server.seen.recv_timeout(Duration::from_secs(20)).expect("a listing");
+        run.signal("TERM");
+        let (code, stdout) = run.end(Duration::from_secs(10));
+        let summary: Value = serde_json::from_str(&stdout).unwrap_or_else(|e| panic!("{args:?}, {code:?}, no summary: {e}"));
+        assert_eq!((code, &summary["interrupted"]), (Some(5), &true.into()), "{args:?}");
+        assert!(site.state("tree") == before, "{args:?}: the tree was touched");
+    }
+}
+
+#[test]
+fn pruning_that_a_signal_ends_at_any_time_deletes_nothing_more_and_the_next_run_goes_on() {
+    let site = Site::empty();
+    for host in 0..40 {
+        for hour in 0..50 {
+            let from = T + hour * 3_600;
+            let mut bytes = 0xCC5B_0001_u32.to_le_bytes().to_vec();
+            bytes.extend([from.to_le_bytes(), (from + 60).to_le_bytes()].concat());
+            bytes.extend([1_u32.to_le_bytes().as_slice(), &1_u16.to_le_bytes(), b"m", &60_i64.to_le_bytes(), &from.to_le_bytes()].concat());
+            bytes.extend([1_u32.to_le_bytes(), 1.5_f32.to_le_bytes(), 0_u32.to_le_bytes()].concat());
+            site.put(&format!("c/n{host:02}/{from}.bin"), &bytes);
+        }
+    }
+    assert_eq!(site.run(&["archive", "tree", "archive"]).code, Some(0));
+    let left = || files_below(&site.path("tree")).len();
+    let (mut interrupted, mut pruned, all) = (0, 0, left());
+    for delay in [0, 1, 3, 7, 15, 30, 60] {
+        let run = Started::new(site.command(&["prune", "tree", "archive", "--older-than", "3d", "--json", "--workers", "1"]));
+        assert!(run.says("pruning"));
+        std::thread::sleep(Duration::from_millis(delay));
+        run.signal("INT");
+        let (code, stdout) = run.end(Duration::from_secs(20));
+        let summary: Value = serde_json::from_str(&stdout).unwrap_or_else(|e| panic!("{code:?}, no summary: {e}"));
+        assert_eq!(summary["interrupted"], code == Some(5), "{code:?}");
+        interrupted += u32::from(code == Some(5));
+        pruned += summary["pruned"].as_u64().expect("a count") as usize;
+        assert_eq!(left(), all - pruned, "the summary says what was deleted");
+    }
+    assert!(interrupted > 0, "no signal came in time");
+    assert_eq!(site.run(&["prune", "tree", "archive", "--older-than", "3d"]).code, Some(0));
+    assert_eq!(left(), 40, "each host's newest");
+    assert_eq!(rows_of(&site.path("archive")).len(), 40 * 50);
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn in_process(archive: &Archive, tree: &Tree, flags: &[&str]) -> Run {
     let outcome = tracing::subscriber::with_default(subscriber, || {
         let nowhere = PathBuf::from("/nonexistent");
         let arguments = ["cc-archiver".into(), "archive".into(), tree.path().as_os_str().to_owned(), nowhere.into_os_string()];
-        let Command::Archive(arguments) = Cli::parse_from(arguments.into_iter().chain(flags.iter().map(Into::into))).command;
+        let Command::Archive(arguments) = Cli::parse_from(arguments.into_iter().chain(flags.iter().map(Into::into))).command else { panic!("archive") };
         let settings = Settings::new(*arguments)?;
         block_on(pipeline::archive(&settings, archive.clone(), Arc::new(Progress::default()), std::future::pending()))
     });

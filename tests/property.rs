@@ -94,7 +94,7 @@ fn forest(days: i64, early: i64, late: i64) -> impl Strategy<Value = Vec<File>> 
 fn archive(tree: &Tree, archive: &Archive, flags: &[&str]) -> Summary {
     let args = ["cc-archiver", "archive", tree.path().to_str().expect("UTF-8"), "unused"];
     let cli = Cli::try_parse_from(args.iter().chain(flags)).expect("valid arguments");
-    let Command::Archive(args) = cli.command;
+    let Command::Archive(args) = cli.command else { panic!("archive") };
     let settings = Settings::new(*args).expect("valid settings");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let run = pipeline::archive(&settings, archive.clone(), Arc::new(Progress::default()), std::future::pending());

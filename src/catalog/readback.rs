@@ -6,36 +6,32 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int64Type};
 use arrow_array::{BooleanArray, RecordBatch};
-use bytes::Bytes;
 use futures::TryStreamExt;
-use futures::future::{BoxFuture, FutureExt};
-use object_store::path::Path as Key;
-use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowPredicateFn, ArrowReaderOptions, RowFilter, RowSelection, RowSelector};
-use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
+use parquet::arrow::arrow_reader::{ArrowPredicateFn, RowFilter, RowSelection, RowSelector};
+use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
-use super::load_metadata;
 use crate::data::{Series, Snapshot, Span};
 use crate::error::Result;
 use crate::ledger::ObjectLedger;
 use crate::names::{Host, Selector};
+use crate::object::{self, Reader};
 use crate::store::Archive;
 
 /// The rows of `host` with times in `[first, last]`, as a snapshot of one-value-wide or longer spans.
-pub async fn rows_between(archive: &Archive, object: &ObjectLedger, host: &Host, first: i64, last: i64) -> Result<Snapshot> {
-    let name = archive.name_of(&object.key);
-    read(archive, object, host, first, last).await.map_err(|e| super::split(e, "cannot read rows back from", name))
+pub async fn rows_between(archive: &Archive, ledger: &ObjectLedger, host: &Host, first: i64, last: i64) -> Result<Snapshot> {
+    let name = archive.name_of(&ledger.key);
+    read(archive, ledger, host, first, last).await.map_err(|e| object::split(e, "cannot read rows back from", name))
 }
 
-async fn read(archive: &Archive, object: &ObjectLedger, host: &Host, first: i64, last: i64) -> ParquetResult<Snapshot> {
-    let location = object.key.path();
-    let metadata = load_metadata(archive, &location, object.size, PageIndexPolicy::Required).await?;
-    let reader = Reader { store: Arc::clone(archive.store()), location, metadata: Arc::new(metadata) };
-    let selected = select(&reader.metadata, host)?;
+async fn read(archive: &Archive, ledger: &ObjectLedger, host: &Host, first: i64, last: i64) -> ParquetResult<Snapshot> {
+    let location = ledger.key.path();
+    let metadata = object::metadata(archive, &location, ledger.size, PageIndexPolicy::Required).await?;
+    let reader = Reader::new(archive, location, Arc::new(metadata));
+    let selected = select(reader.metadata(), host)?;
     let builder = ParquetRecordBatchStreamBuilder::new(reader).await?;
     let schema = builder.parquet_schema();
     let wanted = |names: &[&str]| ProjectionMask::columns(schema, names.iter().copied());
@@ -125,30 +121,5 @@ impl Found {
             self.values.extend_from_slice(&values.value(row).to_le_bytes());
         }
         Ok(())
-    }
-}
-
-/// An object whose footer is known.
-struct Reader {
-    store: Arc<dyn ObjectStore>,
-    location: Key,
-    metadata: Arc<ParquetMetaData>,
-}
-
-fn external(e: object_store::Error) -> ParquetError {
-    ParquetError::External(Box::new(e))
-}
-
-impl AsyncFileReader for Reader {
-    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
-        async move { self.store.get_range(&self.location, range).await.map_err(external) }.boxed()
-    }
-
-    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
-        async move { self.store.get_ranges(&self.location, &ranges).await.map_err(external) }.boxed()
-    }
-
-    fn get_metadata<'a>(&'a mut self, _: Option<&'a ArrowReaderOptions>) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
-        std::future::ready(Ok(Arc::clone(&self.metadata))).boxed()
     }
 }

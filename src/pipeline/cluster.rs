@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::host::{HostDone, HostJob, Planned};
 use super::objects::{HostDay, Message, Writer, Written};
-use super::{Context, Task};
+use super::{Context, Task, proof};
 use crate::error::{Error, Result};
 use crate::files::ClusterFiles;
 use crate::names::Date;
@@ -92,22 +92,30 @@ impl<'a> ClusterRun<'a> {
                 writer.send(Message::Finish).await;
             }
         }
-        for writer in writers.into_values() {
+        let mut visible = Vec::new();
+        for (date, writer) in writers {
             match writer.join().await {
                 Ok(written) => {
-                    for Written { object, rows } in written {
+                    for Written { object, rows, .. } in &written {
                         summary.objects_written += 1;
                         summary.rows_written += rows;
                         summary.bytes_out += object.size;
                         summary.objects.push(object.key.to_string());
                     }
+                    visible.push((date, written));
                 }
                 // a writer that was not told to finish says that it was interrupted; that is no cause
                 Err(Error::Interrupted) if first_error.is_some() => {}
                 Err(e) => first_error = first_error.filter(|first| !matches!(first, Error::Interrupted)).or(Some(e)),
             }
         }
-        first_error.map_or(Ok(()), Err)
+        first_error.map_or(Ok(()), Err)?;
+        for (date, written) in visible {
+            let Some(plan) = self.plan.partitions.get(&date) else { continue };
+            let wrong = proof::prove_partition(self.context, self.files, &plan.holdings, written).await?;
+            summary.set_aside.extend(wrong.into_iter().map(Into::into));
+        }
+        Ok(())
     }
 
     async fn stream_hosts(&mut self, window: usize, jobs: Vec<HostJob>, writers: &mut BTreeMap<Date, Writer>, summary: &mut Summary) -> Result<()> {

@@ -53,6 +53,8 @@ pub struct Written {
     pub object: Uploaded,
     /// Its rows.
     pub rows: u64,
+    /// Its ledger.
+    pub entries: Vec<Entry>,
 }
 
 impl Writer {
@@ -260,10 +262,10 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
         let Some(open) = &self.open else { return Ok(()) };
         let metadata = Footer { key: &open.key, rows: open.rows, extent: open.extent, entries: &open.entries }.key_values();
         self.with_encoder(move |encoder| encoder.finish(metadata)).await?;
-        let Some(OpenObject { rows, encoder: Some(encoder), .. }) = self.open.take() else { return Ok(()) };
+        let Some(OpenObject { rows, entries, encoder: Some(encoder), .. }) = self.open.take() else { return Ok(()) };
         let object = encoder.into_sink().into_uploaded()?;
         tracing::debug!(key = %object.key, rows, bytes = object.size, digest = %object.digest, "object written");
-        self.written.push(Written { object, rows });
+        self.written.push(Written { object, rows, entries });
         self.part += 1;
         Ok(())
     }

@@ -1,0 +1,284 @@
+//! One object of the archive as it lies there: its footer, its ledger, and the digest of its bytes, read anew.
+
+use std::fs::File;
+use std::io::Read;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path as Key;
+use object_store::{GetOptions, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt};
+use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::{AsyncFileReader, MetadataFetch};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use crate::error::{Error, Result};
+use crate::ledger::{self, NotOurs, ObjectLedger};
+use crate::names::Digest;
+use crate::partition::ObjectKey;
+use crate::schema::{COLUMNS, footer};
+use crate::store::Archive;
+
+/// Bytes fetched from an object's end at first: the footers of most objects.
+const FOOTER_GUESS: usize = 128 << 10;
+/// Bytes of one request where an object is read in full, and how many are fetched ahead of the one that is hashed.
+const RANGE: u64 = 8 << 20;
+const RANGES_AHEAD: usize = 2;
+/// Local files are hashed in pieces that stay in the processor's cache, and so many bytes before the run is asked again whether it is to stop.
+const PIECE: usize = 256 << 10;
+const BYTES_AT_A_TIME: u64 = 64 << 20;
+/// What stands at the very end: four bytes of length, and `PAR1`.
+const TRAILER: usize = 8;
+
+/// An object that was looked at; [`NotOurs`] where it has no ledger that can be used.
+pub type Found<T> = Result<Result<T, NotOurs>>;
+
+/// Reads the ledger of an object that was listed.
+pub async fn ledger(archive: &Archive, listed: &ObjectMeta) -> Found<ObjectLedger> {
+    Ok(opened(archive, listed).await?.map(|(ledger, _)| ledger))
+}
+
+/// The same, with all that the footer says of rows and pages.
+pub async fn opened(archive: &Archive, listed: &ObjectMeta) -> Found<(ObjectLedger, ParquetMetaData)> {
+    let ObjectMeta { location, size, e_tag, .. } = listed;
+    let ours = ObjectKey::parse(location);
+    let metadata = match metadata(archive, location, *size, PageIndexPolicy::Skip).await {
+        Ok(metadata) => metadata,
+        Err(e) => {
+            return match split(e, "cannot read", archive.name_of(location)) {
+                Error::Parquet { source, .. } if ours.is_some() => Ok(Err(NotOurs::Damaged(format!("its footer cannot be read: {source}")))),
+                Error::Parquet { .. } => Ok(Err(NotOurs::Foreign)),
+                e => Err(e),
+            };
+        }
+    };
+    let file = metadata.file_metadata();
+    let has_ledger = file.key_value_metadata().is_some_and(|kv| kv.iter().any(|kv| kv.key == footer::LEDGER));
+    let Some(key) = ours else {
+        return Ok(Err(if has_ledger { NotOurs::Damaged("it has a ledger, but not a name that we gave".into()) } else { NotOurs::Foreign }));
+    };
+    let has_column = |name: &str| file.schema_descr().columns().iter().any(|column| column.name() == name);
+    if !has_ledger && COLUMNS[1..].iter().all(|name| has_column(name)) {
+        return Ok(Err(NotOurs::Damaged("it has our name and our columns, but no ledger: another program has rewritten it".into())));
+    }
+    let cluster_column = has_column("cluster");
+    let read = ledger::read(&key, *size, cluster_column, file.key_value_metadata());
+    Ok(read.map(|ledger| (ObjectLedger { e_tag: e_tag.clone(), ..ledger }, metadata)))
+}
+
+/// The store's own errors end the run; what is wrong in an object does not.
+pub fn split(e: ParquetError, what: &'static str, key: String) -> Error {
+    match e {
+        ParquetError::External(e) if e.is::<object_store::Error>() => match e.downcast::<object_store::Error>() {
+            Ok(source) => Error::Store { what, key, source: *source },
+            Err(e) => Error::Internal(e.to_string()),
+        },
+        source => Error::Parquet { what, key, source },
+    }
+}
+
+/// Reads an object's footer, and its page index if asked to.
+pub async fn metadata(archive: &Archive, location: &Key, size: u64, index: PageIndexPolicy) -> Result<ParquetMetaData, ParquetError> {
+    let fetch = Fetch { store: archive.store().as_ref(), location };
+    ParquetMetaDataReader::new().with_page_index_policy(index).with_prefetch_hint(Some(FOOTER_GUESS)).load_and_finish(fetch, size).await
+}
+
+/// Ranges of one object.
+struct Fetch<'a> {
+    store: &'a dyn ObjectStore,
+    location: &'a Key,
+}
+
+impl MetadataFetch for Fetch<'_> {
+    fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
+        async move { self.store.get_range(self.location, range).await.map_err(external) }.boxed()
+    }
+}
+
+/// Reads the pages of an object whose footer is known.
+#[derive(Clone)]
+pub struct Reader {
+    store: Arc<dyn ObjectStore>,
+    location: Key,
+    metadata: Arc<ParquetMetaData>,
+}
+
+impl Reader {
+    /// Takes an object and its footer, with the page index.
+    pub fn new(archive: &Archive, location: Key, metadata: Arc<ParquetMetaData>) -> Self {
+        Self { store: Arc::clone(archive.store()), location, metadata }
+    }
+
+    /// The footer.
+    pub fn metadata(&self) -> &ParquetMetaData {
+        &self.metadata
+    }
+}
+
+fn external(e: object_store::Error) -> ParquetError {
+    ParquetError::External(Box::new(e))
+}
+
+impl AsyncFileReader for Reader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
+        async move { self.store.get_range(&self.location, range).await.map_err(external) }.boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
+        async move { self.store.get_ranges(&self.location, &ranges).await.map_err(external) }.boxed()
+    }
+
+    fn get_metadata<'a>(&'a mut self, _: Option<&'a ArrowReaderOptions>) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
+        std::future::ready(Ok(Arc::clone(&self.metadata))).boxed()
+    }
+}
+
+/// Who reads objects in full: as many at a time as there are workers, hashed off the async threads.
+#[derive(Debug, Clone)]
+pub struct Hashers {
+    archive: Archive,
+    /// One for every worker. Closed: nothing more is read.
+    workers: Arc<Semaphore>,
+    /// Where bytes read are counted.
+    bytes: Arc<AtomicU64>,
+}
+
+impl Hashers {
+    /// Reads from `archive` while one of `workers` is free.
+    pub fn new(archive: Archive, workers: Arc<Semaphore>) -> Self {
+        Self { archive, workers, bytes: Arc::default() }
+    }
+
+    /// Bytes read so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Reads all of an object, and says what is wrong if it is not the one with this digest.
+    pub async fn check(&self, location: &Key, size: u64, expected: Digest) -> Result<Result<(), String>> {
+        let name = self.archive.name_of(location);
+        let Some(digits) = self.digits_of(location, size, expected).await.map_err(Error::store("cannot read", &name))? else {
+            return Ok(Err(format!("its footer does not hold the digest {expected}")));
+        };
+        let hashing = Hashing { digits, at: 0, hasher: blake3::Hasher::new() };
+        let done = match self.local_file(location).await.map_err(Error::store("cannot read", &name))? {
+            Some(file) => self.hash_file(file, hashing, size, name).await?,
+            None => self.hash_ranges(location, hashing, size, name).await?,
+        };
+        let found = Digest::from(done.hasher.finalize());
+        Ok(match (done.at == size, found == expected) {
+            (false, _) => Err(format!("it has {} bytes, where {size} are expected", done.at)),
+            (_, false) => Err(format!("its bytes are not those that were written: their digest is {found}, and its footer says {expected}")),
+            _ => Ok(()),
+        })
+    }
+
+    /// Where the digits of the digest stand, by the footer as it is now.
+    async fn digits_of(&self, location: &Key, size: u64, expected: Digest) -> object_store::Result<Option<u64>> {
+        let store = self.archive.store();
+        let guess = size.min(FOOTER_GUESS as u64);
+        let mut tail = store.get_range(location, size - guess..size).await?;
+        let Some(length) = tail.len().checked_sub(TRAILER).and_then(|at| tail[at..].first_chunk::<4>()).map(|n| u64::from(u32::from_le_bytes(*n))) else {
+            return Ok(None);
+        };
+        let whole = length + TRAILER as u64;
+        if whole > size {
+            return Ok(None);
+        }
+        if whole > guess {
+            tail = store.get_range(location, size - whole..size).await?;
+        }
+        let Some(begin) = tail.len().checked_sub(whole as usize) else { return Ok(None) };
+        let mut digits = ledger::DIGEST_PLACEHOLDER;
+        digits.copy_from_slice(expected.to_string().as_bytes());
+        Ok(ledger::digest_position(&tail[begin..], &digits).map(|at| size - whole + at as u64))
+    }
+
+    /// A directory's object as the file that it is, so that its bytes need not be copied twice.
+    async fn local_file(&self, location: &Key) -> object_store::Result<Option<File>> {
+        if !self.archive.is_local() {
+            return Ok(None);
+        }
+        match self.archive.store().get_opts(location, GetOptions::default()).await?.payload {
+            GetResultPayload::File(file, _) => Ok(Some(file)),
+            _ => Ok(None),
+        }
+    }
+
+    async fn hash_file(&self, mut file: File, mut hashing: Hashing, size: u64, name: String) -> Result<Hashing> {
+        // one byte more than there should be, so that a longer file is seen to
+        while hashing.at <= size {
+            let worker = Arc::clone(&self.workers).acquire_owned().await.map_err(|_| Error::Interrupted)?;
+            let before = hashing.at;
+            let step = move || {
+                let _worker = worker;
+                let end = hashing.read_on(&mut file, BYTES_AT_A_TIME)?;
+                Ok::<_, std::io::Error>((file, hashing, end))
+            };
+            let (returned, stepped, end) = spawn_blocking(step).await?.map_err(Error::io("cannot read", name.as_ref()))?;
+            (file, hashing) = (returned, stepped);
+            self.bytes.fetch_add(hashing.at - before, Ordering::Relaxed);
+            if end {
+                break;
+            }
+        }
+        Ok(hashing)
+    }
+
+    async fn hash_ranges(&self, location: &Key, mut hashing: Hashing, size: u64, name: String) -> Result<Hashing> {
+        let starts = (0..size.div_ceil(RANGE)).map(|n| n * RANGE);
+        let fetch = |from: u64| self.archive.store().get_range(location, from..size.min(from + RANGE));
+        let mut ranges = futures::stream::iter(starts).map(fetch).buffered(RANGES_AHEAD);
+        while let Some(bytes) = ranges.try_next().await.map_err(Error::store("cannot read", &name))? {
+            let worker = Arc::clone(&self.workers).acquire_owned().await.map_err(|_| Error::Interrupted)?;
+            self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            let step = move || {
+                let _worker = worker;
+                hashing.take(&bytes);
+                hashing
+            };
+            hashing = spawn_blocking(step).await?;
+        }
+        Ok(hashing)
+    }
+}
+
+/// The digest of an object, its own digits read as zeros.
+struct Hashing {
+    digits: u64,
+    at: u64,
+    hasher: blake3::Hasher,
+}
+
+impl Hashing {
+    fn take(&mut self, bytes: &[u8]) {
+        let end = self.at + bytes.len() as u64;
+        let clamp = |at: u64| (at.clamp(self.at, end) - self.at) as usize;
+        let (first, last) = (clamp(self.digits), clamp(self.digits + ledger::DIGEST_PLACEHOLDER.len() as u64));
+        self.hasher.update(&bytes[..first]);
+        self.hasher.update(&ledger::DIGEST_PLACEHOLDER[..last - first]);
+        self.hasher.update(&bytes[last..]);
+        self.at = end;
+    }
+
+    /// Takes up to `most` bytes of a file; true at its end.
+    fn read_on(&mut self, file: &mut File, most: u64) -> std::io::Result<bool> {
+        let until = self.at + most;
+        let mut piece = vec![0; PIECE];
+        while self.at < until {
+            match file.read(&mut piece) {
+                Ok(0) => return Ok(true),
+                Ok(count) => self.take(&piece[..count]),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,313 @@
+//! Pruning: by the archive and the tree alone, date by date, so that ledgers of few dates are in memory and each host's oldest go first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use futures::{StreamExt, TryStreamExt};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use super::{lock, planning, stopped_by};
+use crate::catalog;
+use crate::config::{PruneRules, PruneSettings};
+use crate::error::{Error, Escaped, Result, SetAside};
+use crate::files::{ClusterFiles, Place, SnapshotFile, Tree};
+use crate::ledger::ObjectLedger;
+use crate::names::{Cluster, DAY, Date};
+use crate::object::Hashers;
+use crate::partition::{ObjectKey, Partition};
+use crate::prove::{self, Hashed, Ledgers, Proofs, Unhashed, Unproven};
+use crate::prune::{self, Age, Deletion};
+use crate::store::Archive;
+use crate::telemetry::{Progress, PruneSummary};
+
+/// Partitions listed at a time.
+const CONCURRENT_LISTINGS: usize = 8;
+
+/// Deletes snapshots that are old enough and proven. `open` opens the archive, which is only read; `shutdown` ends the run early.
+pub async fn prune_in(
+    settings: &PruneSettings,
+    open: impl FnOnce() -> Result<Archive>,
+    progress: Arc<Progress>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Box<PruneSummary>> {
+    let begun = Instant::now();
+    let (_lock, tree) = lock::locked_tree(&settings.checkpoints, &settings.filter, settings.lock_file.as_deref(), settings.dry_run).await?;
+    let archive = open()?;
+    let cpu = Arc::new(Semaphore::new(settings.workers));
+    let hashers = Hashers::new(archive.clone(), Arc::clone(&cpu));
+    let mut pruning = Pruning {
+        archive,
+        tree: settings.checkpoints.clone(),
+        rules: settings.rules,
+        dry_run: settings.dry_run,
+        workers: settings.workers,
+        cpu,
+        hashers,
+        proofs: Proofs::new(),
+        progress,
+    };
+    tracing::info!(checkpoints = %Escaped(&settings.checkpoints), archive = %settings.archive, dry_run = settings.dry_run, "pruning");
+    let mut summary = PruneSummary { dry_run: settings.dry_run, ..Default::default() };
+    summary.attention.extend(tree.set_aside.iter().cloned().map(Into::into));
+    let stop = Arc::clone(&pruning.cpu);
+    let run = async {
+        catalog::any_object(&pruning.archive).await?;
+        pruning.prune_tree(&tree, &mut summary).await
+    };
+    match stopped_by(|| stop.close(), shutdown, run).await {
+        Ok(()) => {}
+        Err(Error::Interrupted) => summary.interrupted = true,
+        Err(e) => return Err(e),
+    }
+    summary.finish(begun);
+    Ok(Box::new(summary))
+}
+
+/// A run of pruning.
+pub struct Pruning {
+    /// Where the proofs are.
+    pub archive: Archive,
+    /// The checkpoint tree.
+    pub tree: PathBuf,
+    /// What goes.
+    pub rules: PruneRules,
+    /// Nothing goes.
+    pub dry_run: bool,
+    /// How many files and objects are read at a time.
+    pub workers: usize,
+    /// Closed: nothing more is read or deleted.
+    pub cpu: Arc<Semaphore>,
+    /// Who reads objects.
+    pub hashers: Hashers,
+    /// What is known of objects; those that this run uploaded, to begin with.
+    pub proofs: Proofs,
+    /// Where bytes hashed are counted.
+    pub progress: Arc<Progress>,
+}
+
+/// A snapshot that is old enough, by (index of the host, index of the snapshot).
+#[derive(Clone, Copy)]
+struct Candidate {
+    host: usize,
+    snapshot: usize,
+    age: Age,
+}
+
+impl Pruning {
+    /// Prunes one cluster after the other.
+    pub async fn prune_tree(&mut self, tree: &Tree, summary: &mut PruneSummary) -> Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let limit = now.saturating_sub(self.rules.older_than.as_secs()) as i64;
+        for files in &tree.clusters {
+            self.prune_cluster(files, limit, summary).await?;
+        }
+        Ok(())
+    }
+
+    fn check_stop(&self) -> Result<()> {
+        if self.cpu.is_closed() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    async fn prune_cluster(&mut self, files: &ClusterFiles, limit: i64, summary: &mut PruneSummary) -> Result<()> {
+        let mut homes: BTreeMap<Date, Vec<Candidate>> = BTreeMap::new();
+        for (host, h) in files.hosts.iter().enumerate() {
+            for (snapshot, age) in prune::ages(&h.snapshots, limit).into_iter().enumerate() {
+                match age {
+                    Age::Recent => summary.kept.recent += 1,
+                    Age::Newest if !self.rules.include_newest => summary.kept.newest += 1,
+                    _ => homes.entry(h.snapshots[snapshot].home()).or_default().push(Candidate { host, snapshot, age }),
+                }
+            }
+        }
+        let mut ledgers = Ledgers::new();
+        for (home, candidates) in homes {
+            self.check_stop()?;
+            // what crosses midnight feeds the next date, and samples can lie a little before their snapshot
+            ledgers.retain(|date, _| date.start() >= home.start() - DAY);
+            self.prune_date(files, home, candidates, limit, &mut ledgers, summary).await?;
+        }
+        Ok(())
+    }
+
+    async fn prune_date(
+        &mut self,
+        files: &ClusterFiles,
+        home: Date,
+        candidates: Vec<Candidate>,
+        limit: i64,
+        ledgers: &mut Ledgers,
+        summary: &mut PruneSummary,
+    ) -> Result<()> {
+        self.load(&files.cluster, BTreeSet::from([home]), ledgers).await?;
+        let hashed = self.hash_all(files, home, candidates, ledgers, summary).await?;
+        let dates = hashed.iter().filter_map(|(_, file)| prove::dates_of(file, ledgers.get(&home)?)).flatten().collect();
+        self.load(&files.cluster, dates, ledgers).await?;
+        let mut objects: BTreeMap<&ObjectKey, &ObjectLedger> = BTreeMap::new();
+        let mut ready = Vec::new();
+        for (candidate, file) in hashed {
+            match prove::look_up(&file, home, ledgers, self.rules.conflicting) {
+                Ok(archived) if candidate.age == Age::Newest && archived.to >= limit => summary.kept.newest += 1,
+                Ok(archived) => {
+                    objects.extend(archived.objects.into_iter().map(|object| (&object.key, object)));
+                    ready.push(file);
+                }
+                Err(unproven) => keep(&file, unproven, summary),
+            }
+        }
+        self.prove_all(objects.into_values().collect()).await?;
+        for file in ready {
+            self.check_stop()?;
+            let path = file.place().path();
+            match prove::source(&file, home, ledgers, &self.proofs, self.rules.conflicting) {
+                Ok(proven) => self.delete(proven, path, summary).await?,
+                Err(unproven) => keep(&file, unproven, summary),
+            }
+        }
+        Ok(())
+    }
+
+    async fn load(&self, cluster: &Cluster, dates: BTreeSet<Date>, ledgers: &mut Ledgers) -> Result<()> {
+        let missing: Vec<Date> = dates.into_iter().filter(|date| !ledgers.contains_key(date)).collect();
+        let load = |date: Date| async move {
+            let partition = Partition { cluster: cluster.clone(), date };
+            Ok::<_, Error>((date, Arc::new(catalog::holdings(&self.archive, &partition).await?)))
+        };
+        let found: Vec<_> = futures::stream::iter(missing).map(load).buffered(CONCURRENT_LISTINGS).try_collect().await?;
+        ledgers.extend(found);
+        Ok(())
+    }
+
+    /// Hashes the candidates that a ledger may name, in order.
+    async fn hash_all(
+        &self,
+        files: &ClusterFiles,
+        home: Date,
+        candidates: Vec<Candidate>,
+        ledgers: &Ledgers,
+        summary: &mut PruneSummary,
+    ) -> Result<Vec<(Candidate, Hashed)>> {
+        let mut may_be_archived = Vec::new();
+        for candidate in candidates {
+            let (host, file) = file_of(files, candidate);
+            let place = Place { tree: self.tree.clone(), cluster: files.cluster.clone(), host: host.clone(), name: file.name.clone() };
+            let named = |holdings: &crate::ledger::Holdings| {
+                let path = place.ledger_path();
+                holdings.of_host(host.as_str()).any(|(_, entry)| entry.path == path && entry.size == file.size)
+            };
+            let holdings = ledgers.get(&home);
+            if holdings.is_some_and(|holdings| named(holdings)) {
+                may_be_archived.push((candidate, place, file.size));
+            } else if let Some((object, reason)) = holdings.and_then(|holdings| holdings.unreadable.first()) {
+                summary.kept.not_proven += 1;
+                summary.attention.push(SetAside::new(place.path(), planning::undecidable(object, reason)).into());
+            } else {
+                summary.kept.not_archived += 1;
+                summary.attention.push(SetAside::new(place.path(), "kept: it is not archived; run archive").into());
+            }
+        }
+        let hash = |(candidate, place, size): (Candidate, Place, u64)| {
+            let cpu = Arc::clone(&self.cpu);
+            async move {
+                let worker = Arc::clone(&cpu).acquire_owned().await.map_err(|_| Error::Interrupted)?;
+                let path = place.path();
+                let hashed = spawn_blocking(move || {
+                    let _worker = worker;
+                    Hashed::new(place, size, || !cpu.is_closed())
+                });
+                Ok::<_, Error>((candidate, path, hashed.await?))
+            }
+        };
+        let mut all = Vec::new();
+        let mut hashing = futures::stream::iter(may_be_archived).map(hash).buffered(self.workers);
+        while let Some((candidate, path, hashed)) = hashing.try_next().await? {
+            self.check_stop()?;
+            match hashed {
+                Ok(file) => {
+                    self.progress.bytes_read.fetch_add(file.size(), Ordering::Relaxed);
+                    all.push((candidate, file));
+                }
+                Err(Unhashed::Vanished) => {}
+                Err(Unhashed::Changed) => summary.waiting.push(SetAside::new(path, "kept: it changed during this run").into()),
+                Err(Unhashed::Failed(reason)) => {
+                    summary.kept.undeletable += 1;
+                    summary.attention.push(SetAside::new(path, format!("kept: it cannot be read: {reason}")).into());
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Proves objects of which nothing is known yet, each once a run.
+    async fn prove_all(&mut self, objects: Vec<&ObjectLedger>) -> Result<()> {
+        let unknown: Vec<&ObjectLedger> = objects.into_iter().filter(|object| !self.proofs.contains_key(&object.key)).collect();
+        let mut proven = Vec::with_capacity(unknown.len());
+        {
+            let (archive, hashers, depth) = (&self.archive, &self.hashers, self.rules.depth);
+            let prove = |object: &'_ ObjectLedger| {
+                let object = object.clone();
+                async move { Ok::<_, Error>((object.key.clone(), prove::present(archive, hashers, &object, depth).await?)) }
+            };
+            let mut proofs = futures::stream::iter(unknown.into_iter().map(prove)).buffered(self.workers);
+            while let Some((key, proof)) = proofs.try_next().await? {
+                self.check_stop()?;
+                if let Err(reason) = &proof {
+                    tracing::error!(object = archive.name_of(&key), "its proof failed: {reason}");
+                }
+                proven.push((key, proof));
+            }
+        }
+        self.proofs.extend(proven);
+        Ok(())
+    }
+
+    async fn delete(&self, proven: prove::Proven, path: PathBuf, summary: &mut PruneSummary) -> Result<()> {
+        let bytes = proven.identity().size();
+        if self.dry_run {
+            summary.pruned += 1;
+            summary.bytes += bytes;
+            summary.would_prune.push(Escaped(&path).to_string());
+            return Ok(());
+        }
+        let cpu = Arc::clone(&self.cpu);
+        // asked again where it runs: what waits for a thread when the run is stopped is not deleted any more
+        let deletion = spawn_blocking(move || (!cpu.is_closed()).then(|| prune::delete(proven))).await?;
+        match deletion.ok_or(Error::Interrupted)? {
+            Deletion::Done => {
+                tracing::debug!(path = %Escaped(&path), bytes, "pruned");
+                summary.pruned += 1;
+                summary.bytes += bytes;
+            }
+            Deletion::Vanished => {}
+            Deletion::Replaced => summary.waiting.push(SetAside::new(path, "kept: it was replaced during this run").into()),
+            Deletion::Failed(reason) => cannot_delete(&path, &reason, summary),
+        }
+        Ok(())
+    }
+}
+
+fn file_of(files: &ClusterFiles, candidate: Candidate) -> (&crate::names::Host, &SnapshotFile) {
+    let host = &files.hosts[candidate.host];
+    (&host.host, &host.snapshots[candidate.snapshot])
+}
+
+fn cannot_delete(path: &Path, reason: &str, summary: &mut PruneSummary) {
+    summary.kept.undeletable += 1;
+    summary.attention.push(SetAside::new(path, format!("kept: it cannot be deleted: {reason}; does the directory belong to this user?")).into());
+}
+
+fn keep(file: &Hashed, unproven: Unproven, summary: &mut PruneSummary) {
+    let (count, reason) = match unproven {
+        Unproven::NotArchived(reason) => (&mut summary.kept.not_archived, format!("kept: {reason}; run archive")),
+        Unproven::Conflict => {
+            (&mut summary.kept.conflicting, "kept: some of its values contradict archived ones; --prune-conflicting deletes it all the same".into())
+        }
+        Unproven::Doubt(reason) => (&mut summary.kept.not_proven, format!("kept: {reason}; look at the archive with verify --read-data")),
+    };
+    *count += 1;
+    summary.attention.push(SetAside::new(file.place().path(), reason).into());
+}

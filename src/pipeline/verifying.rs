@@ -1,0 +1,357 @@
+//! Verifying: one pass over all footers, partition by partition; then bytes, rows and local snapshots, as far as asked for.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectMeta;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
+use super::stopped_by;
+use crate::catalog;
+use crate::config::VerifySettings;
+use crate::error::{Error, Escaped, Result};
+use crate::files::{ClusterFiles, Filter, Place};
+use crate::ledger::{Holdings, NotOurs, ObjectLedger};
+use crate::names::{Cluster, DAY, Date, Digest};
+use crate::object::{self, Hashers};
+use crate::partition::{self, ObjectKey, Partition};
+use crate::prove::{self, Hashed, Ledgers};
+use crate::scan;
+use crate::store::Archive;
+use crate::telemetry::Progress;
+use crate::verify::{self, Checkpoints, Crossings, Finding, Kind, Missing, Report};
+
+/// Partitions whose footers are read at a time, and footers of each.
+const CONCURRENT_PARTITIONS: usize = 4;
+const CONCURRENT_FOOTERS: usize = 8;
+
+/// Checks an archive, which `open` opens; `shutdown` ends the run early.
+pub async fn verify_in(
+    settings: &VerifySettings,
+    open: impl FnOnce() -> Result<Archive>,
+    progress: Arc<Progress>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Box<Report>> {
+    let begun = Instant::now();
+    let archive = open()?;
+    let cpu = Arc::new(Semaphore::new(settings.workers));
+    let verifying = Verifying { settings, hashers: Hashers::new(archive.clone(), Arc::clone(&cpu)), archive, cpu: Arc::clone(&cpu), progress };
+    tracing::info!(archive = %settings.archive, "verifying");
+    let mut report = Report::default();
+    match stopped_by(|| cpu.close(), shutdown, verifying.run(&mut report)).await {
+        Ok(()) => {}
+        Err(Error::Interrupted) => report.interrupted = true,
+        Err(e) => return Err(e),
+    }
+    report.bytes_read = verifying.hashers.bytes();
+    report.seconds = begun.elapsed().as_secs_f64();
+    Ok(Box::new(report))
+}
+
+struct Verifying<'a> {
+    settings: &'a VerifySettings,
+    archive: Archive,
+    hashers: Hashers,
+    cpu: Arc<Semaphore>,
+    progress: Arc<Progress>,
+}
+
+/// What the later passes need of an object.
+struct Slim {
+    key: ObjectKey,
+    size: u64,
+    rows: u64,
+    digest: Digest,
+}
+
+/// One partition's footers.
+struct Footers {
+    partition: Partition,
+    holdings: Holdings,
+    inconsistent: Vec<Finding>,
+    foreign: Vec<String>,
+}
+
+impl Verifying<'_> {
+    async fn run(&self, report: &mut Report) -> Result<()> {
+        catalog::any_object(&self.archive).await?;
+        let listed = self.list(report).await?;
+        let objects = self.footers(listed, report).await?;
+        if report.objects == 0 && report.findings.is_empty() {
+            report.findings.push(Finding::new(Kind::Empty, &self.settings.archive, "no object of ours is there"));
+        }
+        self.read_data(&objects, report).await?;
+        if self.settings.decode {
+            self.decode(&objects, report).await?;
+        }
+        match &self.settings.checkpoints {
+            Some(root) => self.checkpoints(root, report).await,
+            None => Ok(()),
+        }
+    }
+
+    fn check_stop(&self) -> Result<()> {
+        if self.cpu.is_closed() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    fn in_range(&self, date: Date) -> bool {
+        self.settings.dates.is_none_or(|dates| dates.first.is_none_or(|first| first <= date) && dates.last.is_none_or(|last| date <= last))
+    }
+
+    /// All Parquet objects, by partition.
+    async fn list(&self, report: &mut Report) -> Result<BTreeMap<Partition, Vec<ObjectMeta>>> {
+        let named: Vec<_> = self.settings.clusters.iter().map(|name| Cluster::new(name).map(|cluster| partition::cluster_path(&cluster))).collect();
+        let folders = if named.is_empty() { vec![None] } else { named };
+        let mut partitions: BTreeMap<Partition, Vec<ObjectMeta>> = BTreeMap::new();
+        for folder in folders {
+            let before = partitions.len();
+            let mut listed = self.archive.store().list(folder.as_ref());
+            while let Some(object) = listed.next().await {
+                let object = match object {
+                    Ok(object) => object,
+                    Err(object_store::Error::NotFound { .. }) => break,
+                    Err(e) => return Err(Error::store("cannot list", format!("{:?}", self.archive))(e)),
+                };
+                self.check_stop()?;
+                // readers pass over such names, and ours lie there while they are staged
+                let hidden = object.location.parts().any(|part| part.as_ref().starts_with(['_', '.']));
+                if hidden || !object.location.as_ref().ends_with(".parquet") {
+                    continue;
+                }
+                match Partition::parse(&object.location) {
+                    Some((partition, _)) if self.in_range(partition.date) => partitions.entry(partition).or_default().push(object),
+                    Some(_) => {}
+                    None => report.warnings.push(format!("{}: it lies in no partition", self.archive.name_of(&object.location))),
+                }
+            }
+            if let Some(folder) = folder
+                && partitions.len() == before
+            {
+                report.findings.push(Finding::new(Kind::Empty, self.archive.name_of(&folder), "no object is there"));
+            }
+        }
+        Ok(partitions)
+    }
+
+    /// Reads all footers, and checks whatever they can tell. Gives what is readable.
+    async fn footers(&self, listed: BTreeMap<Partition, Vec<ObjectMeta>>, report: &mut Report) -> Result<Vec<(Partition, Vec<Slim>)>> {
+        let read = |(partition, objects)| self.footers_of(partition, objects);
+        let mut partitions = futures::stream::iter(listed).map(read).buffered(CONCURRENT_PARTITIONS);
+        let mut slim: Vec<(Partition, Vec<Slim>)> = Vec::new();
+        let mut crossings: Option<(Cluster, Crossings<_>)> = None;
+        while let Some(Footers { partition, holdings, inconsistent, foreign }) = partitions.try_next().await? {
+            self.check_stop()?;
+            if crossings.as_ref().is_none_or(|(cluster, _)| *cluster != partition.cluster) {
+                self.finish(crossings.take(), report);
+            }
+            let (_, cluster) = crossings.get_or_insert_with(|| (partition.cluster.clone(), Crossings::new(|date| self.in_range(date))));
+            report.partitions += 1;
+            report.warnings.extend(foreign);
+            report.findings.extend(holdings.unreadable.iter().map(|(object, reason)| Finding::new(Kind::Unreadable, object, reason)));
+            report.findings.extend(inconsistent);
+            report.findings.extend(verify::partition(&holdings, |object| self.archive.name_of(&object.key)));
+            let missing = cluster.take(partition.date, &holdings);
+            self.report_missing(&partition.cluster, missing, report);
+            let mut objects = Vec::new();
+            for ObjectLedger { key, size, rows, digest, entries, .. } in holdings.objects() {
+                report.objects += 1;
+                report.bytes += size;
+                report.rows += rows;
+                report.sources += entries.len() as u64;
+                objects.push(Slim { key: key.clone(), size: *size, rows: *rows, digest: *digest });
+            }
+            slim.push((partition, objects));
+        }
+        self.finish(crossings, report);
+        Ok(slim)
+    }
+
+    fn finish<F: Fn(Date) -> bool>(&self, crossings: Option<(Cluster, Crossings<F>)>, report: &mut Report) {
+        if let Some((cluster, crossings)) = crossings {
+            self.report_missing(&cluster, crossings.finish(), report);
+        }
+    }
+
+    fn report_missing(&self, cluster: &Cluster, missing: Vec<Missing>, report: &mut Report) {
+        report.findings.extend(missing.into_iter().map(|Missing { path, date, by }| {
+            let folder = Partition { cluster: cluster.clone(), date };
+            Finding::on_source(
+                Kind::Incomplete,
+                self.archive.name_of(&folder),
+                &path,
+                format!("it is not archived there, and its entry of {by} says that it feeds {date}"),
+            )
+        }));
+    }
+
+    async fn footers_of(&self, partition: Partition, mut listed: Vec<ObjectMeta>) -> Result<Footers> {
+        listed.sort_by(|a, b| a.location.cmp(&b.location));
+        let read = |object: ObjectMeta| async move { (object::opened(&self.archive, &object).await, object.location) };
+        let mut footers = futures::stream::iter(listed).map(read).buffered(CONCURRENT_FOOTERS);
+        let (mut objects, mut unreadable, mut inconsistent, mut foreign) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        while let Some((found, location)) = footers.next().await {
+            let name = self.archive.name_of(&location);
+            match found {
+                Ok(Ok((ledger, metadata))) => {
+                    inconsistent.extend(verify::object(&ledger, &metadata).into_iter().map(|why| Finding::new(Kind::Inconsistent, &name, why)));
+                    objects.push(ledger);
+                }
+                Ok(Err(NotOurs::Foreign)) => foreign.push(format!("{name}: it is not one of ours, and readers of the folder see its rows too")),
+                Ok(Err(NotOurs::Damaged(reason))) => unreadable.push((name, reason)),
+                Err(Error::Store { source: object_store::Error::NotFound { .. }, .. }) => unreadable.push((name, "it vanished during this run".into())),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(Footers { partition, holdings: Holdings::new(objects, unreadable), inconsistent, foreign })
+    }
+
+    /// Whether an object is in today's sample: after 100/PERCENT days, all have been.
+    fn is_sampled(&self, key: &ObjectKey, day: u64) -> bool {
+        let Some(groups) = 100_u64.checked_div(u64::from(self.settings.read_data)) else { return false };
+        let digest = blake3::hash(key.to_string().as_bytes());
+        let number = digest.as_bytes().iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        number % groups == day % groups
+    }
+
+    async fn read_data(&self, objects: &[(Partition, Vec<Slim>)], report: &mut Report) -> Result<()> {
+        let day = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) / DAY as u64;
+        let sample: Vec<&Slim> = objects.iter().flat_map(|(_, objects)| objects).filter(|object| self.is_sampled(&object.key, day)).collect();
+        self.progress.bytes_expected.fetch_add(sample.iter().map(|object| object.size).sum(), Ordering::Relaxed);
+        let check = |object: &Slim| {
+            let (key, size, digest) = (object.key.clone(), object.size, object.digest);
+            async move { (self.hashers.check(&key.path(), size, digest).await, key, size) }
+        };
+        let mut checked = futures::stream::iter(sample.into_iter().map(check)).buffered(self.settings.workers);
+        while let Some((result, key, size)) = checked.next().await {
+            self.check_stop()?;
+            self.progress.bytes_read.fetch_add(size, Ordering::Relaxed);
+            let name = self.archive.name_of(&key);
+            report.objects_read += 1;
+            match result {
+                Ok(Ok(())) => {}
+                Ok(Err(reason)) => report.findings.push(Finding::new(Kind::Digest, name, reason)),
+                Err(Error::Store { source: object_store::Error::NotFound { .. }, .. }) => {
+                    report.findings.push(Finding::new(Kind::Unreadable, name, "it vanished during this run"));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    async fn decode(&self, objects: &[(Partition, Vec<Slim>)], report: &mut Report) -> Result<()> {
+        let decode = |(partition, objects): &(Partition, Vec<Slim>)| {
+            let (archive, cpu, date) = (self.archive.clone(), Arc::clone(&self.cpu), partition.date);
+            let objects: Vec<_> = objects.iter().map(|object| (object.key.clone(), object.size, object.rows)).collect();
+            async move {
+                let worker = Arc::clone(&cpu).acquire_owned().await.map_err(|_| Error::Interrupted)?;
+                let runtime = Handle::current();
+                let decoding = move || {
+                    let _worker = worker;
+                    runtime.block_on(verify::decode_partition(&archive, date, &objects, || !cpu.is_closed()))
+                };
+                spawn_blocking(decoding).await?
+            }
+        };
+        let mut decoded = futures::stream::iter(objects.iter().map(decode)).buffered(self.settings.workers);
+        while let Some(decoded) = decoded.try_next().await? {
+            report.rows_decoded += decoded.rows;
+            report.findings.extend(decoded.findings);
+        }
+        Ok(())
+    }
+
+    /// Local snapshots: archived or not. Only one that differs where nothing says so is a finding.
+    async fn checkpoints(&self, root: &Path, report: &mut Report) -> Result<()> {
+        let (owned, filter) = (root.to_owned(), Filter { clusters: self.settings.clusters.clone(), host: None });
+        let tree = spawn_blocking(move || scan::scan(&owned, &filter)).await??;
+        let mut local = Checkpoints::default();
+        for files in &tree.clusters {
+            let mut homes: BTreeMap<Date, Vec<(usize, usize)>> = BTreeMap::new();
+            for (h, host) in files.hosts.iter().enumerate() {
+                for (s, file) in host.snapshots.iter().enumerate().filter(|(_, file)| self.in_range(file.home())) {
+                    homes.entry(file.home()).or_default().push((h, s));
+                }
+            }
+            let mut ledgers = Ledgers::new();
+            for (home, sources) in homes {
+                self.check_stop()?;
+                ledgers.retain(|date, _| date.start() >= home.start() - DAY);
+                self.local_date(root, files, home, sources, &mut ledgers, &mut local, report).await?;
+            }
+        }
+        report.checkpoints = Some(local);
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "a step of the loop above")]
+    async fn local_date(
+        &self,
+        root: &Path,
+        files: &ClusterFiles,
+        home: Date,
+        sources: Vec<(usize, usize)>,
+        ledgers: &mut Ledgers,
+        local: &mut Checkpoints,
+        report: &mut Report,
+    ) -> Result<()> {
+        let load = async |date: Date, ledgers: &mut Ledgers| {
+            if let Entry::Vacant(none) = ledgers.entry(date) {
+                let partition = Partition { cluster: files.cluster.clone(), date };
+                none.insert(Arc::new(catalog::holdings(&self.archive, &partition).await?));
+            }
+            Ok::<_, Error>(())
+        };
+        load(home, ledgers).await?;
+        let hash = |(h, s): (usize, usize)| {
+            let (host, file) = (&files.hosts[h].host, &files.hosts[h].snapshots[s]);
+            let place = Place { tree: root.to_owned(), cluster: files.cluster.clone(), host: host.clone(), name: file.name.clone() };
+            let (size, cpu) = (file.size, Arc::clone(&self.cpu));
+            async move {
+                let worker = Arc::clone(&cpu).acquire_owned().await.map_err(|_| Error::Interrupted)?;
+                let hashing = move || {
+                    let _worker = worker;
+                    Hashed::new(place, size, || !cpu.is_closed())
+                };
+                Ok::<_, Error>((h, s, spawn_blocking(hashing).await?))
+            }
+        };
+        let mut hashing = futures::stream::iter(sources.into_iter().map(hash)).buffered(self.settings.workers);
+        while let Some((h, s, hashed)) = hashing.try_next().await? {
+            self.check_stop()?;
+            let (host, file) = (&files.hosts[h].host, &files.hosts[h].snapshots[s]);
+            let path = files.path.join(host.as_str()).join(&*file.name);
+            let Ok(hashed) = hashed else {
+                local.not_archived.push(Escaped(&path).to_string());
+                continue;
+            };
+            let dates: BTreeSet<Date> = ledgers.get(&home).and_then(|holdings| prove::dates_of(&hashed, holdings)).into_iter().flatten().collect();
+            for date in dates {
+                load(date, ledgers).await?;
+            }
+            if prove::look_up(&hashed, home, ledgers, true).is_ok() {
+                local.archived += 1;
+                continue;
+            }
+            local.not_archived.push(Escaped(&path).to_string());
+            let ledger_path = file.ledger_path(host);
+            let twin = ledgers.get(&home).and_then(|holdings| {
+                let same = |entry: &crate::ledger::Entry| entry.path == ledger_path && entry.size == file.size && entry.mtime == file.mtime;
+                holdings.of_host(host.as_str()).find(|(_, entry)| same(entry) && entry.blake3 != hashed.digest()).map(|(object, _)| object.key.clone())
+            });
+            if let Some(object) = twin {
+                let reason = format!("{} has other bytes than those that were archived", Escaped(&path));
+                report.findings.push(Finding::on_source(Kind::Mismatch, self.archive.name_of(&object), &ledger_path, reason));
+            }
+        }
+        Ok(())
+    }
+}

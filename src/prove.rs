@@ -1,0 +1,322 @@
+//! Stage 10: proofs. Of an object, that it stands in the archive as it was written; of a source, that its very bytes on
+//! disk are archived, on every date that it feeds, in objects that are proven.
+//!
+//! [`ObjectProof`] and [`Proven`] have no constructor but the functions here, and those look for themselves: whatever
+//! deletes asks for a [`Proven`], so code that deletes without proof does not compile.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::sync::Arc;
+
+use object_store::{Attribute, GetOptions, ObjectMeta, ObjectStoreExt};
+
+use crate::config::Depth;
+use crate::error::{Error, Result};
+use crate::files::{Identity, Place};
+use crate::ledger::{Entry, Holdings, NotOurs, ObjectLedger};
+use crate::names::{Date, Digest, Host};
+use crate::object::{self, Hashers};
+use crate::partition::ObjectKey;
+use crate::store::{Archive, UPLOAD_TOKEN};
+
+/// What is claimed of an object after its upload.
+#[derive(Debug)]
+pub struct Claim {
+    /// Its key.
+    pub key: ObjectKey,
+    /// Bytes sent.
+    pub size: u64,
+    /// Of the bytes sent.
+    pub digest: Digest,
+    /// As the answer to the upload had it.
+    pub e_tag: Option<String>,
+    /// The token that was sent with it.
+    pub token: Option<String>,
+    /// Rows written.
+    pub rows: u64,
+    /// Its sources.
+    pub entries: Vec<Entry>,
+}
+
+/// An object that stands in the archive as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectProof {
+    key: ObjectKey,
+    size: u64,
+    digest: Digest,
+    e_tag: Option<String>,
+}
+
+impl ObjectProof {
+    fn of(ledger: &ObjectLedger) -> Self {
+        Self { key: ledger.key.clone(), size: ledger.size, digest: ledger.digest, e_tag: ledger.e_tag.clone() }
+    }
+
+    /// True if it is a proof of what was listed, and not of an object that has been replaced.
+    fn is_of(&self, ledger: &ObjectLedger) -> bool {
+        *self == Self::of(ledger)
+    }
+}
+
+/// Proofs of objects, or what is wrong with them, by key.
+pub type Proofs = BTreeMap<ObjectKey, Result<ObjectProof, String>>;
+
+/// Proves an object that this run uploaded: a HEAD, and the footer read back; and all of its bytes, if asked to.
+/// An error is one of this program, or an interruption; whatever the store says makes the proof fail.
+pub async fn uploaded(archive: &Archive, hashers: &Hashers, claim: &Claim, depth: Depth) -> Result<Result<ObjectProof, String>> {
+    let location = claim.key.path();
+    let head = match archive.store().get_opts(&location, GetOptions { head: true, ..Default::default() }).await {
+        Ok(head) => head,
+        Err(e) => return Ok(Err(Error::store("cannot look up", archive.name_of(&claim.key))(e).to_string())),
+    };
+    let token = head.attributes.get(&Attribute::Metadata(UPLOAD_TOKEN.into())).map(|token| token.as_ref().to_owned());
+    if head.meta.size != claim.size {
+        return Ok(Err(format!("it has {} bytes, and {} were sent", head.meta.size, claim.size)));
+    }
+    if claim.token.is_some() && token != claim.token {
+        return Ok(Err("its upload token is not ours: another process has written under the same key".into()));
+    }
+    if claim.e_tag.is_some() && head.meta.e_tag != claim.e_tag {
+        let shown = |tag: &Option<String>| tag.clone().unwrap_or_else(|| "none".into());
+        return Ok(Err(format!("its ETag is {}, and the answer to the upload said {}", shown(&head.meta.e_tag), shown(&claim.e_tag))));
+    }
+    let ledger = match read_back(archive, &head.meta).await {
+        Ok(ledger) => ledger,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    if ledger.digest != claim.digest || ledger.rows != claim.rows || ledger.entries != claim.entries {
+        return Ok(Err("its footer is not the one that was sent".into()));
+    }
+    in_full(hashers, ledger, depth).await
+}
+
+/// Proves an object that was there before, whose ledger was read.
+pub async fn present(archive: &Archive, hashers: &Hashers, listed: &ObjectLedger, depth: Depth) -> Result<Result<ObjectProof, String>> {
+    let meta = match archive.store().head(&listed.key.path()).await {
+        Ok(meta) => meta,
+        Err(e) => return Ok(Err(Error::store("cannot look up", archive.name_of(&listed.key))(e).to_string())),
+    };
+    let ledger = match read_back(archive, &meta).await {
+        Ok(ledger) => ledger,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    if !ObjectProof::of(&ledger).is_of(listed) || ledger.entries != listed.entries {
+        return Ok(Err("it was replaced during this run".into()));
+    }
+    in_full(hashers, ledger, depth).await
+}
+
+async fn read_back(archive: &Archive, meta: &ObjectMeta) -> Result<ObjectLedger, String> {
+    match object::ledger(archive, meta).await {
+        Ok(Ok(ledger)) => Ok(ledger),
+        Ok(Err(NotOurs::Damaged(reason))) => Err(reason),
+        Ok(Err(NotOurs::Foreign)) => Err("it has no ledger".into()),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+async fn in_full(hashers: &Hashers, ledger: ObjectLedger, depth: Depth) -> Result<Result<ObjectProof, String>> {
+    if depth == Depth::Footer {
+        return Ok(Ok(ObjectProof::of(&ledger)));
+    }
+    match hashers.check(&ledger.key.path(), ledger.size, ledger.digest).await {
+        Ok(checked) => Ok(checked.map(|()| ObjectProof::of(&ledger))),
+        Err(e @ (Error::Interrupted | Error::Internal(_))) => Err(e),
+        Err(e) => Ok(Err(e.to_string())),
+    }
+}
+
+/// Sources of an object that stand in another object of the partition too: (source, object).
+pub fn stand_twice<'a>(claim: &'a Claim, others: &'a Holdings) -> impl Iterator<Item = (&'a Entry, &'a ObjectLedger)> {
+    let twins = move |entry: &'a Entry| {
+        let same = move |(object, other): &(&ObjectLedger, &Entry)| object.key != claim.key && other.path == entry.path && other.blake3 == entry.blake3;
+        others.of_host(entry.host()).filter(same).map(move |(object, _)| (entry, object))
+    };
+    claim.entries.iter().flat_map(twins)
+}
+
+/// A file whose bytes were hashed.
+#[derive(Debug, Clone)]
+pub struct Hashed {
+    place: Place,
+    identity: Identity,
+    digest: Digest,
+}
+
+/// Why a file could not be hashed.
+#[derive(Debug)]
+pub enum Unhashed {
+    /// It is gone.
+    Vanished,
+    /// It is not what the scan saw, or somebody writes to it.
+    Changed,
+    /// It cannot be read.
+    Failed(String),
+}
+
+impl Hashed {
+    /// Hashes the file at `place`, of which the scan saw `size`. Blocks. `go_on` is asked now and then.
+    pub fn new(place: Place, size: u64, go_on: impl Fn() -> bool) -> Result<Self, Unhashed> {
+        let failed = |e: std::io::Error| match e.kind() {
+            std::io::ErrorKind::NotFound => Unhashed::Vanished,
+            _ if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Unhashed::Changed,
+            _ => Unhashed::Failed(e.to_string()),
+        };
+        let mut file = place.open_directory().and_then(|directory| place.open_in(&directory)).map_err(failed)?;
+        let before = Identity::of(&file.metadata().map_err(failed)?).filter(|found| found.size() == size).ok_or(Unhashed::Changed)?;
+        let (mut hasher, mut piece, mut read) = (blake3::Hasher::new(), vec![0; 256 << 10], 0);
+        // a file that grows as fast as it is read must not keep this going
+        while read <= size && go_on() {
+            match file.read(&mut piece) {
+                Ok(0) => break,
+                Ok(count) => {
+                    hasher.update(&piece[..count]);
+                    read += count as u64;
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(failed(e)),
+            }
+        }
+        let after = Identity::of(&file.metadata().map_err(failed)?);
+        if read != size || after != Some(before) {
+            return Err(Unhashed::Changed);
+        }
+        Ok(Self { place, identity: before, digest: hasher.finalize().into() })
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Its bytes.
+    pub fn size(&self) -> u64 {
+        self.identity.size()
+    }
+
+    /// Its digest.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+/// A source of which nothing is lost if its file is deleted.
+#[derive(Debug)]
+pub struct Proven {
+    file: Hashed,
+}
+
+impl Proven {
+    /// Where the file is.
+    pub fn place(&self) -> &Place {
+        &self.file.place
+    }
+
+    /// What the file was when it was hashed.
+    pub fn identity(&self) -> Identity {
+        self.file.identity
+    }
+}
+
+/// Why a source is not proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unproven {
+    /// No ledger names these bytes, or not on all dates.
+    NotArchived(String),
+    /// Values of it contradict archived ones.
+    Conflict,
+    /// Something in the archive is not as it must be.
+    Doubt(String),
+}
+
+/// The archive's ledgers of some dates of one cluster.
+pub type Ledgers = BTreeMap<Date, Arc<Holdings>>;
+
+/// What the archive has of a source: what it covers, and the objects that must be proven.
+#[derive(Debug)]
+pub struct Archived<'a> {
+    /// End of what it covers, from its header.
+    pub to: i64,
+    /// The objects of all its dates, and of all that hold rows which it dropped.
+    pub objects: Vec<&'a ObjectLedger>,
+}
+
+/// All dates that the source feeds, by its entry of the home date; `None` if there is none.
+pub fn dates_of(file: &Hashed, home: &Holdings) -> Option<Vec<Date>> {
+    entries_of(file, home).next().map(|(_, entry)| entry.dates.clone())
+}
+
+fn entries_of<'a>(file: &Hashed, holdings: &'a Holdings) -> impl Iterator<Item = (&'a ObjectLedger, &'a Entry)> {
+    let (path, digest) = (file.place.ledger_path(), file.digest);
+    holdings.of_host(file.place.host.as_str()).filter(move |(_, entry)| entry.path == path && entry.blake3 == digest)
+}
+
+/// Looks a source up on all its dates. `ledgers` must have those of all of them.
+pub fn look_up<'a>(file: &Hashed, home: Date, ledgers: &'a Ledgers, conflicting: bool) -> Result<Archived<'a>, Unproven> {
+    let missing = |date: Date| Unproven::NotArchived(format!("it is not archived on {date}"));
+    let damaged = |holdings: &Holdings| holdings.unreadable.first().map(|(object, reason)| Unproven::Doubt(format!("{object} may concern it, and {reason}")));
+    let home_holdings = ledgers.get(&home).ok_or_else(|| missing(home))?;
+    if let Some(doubt) = damaged(home_holdings) {
+        return Err(doubt);
+    }
+    let Some(dates) = dates_of(file, home_holdings) else {
+        return Err(Unproven::NotArchived("its bytes as they are now are not archived".into()));
+    };
+    let (mut objects, mut to) = (BTreeMap::new(), i64::MIN);
+    let mut conflicts = false;
+    for date in dates {
+        let holdings = ledgers.get(&date).ok_or_else(|| missing(date))?;
+        if let Some(doubt) = damaged(holdings) {
+            return Err(doubt);
+        }
+        let mut found = entries_of(file, holdings);
+        let (object, entry) = found.next().ok_or_else(|| missing(date))?;
+        if let Some((other, _)) = found.next() {
+            return Err(Unproven::Doubt(format!("it stands in two objects, {} and {}: one of them must be removed", object.key, other.key)));
+        }
+        conflicts |= entry.conflicting > 0;
+        to = to.max(entry.to);
+        objects.insert(&object.key, object);
+        for holder in holders(&file.place.host, entry, holdings)? {
+            objects.insert(&holder.key, holder);
+        }
+    }
+    if conflicts && !conflicting {
+        return Err(Unproven::Conflict);
+    }
+    Ok(Archived { to, objects: objects.into_values().collect() })
+}
+
+/// The objects of all sources that hold rows which `entry` dropped, and of those that hold rows which these dropped.
+fn holders<'a>(host: &Host, entry: &Entry, holdings: &'a Holdings) -> Result<Vec<&'a ObjectLedger>, Unproven> {
+    let (mut open, mut seen, mut objects) = (entry.held_by.clone(), BTreeSet::new(), Vec::new());
+    while let Some(digest) = open.pop() {
+        if !seen.insert(digest) {
+            continue;
+        }
+        let mut paths = BTreeSet::new();
+        for (object, holder) in holdings.of_host(host.as_str()).filter(|(_, holder)| holder.blake3 == digest) {
+            if !paths.insert(&holder.path) {
+                return Err(Unproven::Doubt(format!("{}, which holds rows of it, stands in two objects, one of them {}", holder.path, object.key)));
+            }
+            objects.push(object);
+            open.extend(&holder.held_by);
+        }
+        if paths.is_empty() {
+            return Err(Unproven::Doubt(format!("some of its rows were held by a source that is in no object any more (BLAKE3 {digest})")));
+        }
+    }
+    Ok(objects)
+}
+
+/// Proves a source: its bytes, all its dates, all holders, and an object proof of each.
+pub fn source(file: &Hashed, home: Date, ledgers: &Ledgers, proofs: &Proofs, conflicting: bool) -> Result<Proven, Unproven> {
+    let proven = |object: &&ObjectLedger| match proofs.get(&object.key) {
+        Some(Ok(proof)) if proof.is_of(object) => Ok(()),
+        Some(Ok(_)) => Err(Unproven::Doubt(format!("{} was replaced during this run", object.key))),
+        Some(Err(reason)) => Err(Unproven::Doubt(format!("the proof of {} failed: {reason}", object.key))),
+        None => Err(Unproven::Doubt(format!("{} is not proven", object.key))),
+    };
+    look_up(file, home, ledgers, conflicting)?.objects.iter().try_for_each(proven)?;
+    Ok(Proven { file: file.clone() })
+}

@@ -1,0 +1,99 @@
+//! What pruning came to.
+
+use std::fmt;
+use std::time::Instant;
+
+use bytesize::ByteSize;
+use serde::Serialize;
+
+use super::{FileNote, thousands};
+
+/// What a run pruned, and what it kept.
+#[derive(Debug, Default, Clone, Serialize)]
+pub struct PruneSummary {
+    /// True if nothing was to be deleted.
+    pub dry_run: bool,
+    /// Snapshots deleted, or that would be.
+    pub pruned: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Those that would be, by path; empty where they were deleted.
+    pub would_prune: Vec<String>,
+    /// Snapshots that stay, by reason.
+    pub kept: Kept,
+    /// Snapshots that are left for the next run: they changed while this one looked at them.
+    pub waiting: Vec<FileNote>,
+    /// Snapshots that are old enough, and stay for a reason that a person should look at.
+    pub attention: Vec<FileNote>,
+    /// Wall time.
+    pub seconds: f64,
+    /// True if a signal ended the run.
+    pub interrupted: bool,
+}
+
+/// Counts of snapshots that stay.
+#[derive(Debug, Default, Clone, Serialize)]
+pub struct Kept {
+    /// Their successor is not old enough.
+    pub recent: u64,
+    /// They are their host's newest.
+    pub newest: u64,
+    /// They are not in the archive, or not on all dates.
+    pub not_archived: u64,
+    /// They contradict archived values.
+    pub conflicting: u64,
+    /// Something in the archive is not as it must be.
+    pub not_proven: u64,
+    /// They cannot be read or deleted.
+    pub undeletable: u64,
+}
+
+impl PruneSummary {
+    /// True if nothing stays that should have gone.
+    pub fn is_complete(&self) -> bool {
+        self.attention.is_empty()
+    }
+
+    /// Adds what is known at the end.
+    pub fn finish(&mut self, since: Instant) {
+        self.seconds = since.elapsed().as_secs_f64();
+        self.attention.sort_by(|a, b| a.path.cmp(&b.path));
+        self.waiting.sort_by(|a, b| a.path.cmp(&b.path));
+    }
+}
+
+/// The summary as a short table.
+impl fmt::Display for PruneSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |name: &str, value: String| writeln!(f, "{name:<17} {value}");
+        if self.interrupted {
+            line("interrupted", "by a signal; what follows was done, and the next run goes on from there".into())?;
+        }
+        let name = if self.dry_run { "would prune" } else { "pruned" };
+        line(name, format!("{} snapshots, {}", thousands(self.pruned), ByteSize(self.bytes)))?;
+        let kept = &self.kept;
+        for (count, why) in [
+            (kept.recent, "their successor is not old enough"),
+            (kept.newest, "the newest of their hosts"),
+            (kept.not_archived, "not archived"),
+            (kept.conflicting, "they contradict archived values"),
+            (kept.not_proven, "their objects are not proven"),
+            (kept.undeletable, "they cannot be read or deleted"),
+        ] {
+            if count > 0 {
+                line("kept", format!("{}: {why}", thousands(count)))?;
+            }
+        }
+        for (name, notes) in [("waiting", &self.waiting), ("to look at", &self.attention)] {
+            if !notes.is_empty() {
+                writeln!(f, "{name:<17} {}", thousands(notes.len() as u64))?;
+                notes.iter().try_for_each(|note| writeln!(f, "  {note}"))?;
+            }
+        }
+        if self.dry_run {
+            self.would_prune.iter().try_for_each(|path| writeln!(f, "  {path}"))?;
+            writeln!(f, "dry run: nothing was deleted")?;
+        }
+        Ok(())
+    }
+}
