@@ -235,7 +235,7 @@ pub type Ledgers = BTreeMap<Date, Arc<Holdings>>;
 /// What the archive has of a source: what it covers, and the objects that must be proven.
 #[derive(Debug)]
 pub struct Archived<'a> {
-    /// End of what it covers, from its header.
+    /// End of what it covers: from its header, or its last sample where that is later.
     pub to: i64,
     /// The objects of all its dates, and of all that hold rows which it dropped.
     pub objects: Vec<&'a ObjectLedger>,
@@ -275,7 +275,7 @@ pub fn look_up<'a>(file: &Hashed, home: Date, ledgers: &'a Ledgers, conflicting:
             return Err(Unproven::Doubt(format!("it stands in two objects, {} and {}: one of them must be removed", object.key, other.key)));
         }
         conflicts |= entry.conflicting > 0;
-        to = to.max(entry.to);
+        to = to.max(entry.to).max(entry.from).max(entry.last.unwrap_or(i64::MIN));
         objects.insert(&object.key, object);
         for holder in holders(&file.place.host, entry, holdings)? {
             objects.insert(&holder.key, holder);

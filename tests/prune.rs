@@ -102,6 +102,18 @@ fn a_snapshot_whose_successor_is_young_stays() {
 }
 
 #[test]
+fn a_newest_snapshot_is_as_young_as_its_last_sample_whatever_its_header_says() {
+    let site = Site::new();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() as i64 / 60 * 60;
+    // it begins long ago, and says that it ended then
+    let from = now - 5 * DAY;
+    site.tree.bin("c", "n1", &Snapshot { to: from, ..Snapshot::minutes(from, [1.0; 4 * 1_440]) });
+    site.archive(&[]).expect(0);
+    let summary = site.prune(&["--include-newest"]).expect(0).summary();
+    assert_eq!((summary["pruned"].as_u64(), summary["kept"]["newest"].as_u64()), (Some(0), Some(1)), "{summary}");
+}
+
+#[test]
 fn what_is_not_archived_stays() {
     let site = Site::new();
     three_hours(&site, "n1");

@@ -151,7 +151,7 @@ impl Pruning {
         let mut ready = Vec::new();
         for (candidate, file) in hashed {
             match prove::look_up(&file, home, ledgers, self.rules.conflicting) {
-                Ok(archived) if candidate.age == Age::Newest && archived.to >= limit => summary.kept.newest += 1,
+                Ok(archived) if candidate.age == Age::Newest && archived.to.max(file_of(files, candidate).1.from) >= limit => summary.kept.newest += 1,
                 Ok(archived) => {
                     objects.extend(archived.objects.into_iter().map(|object| (&object.key, object)));
                     ready.push(file);
