@@ -229,7 +229,9 @@ impl Verifying<'_> {
             let (key, size, digest) = (object.key.clone(), object.size, object.digest);
             async move { (self.hashers.check(&key.path(), size, digest).await, key, size) }
         };
-        let mut checked = futures::stream::iter(sample.into_iter().map(check)).buffered(self.settings.workers);
+        let before = report.findings.len();
+        // in any order: a long object must not keep the workers from short ones
+        let mut checked = futures::stream::iter(sample.into_iter().map(check)).buffer_unordered(self.settings.workers);
         while let Some((result, key, size)) = checked.next().await {
             self.check_stop()?;
             self.progress.bytes_read.fetch_add(size, Ordering::Relaxed);
@@ -244,6 +246,7 @@ impl Verifying<'_> {
                 Err(e) => return Err(e),
             }
         }
+        report.findings[before..].sort_by(|a, b| a.object.cmp(&b.object));
         Ok(())
     }
 
