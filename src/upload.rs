@@ -262,7 +262,7 @@ impl Sink {
     async fn send(&mut self, mut bytes: &[u8]) -> Result<()> {
         self.size += bytes.len() as u64;
         while !bytes.is_empty() {
-            let part_size = PART_SIZE << (self.sent_parts / PARTS_OF_ONE_SIZE);
+            let part_size = self.destination.archive.part_size().unwrap_or(PART_SIZE) << (self.sent_parts / PARTS_OF_ONE_SIZE);
             let room = part_size.saturating_sub(self.buffer.len()).min(bytes.len());
             let (now, later) = bytes.split_at(room);
             self.buffer.extend_from_slice(now);
