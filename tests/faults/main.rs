@@ -15,6 +15,7 @@ use store::{Fault, Request};
 
 mod check;
 mod disk;
+mod http;
 mod random;
 mod schedule;
 mod store;

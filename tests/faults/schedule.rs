@@ -96,6 +96,11 @@ fn some_strikes(random: &mut Random) -> Vec<Strike> {
         }
         3 => vec![first(Request::Put, Fault::Occupied), first(Request::Put, Fault::LostAnswer)],
         4 => vec![Strike { nth: 1 + random.below(3), ..first(Request::Part, Fault::Occupied) }],
+        // and what a killed process leaves
+        5 | 6 => {
+            let on = random.one_of(&[Request::Put, Request::Complete]);
+            vec![Strike { nth: 1 + random.below(3), ..first(on, random.one_of(&[Fault::KilledAndLate, Fault::KilledAndLate, Fault::KilledAfter])) }]
+        }
         _ => {
             let fault = random.one_of(&Fault::ALL);
             let mut strikes = vec![strike(random, fault)];
