@@ -102,7 +102,13 @@ impl Archive {
     pub fn open(location: &Location, environment: &BTreeMap<String, String>, read_only: bool) -> Result<Self> {
         match location {
             Location::Directory(path) if read_only && !path.exists() => Ok(Self::in_store(Arc::new(InMemory::new()), location.to_string())),
-            Location::Directory(path) => Self::directory(path),
+            Location::Directory(path) => {
+                // a run that has nothing to write stages nothing; what a killed one left must go all the same
+                if !read_only {
+                    clear_abandoned(&path.join(STAGING));
+                }
+                Self::directory(path)
+            }
             Location::S3 { bucket, prefix } => {
                 let open = |retries| s3_store(bucket, prefix, s3_builder(bucket, environment), patience(retries));
                 Ok(Self { impatient: open(FIRST_RETRIES)?, ..Self::in_store(open(RETRIES)?, location.to_string()) })
@@ -307,5 +313,17 @@ mod tests {
         assert!(folder.path().join(staged.as_ref()).parent().is_some_and(Path::exists));
         drop((live, second));
         assert!(!folder.path().join("_tmp").exists());
+    }
+
+    #[test]
+    fn what_a_killed_run_staged_is_cleared_by_a_run_that_stages_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let abandoned = folder.path().join("_tmp/1-dead");
+        let location = Location::Directory(folder.path().into());
+        std::fs::create_dir_all(&abandoned).expect("created");
+        drop(Archive::open(&location, &BTreeMap::new(), true).expect("opened"));
+        assert!(abandoned.exists(), "only to be read");
+        drop(Archive::open(&location, &BTreeMap::new(), false).expect("opened"));
+        assert!(!abandoned.exists());
     }
 }
