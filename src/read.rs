@@ -8,7 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 use rustix::fs::OFlags;
 
-use crate::files;
+use crate::{fail_point, files};
 
 /// No snapshot is larger. A file that claims to be is not read: a sparse one can claim anything.
 const MAX_SIZE: u64 = 4 << 30;
@@ -50,6 +50,7 @@ fn read_blocking(path: &Path, size: u64, mtime: i64) -> Result<Bytes, Unread> {
     if !before.is_file() || before.len() != size || files::mtime(&before) != mtime {
         return Err(Unread::Changed);
     }
+    fail_point::reach("reading");
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(size as usize + 1).map_err(|e| Unread::Failed(e.to_string()))?;
     // at most one byte more than it should have, so that a file that grows is seen to

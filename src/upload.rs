@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::error::{Error, Result};
+use crate::fail_point;
 use crate::ledger::{DIGEST_PLACEHOLDER, digest_position};
 use crate::names::Digest;
 use crate::partition::ObjectKey;
@@ -306,6 +307,7 @@ impl Sink {
     }
 
     async fn publish(&mut self) -> Result<(Digest, Option<String>)> {
+        fail_point::reach("finishing");
         let footer = std::mem::take(&mut self.held_back);
         let (digest, footer) = sealed(std::mem::take(&mut self.hasher), footer)?;
         self.send(&footer).await?;
@@ -317,6 +319,7 @@ impl Sink {
             while let Some(done) = self.parts.join_next().await {
                 self.part_done(done)?;
             }
+            fail_point::reach("sent");
             self.destination.check_unused().await?;
             if let Some(multipart) = &mut self.multipart {
                 let completed = multipart.complete().await;
@@ -327,8 +330,10 @@ impl Sink {
             e_tag = self.destination.put(payload, self.size).await?;
             self.transfers.count(self.size);
         }
+        fail_point::reach("completed");
         self.multipart = None;
         self.destination.unstage().await?;
+        fail_point::reach("visible");
         Ok((digest, e_tag))
     }
 }

@@ -19,6 +19,9 @@ struct Object {
     pub sources: BTreeSet<(String, String)>,
 }
 
+/// Where each instant stands, and its value there.
+pub type Stands = BTreeMap<Instant, Vec<(Key, Value)>>;
+
 /// What was seen of an archive so far.
 #[derive(Default)]
 pub struct Archived {
@@ -34,7 +37,7 @@ type Sources = BTreeMap<(String, String), (BTreeSet<String>, BTreeSet<String>)>;
 
 impl Archived {
     /// Checks what holds after every step, and gives where each instant stands.
-    pub async fn check(&mut self, server: &Server, disk: &Disk) -> Result<BTreeMap<Instant, Vec<Key>>, String> {
+    pub async fn check(&mut self, server: &Server, disk: &Disk) -> Result<Stands, String> {
         if let Some(key) = server.overwritten().first() {
             return Err(format!("overwritten or removed: {key}"));
         }
@@ -45,7 +48,7 @@ impl Archived {
         if let Some(gone) = self.objects.keys().find(|key| !visible.contains_key(key)) {
             return Err(format!("{gone} is gone"));
         }
-        let mut stands: BTreeMap<Instant, Vec<Key>> = BTreeMap::new();
+        let mut stands: Stands = BTreeMap::new();
         for (key, bytes) in visible.iter().filter(|(key, _)| !damaged.contains_key(key)) {
             let object = match self.objects.entry(key.clone()) {
                 std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
@@ -54,11 +57,11 @@ impl Archived {
             if object.bytes != bytes {
                 return Err(format!("{key} has other bytes now"));
             }
-            for (instant, _) in &object.rows {
-                stands.entry(instant.clone()).or_default().push(key.clone());
+            for (instant, value) in &object.rows {
+                stands.entry(instant.clone()).or_default().push((key.clone(), *value));
             }
         }
-        let twice = stands.iter().find(|(_, keys)| keys.len() > 1 && !keys.iter().any(|key| unseen.contains(key)));
+        let twice = stands.iter().find(|(_, keys)| keys.len() > 1 && !keys.iter().any(|(key, _)| unseen.contains(key)));
         if let Some((instant, keys)) = twice {
             return Err(format!("{instant:?} stands there {} times: {keys:?}", keys.len()));
         }
@@ -73,18 +76,30 @@ impl Archived {
     }
 
     /// Checks what must hold after a run without faults: everything that is on disk stands in the archive.
-    pub fn check_complete(&self, stands: &BTreeMap<Instant, Vec<Key>>, disk: &Disk) -> Result<(), String> {
+    pub fn check_complete(&self, stands: &Stands, disk: &Disk) -> Result<(), String> {
         for file in disk.files.values() {
             self.check_archived(stands, file.rows().into_iter()).map_err(|instant| format!("{} is not archived: {instant:?} is missing", file.path()))?;
         }
         Ok(())
     }
 
-    pub fn check_archived(&self, stands: &BTreeMap<Instant, Vec<Key>>, mut rows: impl Iterator<Item = (Instant, Value)>) -> Result<(), Instant> {
+    pub fn check_archived(&self, stands: &Stands, mut rows: impl Iterator<Item = (Instant, Value)>) -> Result<(), Instant> {
         match rows.find(|(instant, _)| !stands.contains_key(instant) && !self.lost_by_the_server.contains(instant)) {
             Some((instant, _)) => Err(instant),
             None => Ok(()),
         }
+    }
+
+    /// Checks that a file which a run has deleted was archived: each row stands in a whole object, with its very value unless
+    /// another snapshot ever had another one.
+    pub fn check_deleted(&self, stands: &Stands, file: &super::disk::File, disk: &Disk) -> Result<(), String> {
+        for (instant, value) in file.rows() {
+            let found = stands.get(&instant).into_iter().flatten().any(|(_, archived)| *archived == value || disk.ever[&instant].len() > 1);
+            if !found {
+                return Err(format!("{} was deleted, and {instant:?} is not archived with its value", file.path()));
+            }
+        }
+        Ok(())
     }
 
     /// The server loses an object. What no file on disk can make good for is gone.

@@ -243,6 +243,12 @@ impl Disk {
         }
     }
 
+    /// Files that are gone though nobody else has removed them; they are forgotten.
+    pub fn take_gone(&mut self) -> Vec<File> {
+        let gone: Vec<String> = self.files.keys().filter(|path| !self.root.join(path).exists()).cloned().collect();
+        gone.iter().filter_map(|path| self.files.remove(path)).collect()
+    }
+
     /// The files whose bytes are not those that were written.
     pub fn touched(&self) -> Vec<String> {
         let differs = |(path, file): &(&String, &File)| fs::read(self.root.join(path)).ok().as_deref() != Some(&file.bytes[..]);

@@ -173,7 +173,9 @@ impl Site {
         let environment = self.bucket.environment().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         let archive = Archive::in_bucket_through(spoiler.clone(), &self.bucket.name, &environment, Duration::from_secs(3))?;
         let tree = self.tree.path().to_str().expect("UTF-8");
-        let Command::Archive(args) = Cli::parse_from(["cc-archiver", "archive", tree, "/nonexistent", "--compression", "none"]).command;
+        let Command::Archive(args) = Cli::parse_from(["cc-archiver", "archive", tree, "/nonexistent", "--compression", "none"]).command else {
+            unreachable!("it says archive")
+        };
         let settings = Settings::new(*args)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let outcome = runtime.block_on(pipeline::archive(&settings, archive, Arc::new(Progress::default()), std::future::pending()));

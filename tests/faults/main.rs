@@ -94,6 +94,10 @@ fn assert_all_happened(totals: &Totals, schedules: u64) {
     expected.extend(Change::ALL.iter().flat_map(|change| [format!("source: {change:?} during a run"), format!("source: {change:?} between runs")]));
     expected.extend(["Lost", "FlippedBit", "Truncated", "WrongBytes"].map(|what| format!("object: {what} later on")));
     let others = [
+        "source: pruned",
+        "prune: done",
+        "prune: nothing",
+        "prune: interrupted",
         "source: removed by cc-backend when it was archived",
         "process: two runs at once",
         "process: two runs at once on two machines",

@@ -1,5 +1,7 @@
 //! Random numbers that are the same for the same seed, on every machine and for ever: a failing seed is worth nothing else.
 
+#![allow(dead_code, reason = "every test binary compiles all of it and uses some")]
+
 /// SplitMix64.
 #[derive(Debug, Clone)]
 pub struct Random(u64);

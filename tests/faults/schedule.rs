@@ -7,22 +7,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cc_archiver::cli::{Cli, Command};
-use cc_archiver::config::Settings;
+use cc_archiver::config::{PruneSettings, Settings};
 use cc_archiver::error::Error;
 use cc_archiver::pipeline::{self, Outcome};
 use cc_archiver::store::Archive;
-use cc_archiver::telemetry::{Progress, Summary};
+use cc_archiver::telemetry::{Progress, PruneSummary, Summary};
 use clap::Parser;
 use object_store::path::Path as Key;
 
-use super::check::Archived;
+use super::check::{Archived, Stands};
 use super::disk::{Change, Disk};
 use super::random::Random;
 use super::store::{Client, Fault, Meanwhile, Request, Server, Strike};
 
-/// One run of `archive`.
+/// One run of `archive` or `prune`.
 #[derive(Debug, Clone)]
 struct Run {
+    command: &'static str,
     flags: Vec<String>,
     part_size: usize,
     strikes: Vec<Strike>,
@@ -113,6 +114,19 @@ fn some_strikes(random: &mut Random) -> Vec<Strike> {
     }
 }
 
+fn some_rules(random: &mut Random) -> Vec<String> {
+    let rules = ["--include-newest", "--prune-conflicting"].into_iter().filter(|_| random.once_in(2));
+    rules.map(str::to_owned).collect()
+}
+
+fn some_changes(random: &mut Random) -> Vec<(Request, usize, Change, u64)> {
+    if !random.once_in(3) {
+        return Vec::new();
+    }
+    let on = random.one_of(&[Request::List, Request::List, Request::Put, Request::Part, Request::Get, Request::Head]);
+    vec![(on, 1 + random.below(4), random.one_of(&Change::ALL), random.next())]
+}
+
 impl Run {
     fn random(random: &mut Random) -> Self {
         let mut flags = Vec::new();
@@ -127,25 +141,59 @@ impl Run {
         if random.once_in(6) {
             set("--encoder", "reference".into());
         }
-        let strikes = if random.once_in(5) { Vec::new() } else { some_strikes(random) };
-        let mut meanwhile = Vec::new();
+        let mut strikes = if random.once_in(5) { Vec::new() } else { some_strikes(random) };
         if random.once_in(3) {
-            let on = random.one_of(&[Request::List, Request::List, Request::Put, Request::Part, Request::Get]);
-            meanwhile.push((on, 1 + random.below(4), random.one_of(&Change::ALL), random.next()));
+            set("--prune-after", "1s".into());
+            // a server that stores other bytes than it was sent, and says that all is well, is found out by reading only
+            set("--verify", "full".into());
+            flags.extend(some_rules(random));
+        } else if random.once_in(6) {
+            // no fault in what deletes
+            strikes.clear();
+            return Self { meanwhile: some_changes(random), ..Self::prune(random) };
         }
+        let meanwhile = some_changes(random);
         let late_before = (random.one_of(&REQUESTS[..7]), 1 + random.below(3));
-        Self { flags, part_size: random.one_of(&[300, 1_500, 8 << 20]), strikes, meanwhile, late_before }
+        Self { command: "archive", flags, part_size: random.one_of(&[300, 1_500, 8 << 20]), strikes, meanwhile, late_before }
+    }
+
+    fn prune(random: &mut Random) -> Self {
+        let strings = |flags: &[&str]| flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>();
+        let mut flags = strings(&["--older-than", "1s", "--workers"]);
+        flags.push((1 + random.below(3)).to_string());
+        flags.extend(some_rules(random));
+        let mut strikes = some_strikes(random);
+        strikes.retain(|strike| matches!(strike.on, Request::List | Request::Get | Request::Head));
+        if strikes.is_empty() && random.once_in(2) {
+            let fault = random.one_of(&[Fault::Reset, Fault::Busy, Fault::Expired, Fault::Stall, Fault::KilledBefore, Fault::KilledAfter, Fault::Terminated]);
+            let on = random.one_of(&[Request::List, Request::Get, Request::Head]);
+            strikes.push(Strike { on, nth: 1 + random.below(6), times: 1, fault });
+        }
+        let late_before = (random.one_of(&[Request::List, Request::Get, Request::Head]), 1 + random.below(3));
+        Self { command: "prune", flags, part_size: 8 << 20, strikes, meanwhile: some_changes(random), late_before }
+    }
+
+    /// True if it may delete.
+    fn prunes(&self) -> bool {
+        self.command == "prune" || self.flags.iter().any(|flag| flag == "--prune-after")
     }
 
     fn clean() -> Self {
         let strings = |flags: &[&str]| flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Self { flags: strings(&["--workers", "2"]), part_size: 8 << 20, strikes: Vec::new(), meanwhile: Vec::new(), late_before: (Request::Abort, usize::MAX) }
+        Self {
+            command: "archive",
+            flags: strings(&["--workers", "2"]),
+            part_size: 8 << 20,
+            strikes: Vec::new(),
+            meanwhile: Vec::new(),
+            late_before: (Request::Abort, usize::MAX),
+        }
     }
 }
 
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "archive {}, parts of {}", self.flags.join(" "), self.part_size)?;
+        write!(f, "{} {}, parts of {}", self.command, self.flags.join(" "), self.part_size)?;
         for strike in &self.strikes {
             write!(f, "; {strike}")?;
         }
@@ -161,7 +209,7 @@ impl Schedule {
         let mut random = Random::new(seed);
         let mut steps: Vec<Step> = (0..1 + random.below(6)).map(|_| Step::Change(Change::New, random.next())).collect();
         for _ in 0..2 + random.below(5) {
-            let step = match random.below(20) {
+            let step = match random.below(23) {
                 0 | 1 => Step::Together { runs: [Run::random(&mut random), Run::random(&mut random)], locked: !random.once_in(3) },
                 2..=4 => Step::Change(random.one_of(&Change::ALL), random.next()),
                 5 | 6 => Step::Change(Change::New, random.next()),
@@ -169,6 +217,7 @@ impl Schedule {
                 9 => Step::Damage(random.next(), random.one_of(&[None, Some(Fault::FlippedBit), Some(Fault::Truncated), Some(Fault::WrongBytes)])),
                 10 => Step::Restore,
                 11 => Step::Land,
+                12..=14 => Step::Run(Run::prune(&mut random)),
                 _ => Step::Run(Run::random(&mut random)),
             };
             steps.push(step);
@@ -191,6 +240,7 @@ impl Schedule {
 /// How a run ended.
 enum Ended {
     Done(Box<Summary>),
+    Pruned(Box<PruneSummary>),
     Failed(Error),
     Killed,
 }
@@ -202,6 +252,10 @@ impl fmt::Display for Ended {
             Self::Done(summary) => {
                 write!(f, "done, {} rows in {} objects, {} waiting", summary.rows_written, summary.objects_written, summary.waiting.len())?;
                 summary.set_aside.iter().try_for_each(|note| write!(f, "; set aside: {}: {}", note.path, note.reason))
+            }
+            Self::Pruned(summary) => {
+                write!(f, "pruned {}{}", summary.pruned, if summary.interrupted { ", interrupted" } else { "" })?;
+                summary.attention.iter().try_for_each(|note| write!(f, "; attention: {}: {}", note.path, note.reason))
             }
             Self::Failed(e) => write!(f, "failed: {e}"),
             Self::Killed => write!(f, "killed"),
@@ -215,11 +269,18 @@ struct World {
     archived: Archived,
     locks: std::path::PathBuf,
     totals: Totals,
+    /// Others have changed the tree during the last run.
+    changed: bool,
+}
+
+enum Task {
+    Archive(Box<Settings>),
+    Prune(Box<PruneSettings>),
 }
 
 /// A run that is prepared, and its server's view of it.
 struct Prepared {
-    settings: Settings,
+    settings: Task,
     archive: Archive,
     client: Arc<Client>,
 }
@@ -233,6 +294,7 @@ impl World {
             archived: Archived::default(),
             locks: folder.to_owned(),
             totals: Totals::default(),
+            changed: false,
         }
     }
 
@@ -261,20 +323,23 @@ impl World {
         self.check().map(drop)
     }
 
-    fn check(&mut self) -> Result<BTreeMap<super::disk::Instant, Vec<Key>>, String> {
+    fn check(&mut self) -> Result<Stands, String> {
         let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         futures::executor::block_on(self.archived.check(&self.server, &disk))
     }
 
     fn prepare(&self, run: &Run, lock_file: Option<&str>) -> Prepared {
         let tree = self.with_disk(|disk| disk.root.clone());
-        let mut args: Vec<String> = vec!["cc-archiver".into(), "archive".into(), tree.display().to_string(), "/nonexistent".into()];
+        let mut args: Vec<String> = vec!["cc-archiver".into(), run.command.into(), tree.display().to_string(), "/nonexistent".into()];
         args.extend(run.flags.iter().cloned());
         if let Some(name) = lock_file {
             args.extend(["--lock-file".into(), self.locks.join(name).display().to_string()]);
         }
-        let Command::Archive(args) = Cli::try_parse_from(args).expect("valid arguments").command;
-        let settings = Settings::new(*args).expect("valid settings");
+        let settings = match Cli::try_parse_from(args).expect("valid arguments").command {
+            Command::Archive(args) => Task::Archive(Settings::new(*args).expect("valid settings").into()),
+            Command::Prune(args) => Task::Prune(PruneSettings::new(*args).expect("valid settings").into()),
+            Command::Verify(_) => unreachable!("it says archive or prune"),
+        };
         let meanwhile = run.meanwhile.iter().map(|(on, nth, change, seed)| {
             let (disk, change, seed) = (Arc::clone(&self.disk), *change, *seed);
             let what = move || {
@@ -302,7 +367,9 @@ impl World {
         self.tell(run);
         let [ended] = run_all(&self.server, [prepared])?;
         self.tell(format!("  → {ended}"));
-        let undisturbed = client.fired().is_empty() && !late && before == self.versions() && self.server.damaged().is_empty();
+        let before_pruning = before.clone();
+        self.see_what_was_deleted(&[run], &before_pruning)?;
+        let undisturbed = client.fired().is_empty() && !late && !self.changed && self.server.damaged().is_empty();
         self.account(run, &client, &ended, undisturbed)?;
         if late && !self.server.has_late() {
             self.totals.count("process: late completion lands during a later run");
@@ -311,6 +378,30 @@ impl World {
             Ended::Done(summary) if !summary.interrupted => self.check_done(summary, &before),
             _ => Ok(()),
         }
+    }
+
+    /// Files that a run deleted were archived, and were its to delete.
+    fn see_what_was_deleted(&mut self, runs: &[&Run], before: &BTreeMap<String, u64>) -> Result<(), String> {
+        let gone = self.with_disk(Disk::take_gone);
+        // others change files, too: only while nothing is missing is this what the run found
+        self.changed = self.versions().iter().any(|(path, version)| before.get(path) != Some(version)) || before.len() != self.versions().len() + gone.len();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let stands = self.check()?;
+        let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        for file in &gone {
+            if !runs.iter().any(|run| run.prunes()) {
+                return Err(format!("{} was deleted by a run that is not to delete anything", file.path()));
+            }
+            self.archived.check_deleted(&stands, file, &disk)?;
+            let newest = !self.changed && !disk.files.values().chain(&gone).any(|other| other.host == file.host && other.from > file.from);
+            if newest && !runs.iter().any(|run| run.flags.iter().any(|flag| flag == "--include-newest")) {
+                return Err(format!("{} was deleted, and is the newest of its host", file.path()));
+            }
+            self.totals.count("source: pruned");
+        }
+        Ok(())
     }
 
     /// What a run says that it did, it did: what was on disk before and after, and was not set aside, is archived.
@@ -344,7 +435,10 @@ impl World {
         self.totals.count(match ended {
             Ended::Done(summary) if summary.interrupted => "run: interrupted",
             Ended::Done(_) => "run: done",
-            Ended::Failed(Error::Locked(_)) => "run: locked out",
+            Ended::Pruned(summary) if summary.interrupted => "prune: interrupted",
+            Ended::Pruned(summary) if summary.pruned == 0 => "prune: nothing",
+            Ended::Pruned(_) => "prune: done",
+            Ended::Failed(Error::Locked(..)) => "run: locked out",
             Ended::Failed(_) => "run: failed",
             Ended::Killed => "run: killed",
         });
@@ -373,7 +467,7 @@ impl World {
     }
 
     fn together(&mut self, runs: &[Run; 2], locked: bool) -> Result<(), String> {
-        let before = futures::executor::block_on(self.server.objects());
+        let (before, files) = (futures::executor::block_on(self.server.objects()), self.versions());
         let prepared = ["one.lock", "two.lock"].map(|name| (!locked).then_some(name));
         let prepared = [self.prepare(&runs[0], prepared[0]), self.prepare(&runs[1], prepared[1])];
         let clients = [Arc::clone(&prepared[0].client), Arc::clone(&prepared[1].client)];
@@ -385,12 +479,13 @@ impl World {
             self.tell(format!("  → {ended}"));
             self.account(run, client, ended, false)?;
         }
-        if locked && self.server.interleaved(&clients[0], &clients[1]) {
-            return Err("two runs of one tree were at work at once".into());
-        }
         if !locked {
             let after = futures::executor::block_on(self.server.objects());
             self.server.written_unseen(after.into_keys().filter(|key| !before.contains_key(key)));
+        }
+        self.see_what_was_deleted(&[&runs[0], &runs[1]], &files)?;
+        if locked && self.server.interleaved(&clients[0], &clients[1]) {
+            return Err("two runs of one tree were at work at once".into());
         }
         Ok(())
     }
@@ -458,6 +553,15 @@ impl World {
             let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
             self.archived.check_complete(&stands, &disk)?;
         }
+        let mut prune = Run::prune(&mut Random::new(0)).without_faults();
+        prune
+            .flags
+            .extend(["--include-newest", "--prune-conflicting"].map(str::to_owned).into_iter().filter(|flag| !prune.flags.contains(flag)).collect::<Vec<_>>());
+        self.run(&prune)?;
+        self.check()?;
+        if self.with_disk(|disk| disk.files.is_empty()) {
+            return Ok(());
+        }
         let [again] = run_all(&self.server, [self.prepare(&Run::random(&mut Random::new(1)).without_faults(), None)])?;
         match &again {
             Ended::Done(summary) if summary.objects_written == 0 && summary.set_aside.is_empty() => Ok(()),
@@ -500,15 +604,20 @@ async fn clock(server: Arc<Server>) -> std::convert::Infallible {
 fn run_all<const N: usize>(server: &Arc<Server>, prepared: [Prepared; N]) -> Result<[Ended; N], String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).max_blocking_threads(2).build().expect("a runtime");
     let runs = futures::future::join_all(prepared.into_iter().map(|Prepared { settings, archive, client }| async move {
-        let run = pipeline::archive(&settings, archive, Arc::new(Progress::default()), client.terminated.notified());
+        let (progress, stop) = (Arc::new(Progress::default()), client.terminated.notified());
+        let run = async {
+            match settings {
+                Task::Archive(settings) => pipeline::archive(&settings, archive, progress, stop).await.map(|outcome| match outcome {
+                    Outcome::Done(summary) => Ended::Done(summary),
+                    Outcome::Planned(_) => unreachable!("no dry run"),
+                }),
+                Task::Prune(settings) => pipeline::prune_in(&settings, || Ok(archive), progress, stop).await.map(Ended::Pruned),
+            }
+        };
         tokio::select! {
             biased;
             () = client.killed.notified() => Ended::Killed,
-            outcome = run => match outcome {
-                Ok(Outcome::Done(summary)) => Ended::Done(summary),
-                Ok(Outcome::Planned(_)) => unreachable!("no dry run"),
-                Err(e) => Ended::Failed(e),
-            },
+            ended = run => ended.unwrap_or_else(Ended::Failed),
         }
     }));
     let ended = runtime.block_on(async {
