@@ -153,7 +153,7 @@ fn an_unreadable_file_is_named_and_kept_and_stops_no_other() {
     let site = Site::small();
     open_target(&site);
     let file = snapshot_of(&site, "b");
-    fs::set_permissions(&file, Permissions::from_mode(0)).expect("its mode is set");
+    fs::set_permissions(&file, Permissions::from_mode(0o0)).expect("its mode is set");
     let told = as_a_user(&site, &[]).expect(3);
     assert!(told.stderr.contains(file.to_str().expect("UTF-8")) || told.stdout.contains(file.to_str().expect("UTF-8")), "{told:?}");
     assert!(told.stderr.contains("Permission denied") || told.stdout.contains("Permission denied"), "{told:?}");
@@ -168,7 +168,7 @@ fn an_unreadable_host_is_named_and_kept_and_stops_no_other() {
     let site = Site::small();
     open_target(&site);
     let host = site.tree.path().join("c/b");
-    fs::set_permissions(&host, Permissions::from_mode(0)).expect("its mode is set");
+    fs::set_permissions(&host, Permissions::from_mode(0o0)).expect("its mode is set");
     let told = as_a_user(&site, &[]).expect(3);
     assert!(told.stderr.contains("cannot list") || told.stdout.contains("cannot list"), "{told:?}");
     site.assert_whole();

@@ -82,6 +82,15 @@ impl File {
         Self { host, from, ending, series, half: false, version: 0, bytes: Bytes::new() }.packed()
     }
 
+    /// Two hours around a midnight, of each of many hosts.
+    pub fn around_midnight() -> impl Iterator<Item = Self> {
+        let from = MIDNIGHT + 23 * 3_600;
+        let series = Series { place: "", metric: METRICS[0], frequency: 60, start: from, values: (0_u8..120).map(f32::from).collect() };
+        HOSTS
+            .into_iter()
+            .map(move |host| Self { host, from, ending: "bin", series: vec![series.clone()], half: false, version: 0, bytes: Bytes::new() }.packed())
+    }
+
     pub fn path(&self) -> String {
         format!("{CLUSTER}/{}/{}.{}", self.host, self.from, self.ending)
     }
@@ -140,7 +149,7 @@ impl File {
     }
 
     /// The same snapshot, with more values at its end.
-    fn grown(&self, random: &mut Random) -> Self {
+    pub fn grown(&self, random: &mut Random) -> Self {
         let mut file = Self { half: false, ..self.clone() };
         for series in &mut file.series {
             series.values.extend((0..1 + random.below(4)).map(|_| some_value(random)));
