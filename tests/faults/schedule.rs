@@ -448,6 +448,9 @@ impl World {
             Ended::Done(summary) if summary.interrupted && !fired.iter().any(|(fault, _)| *fault == Fault::Terminated) => {
                 return Err("nobody stopped the run, and it says that it was interrupted".into());
             }
+            Ended::Done(summary) if !summary.interrupted && fired.contains(&(Fault::Occupied, Request::Put)) => {
+                return Err("somebody else's object was taken for the run's own".into());
+            }
             Ended::Killed => return Ok(()),
             _ => {}
         }
