@@ -2,7 +2,7 @@
 
 SHELL = /bin/bash
 .DEFAULT_GOAL = test
-.PHONY: setup test test-all lint clean
+.PHONY: setup test test-all torture lint clean
 
 # The tests' own server is on this machine: never through a proxy. Settings of whoever runs them are not theirs.
 export NO_PROXY := 127.0.0.1,localhost,$(NO_PROXY)
@@ -17,9 +17,13 @@ setup:
 test: setup
 	@trap '[ -n "$$CC_ARCHIVER_TEST_S3_ENDPOINT" ] || localstack/down' EXIT; \
 	trap 'exit 130' INT TERM; \
-	localstack/up && cargo test --locked
+	localstack/up && cargo test --locked && cargo test --locked --features fail-points --test fail_points
 
 test-all: test lint
+
+# Ten times the schedules of faults that the tests play, and how often each fault struck.
+torture:
+	CC_ARCHIVER_FAULT_SCHEDULES=20000 cargo test --locked --test faults schedules -- --nocapture
 
 # cargo-deny, built once; its version is pinned.
 DENY = .venv/tools/bin/cargo-deny
@@ -31,6 +35,7 @@ $(DENY):
 lint: $(DENY)
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --no-deps
 	$(DENY) --locked check bans licenses sources
 

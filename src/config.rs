@@ -83,6 +83,10 @@ pub struct Settings {
 impl Settings {
     /// Checks what the command line says.
     pub fn new(args: ArchiveArgs) -> Result<Self> {
+        #[cfg(feature = "fail-points")]
+        if let Ok(point) = std::env::var("CC_ARCHIVER_FAIL_POINT") {
+            crate::fail_point::arm(&point);
+        }
         let (workers, memory) = checked(&args.resources)?;
         if args.object_size.as_u64() == 0 || args.row_group_rows == 0 {
             return Err(Error::Usage("--object-size and --row-group-rows must be positive".into()));

@@ -23,6 +23,7 @@ pub mod schema;
 // the surroundings
 pub mod cli;
 pub mod config;
+pub mod fail_point;
 pub mod store;
 pub mod object;
 pub mod telemetry;
@@ -132,9 +133,18 @@ fn told(output: &cli::OutputArgs, result: &(impl serde::Serialize + std::fmt::Di
 /// Few threads: glibc's allocator keeps, for each, what it once held. One more than workers, as encoders wait for local writes, which
 /// are blocking work too.
 fn runtime(workers: usize) -> Result<tokio::runtime::Runtime> {
+    check_handles()?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(1).max_blocking_threads(workers + 1).enable_all();
     builder.build().map_err(|e| Error::Internal(e.to_string()))
+}
+
+/// Without handles the runtime panics, and a run fails anywhere; this says so at once.
+fn check_handles() -> Result<()> {
+    const LEAST: usize = 24;
+    let device = std::path::Path::new("/dev/null");
+    let opened: std::io::Result<Vec<_>> = (0..LEAST).map(|_| std::fs::File::open(device)).collect();
+    opened.map(drop).map_err(Error::io("too few files can be open at a time (ulimit -n): cannot open", device))
 }
 
 fn exit_of(complete: bool, interrupted: bool) -> Exit {

@@ -17,6 +17,7 @@ use crate::catalog;
 use crate::config::{Depth, Encoder, Settings};
 use crate::encode::Tools;
 use crate::error::{Error, Result};
+use crate::fail_point;
 use crate::files::Tree;
 use crate::ledger::ObjectLedger;
 use crate::object::Hashers;
@@ -168,7 +169,9 @@ pub async fn archive_into(
 ) -> Result<Outcome> {
     let begun = Instant::now();
     let (_lock, tree) = lock::locked_tree(&settings.checkpoints, &settings.filter, settings.lock_file.as_deref(), settings.dry_run).await?;
+    fail_point::reach("scanned");
     let context = Arc::new(Context::new(settings, open()?, progress));
+    fail_point::reach("opened");
     if settings.dry_run {
         let plan = async {
             check_archive(&context).await?;
@@ -190,6 +193,7 @@ pub async fn archive_into(
         Err(e) => return Err(e),
     }
     summary.finish(begun);
+    fail_point::reach("done");
     Ok(Outcome::Done(Box::new(summary)))
 }
 
@@ -235,6 +239,7 @@ async fn archive_tree(context: &Arc<Context>, tree: &Tree, summary: &mut Summary
         let mut only = None;
         loop {
             let planned = planning::plan_cluster(context, files, only.as_ref()).await?;
+            fail_point::reach("planned");
             summary.set_aside.extend(planned.set_aside.into_iter().map(Into::into));
             if only.is_none() {
                 summary.already_archived += planned.archived;

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::config::Encoder;
 use crate::files::{ClusterFiles, SnapshotFile};
 use crate::ledger::{Entry, Holdings};
 use crate::names::{DAY, Date, Digest, Host};
@@ -122,7 +123,7 @@ pub struct PartitionPlan {
 
 impl ClusterPlan {
     /// Makes the plan from what is left, in order, and the holdings of every date in it.
-    pub fn new(files: &ClusterFiles, work: Vec<Work>, holdings: &BTreeMap<Date, Arc<Holdings>>, layout: &Layout) -> Self {
+    pub fn new(files: &ClusterFiles, work: Vec<Work>, holdings: &BTreeMap<Date, Arc<Holdings>>, layout: &Layout, encoder: Encoder) -> Self {
         let mut feeds: BTreeMap<Date, Vec<&Work>> = BTreeMap::new();
         for item in &work {
             for date in item.left.dates() {
@@ -134,7 +135,7 @@ impl ClusterPlan {
             let sources: Vec<_> = items.iter().map(|w| (&files.hosts[w.host].host, &files.hosts[w.host].snapshots[w.snapshot])).collect();
             let partition = Partition { cluster: files.cluster.clone(), date: *date };
             let from = sources.iter().map(|(_, file)| file.from).min().unwrap_or_default();
-            (*date, PartitionPlan { id: plan_id(&partition, &sources, &holdings, layout), from, holdings })
+            (*date, PartitionPlan { id: plan_id(&partition, &sources, &holdings, layout, encoder), from, holdings })
         };
         let partitions = feeds.iter().map(plan).collect();
         Self { work, partitions }
@@ -178,13 +179,13 @@ impl ClusterPlan {
 }
 
 /// Same format, settings, sources and holdings: same id. Anything else: another one, so that no key is used twice.
-fn plan_id(partition: &Partition, sources: &[(&Host, &SnapshotFile)], holdings: &Holdings, layout: &Layout) -> PlanId {
+fn plan_id(partition: &Partition, sources: &[(&Host, &SnapshotFile)], holdings: &Holdings, layout: &Layout, encoder: Encoder) -> PlanId {
     let mut hasher = blake3::Hasher::new();
     let mut field = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
         hasher.update(bytes);
     };
-    field(format!("{FORMAT_VERSION} {} {layout:?} {partition}", env!("CARGO_PKG_VERSION")).as_bytes());
+    field(format!("{FORMAT_VERSION} {} {layout:?} {encoder:?} {partition}", env!("CARGO_PKG_VERSION")).as_bytes());
     for (host, file) in sources {
         field(file.ledger_path(host).as_bytes());
         field(format!("{} {}", file.size, file.mtime).as_bytes());
@@ -233,7 +234,7 @@ mod tests {
         let snapshots = &files.hosts[0].snapshots;
         let left = |i: usize| Left::expected(&snapshots[i], snapshots.get(i + 1));
         let work = (0..snapshots.len()).map(|i| Work { host: 0, snapshot: i, left: left(i), changed: false }).collect();
-        ClusterPlan::new(files, work, &BTreeMap::new(), &layout())
+        ClusterPlan::new(files, work, &BTreeMap::new(), &layout(), Encoder::Runs)
     }
 
     #[test]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use rustix::fs::OFlags;
 
 use crate::buffers::Buffers;
-use crate::files;
+use crate::{fail_point, files};
 
 /// No snapshot is larger. A file that claims to be is not read: a sparse one can claim anything.
 const MAX_SIZE: u64 = 4 << 30;
@@ -51,6 +51,7 @@ fn read_blocking(buffers: &Buffers, path: &Path, size: u64, mtime: i64) -> Resul
     if !before.is_file() || before.len() != size || files::mtime(&before) != mtime {
         return Err(Unread::Changed);
     }
+    fail_point::reach("reading");
     let mut bytes = buffers.try_take(size as usize + 1).map_err(|e| Unread::Failed(e.to_string()))?;
     // at most one byte more than it should have, so that a file that grows is seen to
     (&file).take(size + 1).read_to_end(&mut bytes).map_err(failed)?;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
+use object_store::client::{HttpConnector, ReqwestConnector};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path as Key;
@@ -19,11 +20,19 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 use crate::error::{Error, Escaped, Result};
 
+mod conditional;
+
+use conditional::Conditional;
+
 /// Where unfinished objects of a directory lie.
 const STAGING: &str = "_tmp";
 
 /// Metadata by which an upload is told from another one of the same key.
 pub const UPLOAD_TOKEN: &str = "cc-archiver-upload";
+
+/// Bytes of an upload's first parts to a server, and to a local disk, where there is no request to be made worth its while.
+const PART_SIZE: usize = 8 << 20;
+const LOCAL_PART_SIZE: usize = 1 << 20;
 
 /// So many that the time limit of retries ends them: a server may be away for minutes while a run is under way.
 const RETRIES: usize = 100;
@@ -86,6 +95,7 @@ pub struct Archive {
     impatient: Arc<dyn ObjectStore>,
     location: String,
     staging: Option<Arc<Staging>>,
+    part_size: usize,
 }
 
 impl fmt::Debug for Archive {
@@ -100,25 +110,47 @@ impl Archive {
     pub fn open(location: &Location, environment: &BTreeMap<String, String>, read_only: bool) -> Result<Self> {
         match location {
             Location::Directory(path) if read_only && !path.exists() => Ok(Self::in_store(Arc::new(InMemory::new()), location.to_string())),
-            Location::Directory(path) => Self::directory(path),
+            Location::Directory(path) => {
+                // a run that has nothing to write stages nothing; what a killed one left must go all the same
+                if !read_only {
+                    clear_abandoned(&path.join(STAGING));
+                }
+                Self::directory(path)
+            }
             Location::S3 { bucket, prefix } => {
-                let with_retries = |retries| -> Result<Arc<dyn ObjectStore>> {
-                    let s3 = s3_store(bucket, environment, retries)?;
-                    if prefix.is_empty() {
-                        return Ok(Arc::new(s3));
-                    }
-                    let prefix = Key::parse(prefix).map_err(|e| Error::Usage(format!("{location}: {e}")))?;
-                    Ok(Arc::new(PrefixStore::new(s3, prefix)))
+                let open = |retries| {
+                    let builder = s3_builder(bucket, environment).with_http_connector(Conditional(ReqwestConnector::default()));
+                    s3_store(bucket, prefix, builder, patience(retries))
                 };
-                let (store, impatient) = (with_retries(RETRIES)?, with_retries(FIRST_RETRIES)?);
-                Ok(Self { store, impatient, location: location.to_string(), staging: None })
+                Ok(Self { impatient: open(FIRST_RETRIES)?, ..Self::in_store(open(RETRIES)?, location.to_string()) })
             }
         }
     }
 
+    /// An archive in a bucket whose requests go through `connector`: a test's, which loses answers and changes bytes. Retries go on
+    /// for `retry_for`, with shorter pauses; all else is as in [`Self::open`].
+    pub fn in_bucket_through(connector: impl HttpConnector + Clone, bucket: &str, environment: &BTreeMap<String, String>, retry_for: Duration) -> Result<Self> {
+        let pauses = BackoffConfig { init_backoff: Duration::from_millis(1), max_backoff: Duration::from_millis(20), base: 2.0 };
+        let open = |retries| {
+            let builder = s3_builder(bucket, environment).with_http_connector(Conditional(connector.clone()));
+            s3_store(bucket, "", builder, RetryConfig { backoff: pauses.clone(), retry_timeout: retry_for, ..patience(retries) })
+        };
+        Ok(Self { impatient: open(FIRST_RETRIES)?, ..Self::in_store(open(RETRIES)?, format!("s3://{bucket}")) })
+    }
+
     /// An archive in any store that is not a local directory.
     pub fn in_store(store: Arc<dyn ObjectStore>, location: impl Into<String>) -> Self {
-        Self { impatient: Arc::clone(&store), store, location: location.into(), staging: None }
+        Self { impatient: Arc::clone(&store), store, location: location.into(), staging: None, part_size: PART_SIZE }
+    }
+
+    /// Uploads begin with parts of so many bytes, for tests: real servers take no parts this small.
+    pub fn with_part_size(self, bytes: usize) -> Self {
+        Self { part_size: bytes, ..self }
+    }
+
+    /// Bytes of an upload's first parts; later ones grow, so that 10,000 of them hold any object.
+    pub fn part_size(&self) -> usize {
+        self.part_size
     }
 
     /// An archive in memory, for tests.
@@ -130,7 +162,7 @@ impl Archive {
         std::fs::create_dir_all(path).map_err(Error::io("cannot create the archive's directory", path))?;
         let local = LocalFileSystem::new_with_prefix(path).map_err(Error::store("cannot open", Escaped(path)))?.with_fsync(true);
         let staging = Some(Arc::new(Staging::new(path)));
-        Ok(Self { staging, ..Self::in_store(Arc::new(local), Escaped(path).to_string()) })
+        Ok(Self { staging, part_size: LOCAL_PART_SIZE, ..Self::in_store(Arc::new(local), Escaped(path).to_string()) })
     }
 
     /// The store, for reading and for uploads.
@@ -225,7 +257,8 @@ pub fn random_token() -> Result<String> {
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
 }
 
-fn s3_store(bucket: &str, environment: &BTreeMap<String, String>, max_retries: usize) -> Result<object_store::aws::AmazonS3> {
+/// What the environment says, and that a body is checked on its way.
+fn s3_builder(bucket: &str, environment: &BTreeMap<String, String>) -> AmazonS3Builder {
     let mut builder = AmazonS3Builder::new().with_bucket_name(bucket);
     for (name, value) in environment {
         if let Ok(key) = AmazonS3ConfigKey::from_str(&name.to_ascii_lowercase()) {
@@ -244,14 +277,21 @@ fn s3_store(bucket: &str, environment: &BTreeMap<String, String>, max_retries: u
         "S3"
     );
     let client = ClientOptions::new().with_timeout(Duration::from_secs(100)).with_connect_timeout(Duration::from_secs(10)).with_allow_http(plain_http);
+    builder.with_client_options(client).with_checksum_algorithm(Checksum::CRC64NVME)
+}
+
+fn patience(max_retries: usize) -> RetryConfig {
     let backoff = BackoffConfig { init_backoff: Duration::from_millis(200), max_backoff: Duration::from_secs(20), base: 2.0 };
-    let retry = RetryConfig { backoff, max_retries, retry_timeout: Duration::from_secs(240) };
-    builder
-        .with_client_options(client)
-        .with_retry(retry)
-        .with_checksum_algorithm(Checksum::CRC64NVME)
-        .build()
-        .map_err(|e| Error::Usage(format!("cannot use s3://{bucket}: {e}")))
+    RetryConfig { backoff, max_retries, retry_timeout: Duration::from_secs(240) }
+}
+
+fn s3_store(bucket: &str, prefix: &str, builder: AmazonS3Builder, retry: RetryConfig) -> Result<Arc<dyn ObjectStore>> {
+    let s3 = builder.with_retry(retry).build().map_err(|e| Error::Usage(format!("cannot use s3://{bucket}: {e}")))?;
+    if prefix.is_empty() {
+        return Ok(Arc::new(s3));
+    }
+    let prefix = Key::parse(prefix).map_err(|e| Error::Usage(format!("s3://{bucket}/{prefix}: {e}")))?;
+    Ok(Arc::new(PrefixStore::new(s3, prefix)))
 }
 
 #[cfg(test)]
@@ -284,5 +324,17 @@ mod tests {
         assert!(folder.path().join(staged.as_ref()).parent().is_some_and(Path::exists));
         drop((live, second));
         assert!(!folder.path().join("_tmp").exists());
+    }
+
+    #[test]
+    fn what_a_killed_run_staged_is_cleared_by_a_run_that_stages_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let abandoned = folder.path().join("_tmp/1-dead");
+        let location = Location::Directory(folder.path().into());
+        std::fs::create_dir_all(&abandoned).expect("created");
+        drop(Archive::open(&location, &BTreeMap::new(), true).expect("opened"));
+        assert!(abandoned.exists(), "only to be read");
+        drop(Archive::open(&location, &BTreeMap::new(), false).expect("opened"));
+        assert!(!abandoned.exists());
     }
 }

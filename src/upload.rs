@@ -19,16 +19,13 @@ use tokio::task::JoinSet;
 
 use crate::buffers::{Buffer, Buffers};
 use crate::error::{Error, Result};
+use crate::fail_point;
 use crate::ledger::{DIGEST_PLACEHOLDER, digest_position};
 use crate::names::Digest;
 use crate::partition::ObjectKey;
 use crate::store::{Archive, UPLOAD_TOKEN, random_token};
 use crate::telemetry::Progress;
 
-/// Bytes of the first parts; later parts grow, so that 10,000 of them hold any object.
-pub const PART_SIZE: usize = 8 << 20;
-/// Bytes of a part to a local disk, where there is no request to be made worth its while.
-const LOCAL_PART_SIZE: usize = 1 << 20;
 /// After so many parts of one size the size doubles.
 const PARTS_OF_ONE_SIZE: usize = 1_500;
 
@@ -110,11 +107,6 @@ impl Destination {
         self.archive.name_of(&self.key)
     }
 
-    /// Bytes of the part that comes after so many.
-    fn part_size(&self, sent: usize) -> usize {
-        if self.staged { LOCAL_PART_SIZE } else { PART_SIZE << (sent / PARTS_OF_ONE_SIZE) }
-    }
-
     /// Local files have no attributes; a rename that does not replace needs none.
     fn attributes(&self) -> Attributes {
         if self.staged { Attributes::new() } else { Attributes::from_iter([(Attribute::Metadata(UPLOAD_TOKEN.into()), self.token.clone())]) }
@@ -139,7 +131,7 @@ impl Destination {
         matches!(self.archive.store().head(&self.target).await, Err(object_store::Error::NotFound { .. }))
     }
 
-    /// Completion overwrites, and has no condition in this API: so the key is looked at last.
+    /// Completion is conditional, but not every server knows that: so the key is looked at last.
     async fn check_unused(&self) -> Result<()> {
         if self.staged {
             return Ok(());
@@ -272,7 +264,7 @@ impl Sink {
     async fn send(&mut self, mut bytes: &[u8]) -> Result<()> {
         self.size += bytes.len() as u64;
         while !bytes.is_empty() {
-            let part_size = self.destination.part_size(self.sent_parts);
+            let part_size = self.destination.archive.part_size() << (self.sent_parts / PARTS_OF_ONE_SIZE);
             let buffer = self.buffer.get_or_insert_with(|| self.transfers.buffers.take(part_size));
             let room = part_size.saturating_sub(buffer.len()).min(bytes.len());
             let (now, later) = bytes.split_at(room);
@@ -318,6 +310,7 @@ impl Sink {
     }
 
     async fn publish(&mut self) -> Result<(Digest, Option<String>)> {
+        fail_point::reach("finishing");
         let footer = std::mem::take(&mut self.held_back);
         let (digest, footer) = sealed(std::mem::take(&mut self.hasher), footer)?;
         self.send(&footer).await?;
@@ -327,6 +320,7 @@ impl Sink {
             while let Some(done) = self.parts.join_next().await {
                 self.part_done(done)?;
             }
+            fail_point::reach("sent");
             self.destination.check_unused().await?;
             if let Some(multipart) = &mut self.multipart {
                 let completed = multipart.complete().await;
@@ -337,8 +331,10 @@ impl Sink {
             e_tag = self.destination.put(payload, self.size).await?;
             self.transfers.count(self.size);
         }
+        fail_point::reach("completed");
         self.multipart = None;
         self.destination.unstage().await?;
+        fail_point::reach("visible");
         Ok((digest, e_tag))
     }
 }

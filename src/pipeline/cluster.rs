@@ -12,6 +12,7 @@ use super::host::{HostDone, HostJob, Planned};
 use super::objects::{HostDay, Message, Writer, Written};
 use super::{Context, Task, proof};
 use crate::error::{Error, Result};
+use crate::fail_point;
 use crate::files::ClusterFiles;
 use crate::names::Date;
 use crate::partition::Partition;
@@ -51,6 +52,7 @@ impl<'a> ClusterRun<'a> {
             progress.bytes_expected.fetch_add(bytes, Ordering::Relaxed);
             progress.hosts_expected.fetch_add(jobs.len() as u64, Ordering::Relaxed);
             self.run_window(window, jobs, summary).await?;
+            fail_point::reach("window-done");
         }
         if first_round {
             let hosts: BTreeSet<usize> = self.archived.iter().map(|w| self.plan.work[*w].host).collect();
@@ -113,6 +115,7 @@ impl<'a> ClusterRun<'a> {
         for (date, written) in visible {
             let Some(plan) = self.plan.partitions.get(&date) else { continue };
             let wrong = proof::prove_partition(self.context, self.files, &plan.holdings, written).await?;
+            fail_point::reach("proven");
             summary.set_aside.extend(wrong.into_iter().map(Into::into));
         }
         Ok(())
@@ -143,6 +146,7 @@ impl<'a> ClusterRun<'a> {
                 if !writer.send(Message::Host(day)).await {
                     return Err(Error::Interrupted);
                 }
+                fail_point::reach("handed-over");
                 context.progress.rows.fetch_add(rows, Ordering::Relaxed);
             }
         }

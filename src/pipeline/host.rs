@@ -14,6 +14,7 @@ use crate::catalog;
 use crate::checkpoint::{self, Flaw};
 use crate::data::{Snapshot, Tally};
 use crate::error::{Error, Result, SetAside};
+use crate::fail_point;
 use crate::files::{Compression, HostFiles, SnapshotFile};
 use crate::ledger::{Entry, Holdings, ObjectLedger};
 use crate::merge::{self, Input};
@@ -164,6 +165,7 @@ impl HostJob {
                     (sources, day)
                 })
                 .await?;
+            fail_point::reach("merged");
             sources = returned;
             done.tallies.extend(tallies);
             done.days.push((date, HostDay { rows, entries, share: share.clone() }));
@@ -198,6 +200,7 @@ impl HostJob {
                 return Ok(None);
             }
         };
+        fail_point::reach("read");
         done.bytes_in += bytes.len() as u64;
         context.progress.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let (format, from, buffers) = (file.format, file.from, context.buffers.clone());
@@ -233,6 +236,7 @@ impl HostJob {
             done.set_aside.push((index, SetAside::new(path, undecidable(object, reason))));
             return Ok(None);
         }
+        fail_point::reach("decoded");
         Ok(Some(Source { index, file, left, digest, dates, snapshot }))
     }
 

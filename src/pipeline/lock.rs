@@ -7,6 +7,7 @@ use std::path::Path;
 use tokio::task::spawn_blocking;
 
 use crate::error::{Error, Escaped, Result};
+use crate::fail_point;
 use crate::files::{Filter, Tree};
 use crate::scan;
 
@@ -18,6 +19,7 @@ pub async fn locked_tree(root: &Path, filter: &Filter, instead: Option<&Path>, u
     };
     // what is no directory is for the scan to refuse
     let lock = if unlocked || !root.is_dir() { None } else { Some(Lock::take(root, instead)?) };
+    fail_point::reach("locked");
     Ok((lock, scan().await?))
 }
 

@@ -216,6 +216,7 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
     }
 
     async fn append(&mut self, (rows, encoded, slot): (u64, E::Encoded, OwnedSemaphorePermit)) -> Result<()> {
+        crate::fail_point::reach("encoded");
         self.with_encoder(move |encoder| encoder.append(encoded)).await?;
         drop(slot);
         if let Some(open) = &mut self.open {

@@ -67,7 +67,7 @@ pub async fn plan_cluster(context: &Context, files: &ClusterFiles, only: Option<
     }
     work.sort_by_key(|w| (w.host, w.snapshot));
     let (work, set_aside) = without_unreadable(files, work, &ledgers.loaded);
-    let plan = ClusterPlan::new(files, work, &ledgers.loaded, &context.layout);
+    let plan = ClusterPlan::new(files, work, &ledgers.loaded, &context.layout, context.encoder);
     Ok(Planned { plan, archived, too_recent, set_aside })
 }
 

@@ -15,6 +15,7 @@ use super::{lock, planning, stopped_by};
 use crate::catalog;
 use crate::config::{PruneRules, PruneSettings};
 use crate::error::{Error, Escaped, Result, SetAside};
+use crate::fail_point;
 use crate::files::{ClusterFiles, Place, SnapshotFile, Tree};
 use crate::ledger::ObjectLedger;
 use crate::names::{Cluster, DAY, Date};
@@ -161,6 +162,8 @@ impl Pruning {
         }
         self.prove_all(objects.into_values().collect()).await?;
         for file in ready {
+            // deletions can follow each other without a wait: this is where a signal comes in between
+            tokio::task::yield_now().await;
             self.check_stop()?;
             let path = file.place().path();
             match prove::source(&file, home, ledgers, &self.proofs, self.rules.conflicting) {
@@ -275,9 +278,11 @@ impl Pruning {
         }
         let cpu = Arc::clone(&self.cpu);
         // asked again where it runs: what waits for a thread when the run is stopped is not deleted any more
+        fail_point::reach("to-be-deleted");
         let deletion = spawn_blocking(move || (!cpu.is_closed()).then(|| prune::delete(proven))).await?;
         match deletion.ok_or(Error::Interrupted)? {
             Deletion::Done => {
+                fail_point::reach("deleted");
                 tracing::debug!(path = %Escaped(&path), bytes, "pruned");
                 summary.pruned += 1;
                 summary.bytes += bytes;

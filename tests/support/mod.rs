@@ -7,8 +7,8 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arrow_array::cast::AsArray;
@@ -505,7 +505,7 @@ pub fn s3_environment(endpoint: &str) -> Vec<(&'static str, String)> {
 pub struct Bucket {
     /// Its name.
     pub name: String,
-    store: AmazonS3,
+    store: Arc<AmazonS3>,
 }
 
 /// A new bucket on the test server.
@@ -517,7 +517,7 @@ pub fn s3() -> Bucket {
     for (variable, value) in s3_environment(endpoint()) {
         builder = builder.with_config(variable.to_ascii_lowercase().parse().expect("a known setting"), value);
     }
-    let bucket = Bucket { store: builder.build().expect("a client"), name };
+    let bucket = Bucket { store: Arc::new(builder.build().expect("a client")), name };
     bucket.python("make");
     bucket
 }
@@ -526,6 +526,11 @@ impl Bucket {
     /// As the program takes it.
     pub fn url(&self, prefix: &str) -> String {
         format!("s3://{}/{prefix}", self.name)
+    }
+
+    /// A client of its own.
+    pub fn store(&self) -> Arc<dyn ObjectStore> {
+        self.store.clone()
     }
 
     /// Variables with which the program and the readers reach it.

@@ -1,0 +1,221 @@
+//! A process that is killed, stopped or held at the boundary between two stages. These tests take a program with fail points:
+//! `cargo test --features fail-points --test fail_points`; `make test` runs them.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use cc_archiver::fail_point::POINTS;
+use support::{Run, Snapshot, T0, Tree, archiver, assert_same_rows, files_below, rows_of, s3};
+use victim::{Site, signal, wait, was_killed};
+
+mod support;
+#[path = "faults/victim.rs"]
+mod victim;
+
+const VARIABLE: &str = "CC_ARCHIVER_FAIL_POINT";
+
+/// Points that only an object of several parts comes to.
+const OF_PARTS: [&str; 1] = ["sent"];
+
+/// Points that only a run comes to which deletes.
+const OF_PRUNING: [&str; 2] = ["to-be-deleted", "deleted"];
+
+/// The site's command, which deletes if the point takes that.
+fn command(site: &Site, point: &str) -> Command {
+    let mut command = site.command();
+    if OF_PRUNING.contains(&point) {
+        command.args(["--prune-after", "1s"]);
+    }
+    command
+}
+
+/// A process that waits at a point until it is let go.
+struct Held {
+    child: Child,
+    file: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Held {
+    fn at(command: &mut Command, point: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("held");
+        let mut child = command.env(VARIABLE, format!("{point}:0:{}", file.display())).spawn().expect("it starts");
+        let begun = Instant::now();
+        while !file.exists() {
+            assert!(child.try_wait().expect("its state").is_none(), "it ended before it came to {point}");
+            assert!(begun.elapsed() < Duration::from_secs(60), "it never came to {point}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Self { child, file, _folder: folder }
+    }
+
+    fn let_go(mut self) -> Run {
+        fs::remove_file(&self.file).expect("removed");
+        wait(&mut self.child);
+        self.child.wait_with_output().expect("its output").into()
+    }
+}
+
+/// Kills a run when it comes to a point for the `nth` time. False if it did not.
+fn killed(site: &Site, point: &str, nth: usize) -> bool {
+    let mut child = command(site, point).env(VARIABLE, format!("{point}:{nth}")).spawn().expect("it starts");
+    let status = wait(&mut child);
+    assert!(was_killed(status) || status.code() == Some(0), "{point} {nth}: {status:?}");
+    was_killed(status)
+}
+
+#[test]
+fn a_kill_at_any_boundary_of_stages_loses_and_doubles_nothing() {
+    for point in POINTS.iter().filter(|point| !OF_PARTS.contains(point)) {
+        assert!(killed(&Site::small(), point, 0), "no run comes to {point}");
+        for nth in [0, 1, 4] {
+            let site = Site::small();
+            killed(&site, point, nth);
+            site.assert_completes();
+        }
+    }
+}
+
+#[test]
+fn kills_one_after_the_other_lose_and_double_nothing() {
+    let site = Site::small();
+    for nth in [0, 1, 2] {
+        for point in POINTS {
+            killed(&site, point, nth);
+            site.assert_whole();
+        }
+    }
+    site.assert_completes();
+}
+
+#[test]
+fn a_kill_in_the_middle_of_an_object_of_parts_loses_and_doubles_nothing() {
+    for point in ["encoded", "finishing", "sent", "completed", "visible"] {
+        let site = Site::large();
+        assert!(killed(&site, point, 0), "no run comes to {point}");
+        site.assert_completes();
+    }
+}
+
+#[test]
+fn a_run_that_is_asked_to_stop_at_any_boundary_leaves_nothing_half_done() {
+    for point in POINTS.iter().filter(|point| !OF_PARTS.contains(point)) {
+        let site = Site::small();
+        let held = Held::at(&mut command(&site, point), point);
+        signal(&held.child, "TERM");
+        // the signal is there before the run goes on
+        std::thread::sleep(Duration::from_millis(50));
+        let begun = Instant::now();
+        let run = held.let_go();
+        assert!(begun.elapsed() < Duration::from_secs(8), "{point}: it took {:?}", begun.elapsed());
+        // at the end there is nothing left to stop
+        let near_the_end = ["visible", "proven", "window-done", "done"].contains(point);
+        assert!(run.code == 5 || near_the_end && run.code == 0, "{point}: {}\n{}", run.code, run.stderr);
+        if site.target().exists() {
+            let left: Vec<_> = files_below(&site.target()).into_keys().filter(|key| key.starts_with("_tmp/")).collect();
+            assert_eq!(left, [""; 0], "{point}");
+        }
+        site.assert_completes();
+    }
+}
+
+#[test]
+fn a_second_process_is_turned_away_while_one_is_at_work() {
+    let site = Site::small();
+    let held = Held::at(&mut site.command(), "planned");
+    let second = Run::from(site.command().output().expect("it starts")).expect(4);
+    assert!(second.stderr.contains("another run holds"), "{}", second.stderr);
+    held.let_go().expect(0);
+    site.assert_completes();
+}
+
+#[test]
+fn a_lock_ends_with_its_process() {
+    let site = Site::small();
+    assert!(killed(&site, "planned", 0));
+    // at once, without waiting for anything
+    site.assert_completes();
+}
+
+#[test]
+fn no_upload_stays_open_when_a_run_is_asked_to_stop() {
+    for point in ["encoded", "finishing", "sent"] {
+        let (site, bucket) = (Site::large(), s3());
+        let mut command = archiver();
+        command.arg("archive").arg(site.tree.path()).arg(bucket.url("archive")).args(["--json", "--progress", "never", "--compression", "none"]);
+        command.envs(bucket.environment()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let held = Held::at(&mut command, point);
+        signal(&held.child, "TERM");
+        std::thread::sleep(Duration::from_millis(50));
+        let begun = Instant::now();
+        held.let_go().expect(5);
+        assert!(begun.elapsed() < Duration::from_secs(8), "{point}: it took {:?}", begun.elapsed());
+        assert_eq!(bucket.open_uploads(), [""; 0], "{point}");
+        // what became visible before it stopped is whole
+        rows_of(&bucket.objects("archive/"));
+    }
+}
+
+// ---------------------------------------------------------------- files that change while they are read
+
+/// Holds a run while it reads the only snapshot, does something to it, and lets the run go on. Then the next run archives what
+/// is on disk.
+fn changed_while_read(point: &str, change: impl Fn(&Tree, &Snapshot), expected: Option<&Snapshot>) {
+    let tree = Tree::new();
+    let old = Snapshot::minutes(T0, [1.0, 2.0, 3.0]);
+    tree.bin("c", "n1", &old);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let command = || {
+        let mut command = archiver();
+        command.arg("archive").arg(tree.path()).arg(folder.path()).args(["--json", "--progress", "never"]);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command
+    };
+    let held = Held::at(&mut command(), point);
+    change(&tree, &old);
+    let run = held.let_go();
+    assert!(!run.stderr.contains("panicked"), "{}", run.stderr);
+    let seen = rows_of(&files_below(folder.path()));
+    let (before, after) = (old.rows("c", "n1"), expected.map(|new| new.rows("c", "n1")).unwrap_or_default());
+    assert!(seen.is_empty() || seen == before || seen == after, "neither the old file nor the new one: {seen:?}");
+    if let Some(new) = expected {
+        Run::from(command().output().expect("it starts")).expect(0);
+        let mut all = before;
+        all.retain(|row| seen.contains(row));
+        all.extend(new.rows("c", "n1").into_iter().filter(|row| !all.iter().any(|held| held.timestamp == row.timestamp)).collect::<Vec<_>>());
+        assert_same_rows("the archive", rows_of(&files_below(folder.path())), &all);
+    }
+}
+
+#[test]
+fn a_file_that_is_rewritten_while_it_is_read_waits_for_the_next_run() {
+    let new = Snapshot::minutes(T0, [4.0, 5.0, 6.0]);
+    for point in ["planned", "reading"] {
+        changed_while_read(point, |tree, _| tree.bin("c", "n1", &new), Some(&new));
+        // by rename, as cc-backend writes .bin
+        let renamed = |tree: &Tree, _: &Snapshot| {
+            tree.write("c/n1/new.tmp", &new.bin());
+            fs::rename(tree.path().join("c/n1/new.tmp"), tree.path().join(format!("c/n1/{T0}.bin"))).expect("renamed");
+        };
+        changed_while_read(point, renamed, Some(&new));
+    }
+}
+
+#[test]
+fn a_file_that_grows_while_it_is_read_waits_for_the_next_run() {
+    let grown = Snapshot::minutes(T0, [1.0, 2.0, 3.0, 4.0]);
+    for point in ["planned", "reading"] {
+        changed_while_read(point, |tree, _| tree.bin("c", "n1", &grown), Some(&grown));
+    }
+}
+
+#[test]
+fn a_file_that_shrinks_or_vanishes_while_it_is_read_stops_no_run() {
+    for point in ["planned", "reading"] {
+        changed_while_read(point, |tree, old| tree.write(&format!("c/n1/{T0}.bin"), &old.bin()[..20]), None);
+        changed_while_read(point, |tree, _| fs::remove_file(tree.path().join(format!("c/n1/{T0}.bin"))).expect("removed"), None);
+    }
+}

@@ -1,0 +1,197 @@
+//! The invariant: each row is on disk or in a visible object of the archive, and after a clean run it stands there exactly once.
+//! What is in the archive is found out with a reader of its own; what ought to be there, from what the test wrote.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use object_store::path::Path as Key;
+use parquet::file::metadata::ParquetMetaDataReader;
+
+use super::disk::{Disk, Instant, Value, keyed};
+use super::store::Server;
+use super::support::{Row, date_of, rows_in};
+
+/// An object, as it was when it was whole.
+struct Object {
+    bytes: Bytes,
+    rows: Vec<(Instant, Value)>,
+    /// The sources in its ledger, by path and digest.
+    pub sources: BTreeSet<(String, String)>,
+}
+
+/// Where each instant stands, and its value there.
+pub type Stands = BTreeMap<Instant, Vec<(Key, Value)>>;
+
+/// What was seen of an archive so far.
+#[derive(Default)]
+pub struct Archived {
+    objects: BTreeMap<Key, Object>,
+    /// Instants that have stood in the archive, and must stay there.
+    safe: BTreeSet<Instant>,
+    /// Instants whose only copy the server has lost.
+    lost_by_the_server: BTreeSet<Instant>,
+}
+
+/// What a source's ledger entry says: dates that it feeds, by path and digest; and the dates on which it has an entry.
+type Sources = BTreeMap<(String, String), (BTreeSet<String>, BTreeSet<String>)>;
+
+impl Archived {
+    /// Checks what holds after every step, and gives where each instant stands.
+    pub async fn check(&mut self, server: &Server, disk: &Disk) -> Result<Stands, String> {
+        if let Some(key) = server.overwritten().first() {
+            return Err(format!("overwritten or removed: {key}"));
+        }
+        if let Some(path) = disk.touched().first() {
+            return Err(format!("{path} on disk is gone, or has other bytes"));
+        }
+        let (visible, damaged, unseen) = (server.objects().await, server.damaged(), server.unseen());
+        if let Some(gone) = self.objects.keys().find(|key| !visible.contains_key(key)) {
+            return Err(format!("{gone} is gone"));
+        }
+        let mut stands: Stands = BTreeMap::new();
+        for (key, bytes) in visible.iter().filter(|(key, _)| !damaged.contains_key(key)) {
+            let object = match self.objects.entry(key.clone()) {
+                std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+                std::collections::btree_map::Entry::Vacant(none) => none.insert(Object::read(key, bytes, disk)?),
+            };
+            if object.bytes != bytes {
+                return Err(format!("{key} has other bytes now"));
+            }
+            for (instant, value) in &object.rows {
+                stands.entry(instant.clone()).or_default().push((key.clone(), *value));
+            }
+        }
+        let twice = stands.iter().find(|(_, keys)| keys.len() > 1 && !keys.iter().any(|(key, _)| unseen.contains(key)));
+        if let Some((instant, keys)) = twice {
+            return Err(format!("{instant:?} stands there {} times: {keys:?}", keys.len()));
+        }
+        // what a damaged object held is no run's fault; it is missed again when it is whole again
+        let in_damaged: BTreeSet<&Instant> =
+            self.objects.iter().filter(|(key, _)| damaged.contains_key(key)).flat_map(|(_, o)| o.rows.iter().map(|(instant, _)| instant)).collect();
+        if let Some(lost) = self.safe.iter().find(|instant| !stands.contains_key(*instant) && !in_damaged.contains(instant)) {
+            return Err(format!("{lost:?} was archived, and is not any more"));
+        }
+        self.safe.extend(stands.keys().cloned());
+        Ok(stands)
+    }
+
+    /// Checks what must hold after a run without faults: everything that is on disk stands in the archive.
+    pub fn check_complete(&self, stands: &Stands, disk: &Disk) -> Result<(), String> {
+        for file in disk.files.values() {
+            self.check_archived(stands, file.rows().into_iter()).map_err(|instant| format!("{} is not archived: {instant:?} is missing", file.path()))?;
+        }
+        Ok(())
+    }
+
+    pub fn check_archived(&self, stands: &Stands, mut rows: impl Iterator<Item = (Instant, Value)>) -> Result<(), Instant> {
+        match rows.find(|(instant, _)| !stands.contains_key(instant) && !self.lost_by_the_server.contains(instant)) {
+            Some((instant, _)) => Err(instant),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that a file which a run has deleted was archived: each row stands in a whole object, with its very value unless
+    /// another snapshot ever had another one.
+    pub fn check_deleted(&self, stands: &Stands, file: &super::disk::File, disk: &Disk) -> Result<(), String> {
+        for (instant, value) in file.rows() {
+            let found = stands.get(&instant).into_iter().flatten().any(|(_, archived)| *archived == value || disk.ever[&instant].len() > 1);
+            if !found {
+                return Err(format!("{} was deleted, and {instant:?} is not archived with its value", file.path()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The server loses an object. What no file on disk can make good for is gone.
+    pub fn lose(&mut self, key: &Key, disk: &Disk) {
+        let Some(object) = self.objects.remove(key) else { return };
+        let here = disk.files.values().filter(|f| object.sources.contains(&(f.path()[super::disk::CLUSTER.len() + 1..].to_owned(), digest(&f.bytes))));
+        let replaceable: BTreeSet<Instant> = here.flat_map(|file| file.rows()).map(|(instant, _)| instant).collect();
+        for (instant, _) in object.rows {
+            self.safe.remove(&instant);
+            if !replaceable.contains(&instant) {
+                self.lost_by_the_server.insert(instant);
+            }
+        }
+    }
+
+    /// Files on disk that are archived on all their dates, as the ledgers of whole objects say.
+    pub fn done(&self, disk: &Disk, damaged: &BTreeMap<Key, Option<Bytes>>) -> Vec<String> {
+        let mut sources = Sources::new();
+        for (_, object) in self.objects.iter().filter(|(key, _)| !damaged.contains_key(key)) {
+            for (date, entry) in ledger(&object.bytes).unwrap_or_default() {
+                let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+                let (feeds, on) = sources.entry((text("path"), text("blake3"))).or_default();
+                feeds.extend(entry["dates"].as_array().into_iter().flatten().filter_map(|date| date.as_str().map(str::to_owned)));
+                on.insert(date);
+            }
+        }
+        let is_done = |path: &str, bytes: &Bytes| {
+            let known = sources.get(&(path[super::disk::CLUSTER.len() + 1..].to_owned(), digest(bytes)));
+            known.is_some_and(|(feeds, on)| feeds.is_subset(on))
+        };
+        disk.files.values().filter(|file| is_done(&file.path(), &file.bytes)).map(|file| file.path()).collect()
+    }
+
+    /// How many instants were ever seen in it.
+    pub fn instants(&self) -> usize {
+        self.safe.len()
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
+/// The values of a footer, by key.
+fn footer(bytes: &Bytes) -> Result<BTreeMap<String, String>, String> {
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(bytes).map_err(|e| e.to_string())?;
+    let pairs = metadata.file_metadata().key_value_metadata().cloned().unwrap_or_default();
+    Ok(pairs.into_iter().map(|pair| (pair.key, pair.value.unwrap_or_default())).collect())
+}
+
+/// A footer's date, and the entries of its ledger.
+fn ledger(bytes: &Bytes) -> Result<Vec<(String, serde_json::Value)>, String> {
+    let footer = footer(bytes)?;
+    let entries: Vec<serde_json::Value> = serde_json::from_str(footer.get("cc-archiver.ledger").ok_or("no ledger")?).map_err(|e| e.to_string())?;
+    let date = footer.get("cc-archiver.date").ok_or("no date")?;
+    Ok(entries.into_iter().map(|entry| (date.clone(), entry)).collect())
+}
+
+impl Object {
+    /// Reads an object that has just become visible, and checks that it is whole and invents nothing.
+    fn read(key: &Key, bytes: &Bytes, disk: &Disk) -> Result<Self, String> {
+        let wrong = |what: String| format!("{key}: {what}");
+        let values = footer(bytes).map_err(|e| wrong(format!("it does not open: {e}")))?;
+        let said = values.get("cc-archiver.digest").ok_or_else(|| wrong("no digest".into()))?;
+        let at = bytes.windows(64).rposition(|window| window == said.as_bytes()).ok_or_else(|| wrong("the digest has no place".into()))?;
+        let mut zeroed = bytes.to_vec();
+        zeroed[at..at + 64].fill(b'0');
+        if digest(&zeroed) != *said {
+            return Err(wrong("its digest is another one".into()));
+        }
+        let rows = rows_in(key.as_ref(), bytes);
+        let order = |row: &Row| {
+            let Row { hostname, metric, scope, scope_id, selector, timestamp, .. } = row.clone();
+            (hostname, metric, scope, scope_id, selector, timestamp)
+        };
+        if !rows.windows(2).all(|pair| order(&pair[0]) < order(&pair[1])) {
+            return Err(wrong("its rows are not sorted, or stand there twice".into()));
+        }
+        if let Some(row) = rows.iter().find(|row| date_of(row.timestamp) != row.date) {
+            return Err(wrong(format!("{row} is of another date")));
+        }
+        let entries = ledger(bytes).map_err(wrong)?;
+        let written: u64 = entries.iter().filter_map(|(_, entry)| entry["written"].as_u64()).sum();
+        if written != rows.len() as u64 || values.get("cc-archiver.rows") != Some(&rows.len().to_string()) {
+            return Err(wrong(format!("it has {} rows, its ledger {written}", rows.len())));
+        }
+        let text = |entry: &serde_json::Value, name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+        let sources = entries.iter().map(|(_, entry)| (text(entry, "path"), text(entry, "blake3"))).collect();
+        let rows: Vec<(Instant, Value)> = rows.into_iter().map(keyed).collect();
+        if let Some((instant, value)) = rows.iter().find(|(instant, value)| !disk.ever.get(instant).is_some_and(|values| values.contains(value))) {
+            return Err(wrong(format!("{instant:?} has the value {value:?}, which no snapshot held")));
+        }
+        Ok(Self { bytes: bytes.clone(), rows, sources })
+    }
+}

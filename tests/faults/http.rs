@@ -1,0 +1,386 @@
+//! What only a real client and a real server show: answers that get lost on the way, storms, bytes that change on the wire.
+//! Requests go through a connector that spoils them, to the S3 server of the tests; all other settings are the program's own.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cc_archiver::cli::{Cli, Command};
+use cc_archiver::config::Settings;
+use cc_archiver::error::Error;
+use cc_archiver::pipeline::{self, Outcome};
+use cc_archiver::store::Archive;
+use cc_archiver::telemetry::{Progress, Summary};
+use clap::Parser;
+use futures::TryStreamExt;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody, HttpService, ReqwestConnector,
+};
+use object_store::path::Path as Key;
+use object_store::{ClientOptions, ObjectStore, ObjectStoreExt};
+
+use super::store::Request;
+use super::support::{Bucket, Level, Snapshot, T0, Tree, assert_same_host_metrics, noise, s3};
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy)]
+enum Spoiled {
+    /// The server does it, and the connection closes before the answer comes.
+    AnswerLost,
+    /// The server does it, and the connection is reset in the middle of the answer.
+    AnswerReset,
+    /// The connection is reset before the request is sent.
+    Reset,
+    /// No answer within the time that the client waits.
+    Stalled,
+    /// The server answers so, and does nothing.
+    Answered(u16, &'static str),
+    /// Before the server does it, another machine puts an object under the same key.
+    Overtaken,
+    /// A bit of the body changes on the wire: the one at this place, in millionths of the body.
+    BitFlipped(usize),
+}
+
+/// For the requests of a kind, from the `nth` on, so many.
+#[derive(Debug, Clone, Copy)]
+struct Rule {
+    on: Request,
+    nth: usize,
+    times: usize,
+    spoiled: Spoiled,
+}
+
+/// What the other machine puts.
+const RIVAL: &str = "somebody else's";
+
+const FOR_EVER: usize = usize::MAX / 2;
+
+fn once(on: Request, spoiled: Spoiled) -> Rule {
+    Rule { on, nth: 1, times: 1, spoiled }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Spoiler {
+    rules: Vec<Rule>,
+    counts: Arc<Mutex<BTreeMap<Request, usize>>>,
+    /// How many requests were spoiled.
+    spoiled: Arc<Mutex<usize>>,
+    /// Another way to the bucket.
+    rival: Option<Arc<dyn ObjectStore>>,
+}
+
+impl HttpConnector for Spoiler {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let through = ReqwestConnector::default().connect(options)?;
+        Ok(HttpClient::new(Wire { through, spoiler: self.clone() }))
+    }
+}
+
+#[derive(Debug)]
+struct Wire {
+    through: HttpClient,
+    spoiler: Spoiler,
+}
+
+fn request_of(request: &HttpRequest) -> Request {
+    let query = request.uri().query().unwrap_or_default();
+    match request.method().as_str() {
+        "PUT" if query.contains("partNumber=") => Request::Part,
+        "PUT" => Request::Put,
+        "POST" if query.contains("uploadId=") => Request::Complete,
+        "POST" => Request::Begin,
+        "DELETE" => Request::Abort,
+        "HEAD" => Request::Head,
+        _ if query.contains("list-type") => Request::List,
+        _ => Request::Get,
+    }
+}
+
+fn broken(kind: HttpErrorKind) -> HttpError {
+    HttpError::new(kind, std::io::Error::other("spoiled by the test"))
+}
+
+async fn flipped(request: HttpRequest, place: usize) -> HttpRequest {
+    let (head, body) = request.into_parts();
+    // the body of an answer can be read, that of a request cannot
+    let chunks: Vec<Bytes> = HttpResponseBody::new(body).bytes_stream().try_collect().await.expect("in memory");
+    let mut bytes = chunks.concat();
+    let at = (bytes.len() * place / 1_000_000).min(bytes.len() - 1);
+    bytes[at] ^= 1 << (place % 8);
+    HttpRequest::from_parts(head, HttpRequestBody::from(bytes))
+}
+
+#[async_trait]
+impl HttpService for Wire {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let on = request_of(&request);
+        let nth = {
+            let mut counts = self.spoiler.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = counts.entry(on).or_default();
+            *count += 1;
+            *count
+        };
+        let Some(rule) = self.spoiler.rules.iter().find(|r| r.on == on && (r.nth..r.nth + r.times).contains(&nth)) else {
+            return self.through.execute(request).await;
+        };
+        *self.spoiler.spoiled.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        match rule.spoiled {
+            Spoiled::AnswerLost => {
+                self.through.execute(request).await?;
+                Err(broken(HttpErrorKind::Request))
+            }
+            Spoiled::AnswerReset => {
+                self.through.execute(request).await?;
+                Err(broken(HttpErrorKind::Interrupted))
+            }
+            Spoiled::Reset => Err(broken(HttpErrorKind::Connect)),
+            Spoiled::Stalled => Err(broken(HttpErrorKind::Timeout)),
+            Spoiled::Answered(status, code) => {
+                let text = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>spoiled by the test</Message></Error>");
+                let mut response = HttpResponse::new(HttpResponseBody::from(Bytes::from(text)));
+                *response.status_mut() = status.try_into().expect("a status");
+                Ok(response)
+            }
+            Spoiled::Overtaken => {
+                let (_, key) = request.uri().path().trim_start_matches('/').split_once('/').expect("/bucket/key");
+                let key = Key::from_url_path(key).expect("a key");
+                self.spoiler.rival.as_ref().expect("another way").put(&key, RIVAL.into()).await.expect("put");
+                self.through.execute(request).await
+            }
+            Spoiled::BitFlipped(place) => self.through.execute(flipped(request, place).await).await,
+        }
+    }
+}
+
+/// A tree of one snapshot, and a bucket for it.
+struct Site {
+    tree: Tree,
+    snapshot: Snapshot,
+    bucket: Bucket,
+}
+
+impl Site {
+    /// `values`: 2,400,000 of them make an object of two parts, a few one that is put at once.
+    fn of(values: usize) -> Self {
+        let mut snapshot = Snapshot { from: T0, to: T0 + 36_000, root: Level::default() };
+        for (m, values) in noise(1, values).chunks(36_000).enumerate() {
+            snapshot.root = snapshot.root.metric(&format!("m{m:03}"), 1, T0, values);
+        }
+        let tree = Tree::new();
+        tree.bin("c", "n1", &snapshot);
+        Self { tree, snapshot, bucket: s3() }
+    }
+
+    fn small() -> Self {
+        Self::of(100)
+    }
+
+    fn large() -> Self {
+        Self::of(2_400_000)
+    }
+
+    /// One run, whose requests are spoiled. Every rule must have had something to spoil.
+    fn run(&self, rules: &[Rule]) -> Result<Summary, Error> {
+        let spoiler = Spoiler { rules: rules.to_vec(), rival: Some(self.bucket.store()), ..Spoiler::default() };
+        let environment = self.bucket.environment().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let archive = Archive::in_bucket_through(spoiler.clone(), &self.bucket.name, &environment, Duration::from_secs(3))?;
+        let tree = self.tree.path().to_str().expect("UTF-8");
+        let Command::Archive(args) = Cli::parse_from(["cc-archiver", "archive", tree, "/nonexistent", "--compression", "none"]).command else {
+            unreachable!("it says archive")
+        };
+        let settings = Settings::new(*args)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let outcome = runtime.block_on(pipeline::archive(&settings, archive, Arc::new(Progress::default()), std::future::pending()));
+        assert_eq!(*spoiler.spoiled.lock().expect("not poisoned") > 0, !rules.is_empty(), "{rules:?} found nothing to spoil");
+        match outcome? {
+            Outcome::Done(summary) => Ok(*summary),
+            Outcome::Planned(_) => unreachable!("no dry run"),
+        }
+    }
+
+    /// The archive is the snapshot, once, and nothing is under way.
+    #[track_caller]
+    fn assert_archived(&self) {
+        let objects = self.bucket.objects("");
+        let [(key, bytes)] = objects.iter().collect::<Vec<_>>()[..] else { panic!("one object expected: {:?}", objects.keys()) };
+        assert_same_host_metrics(key, bytes, &self.snapshot);
+    }
+
+    #[track_caller]
+    fn assert_empty(&self) {
+        assert_eq!(self.bucket.objects("").keys().collect::<Vec<_>>(), [""; 0], "something is visible");
+    }
+
+    #[track_caller]
+    fn assert_nothing_open(&self) {
+        assert_eq!(self.bucket.open_uploads(), [""; 0]);
+    }
+
+    /// The run gets over it by itself.
+    #[track_caller]
+    fn assert_survives(&self, rules: &[Rule]) {
+        let summary = self.run(rules).unwrap_or_else(|e| panic!("{rules:?}: {e}"));
+        assert_eq!(summary.objects_written, 1, "{rules:?}");
+        self.assert_archived();
+        assert_eq!(self.run(&[]).expect("a clean run").objects_written, 0);
+    }
+
+    /// The run says that it failed, nothing is visible, and the next one archives all.
+    #[track_caller]
+    fn assert_fails(&self, rules: &[Rule], word: &str) {
+        let error = self.run(rules).expect_err("the run cannot get over that").to_string();
+        assert!(error.contains(word), "no {word:?} in {error}");
+        self.assert_empty();
+        assert_eq!(self.run(&[]).expect("a clean run").objects_written, 1);
+        self.assert_archived();
+    }
+}
+
+#[test]
+fn the_answer_to_a_completion_is_lost() {
+    for spoiled in [Spoiled::AnswerLost, Spoiled::AnswerReset] {
+        let site = Site::large();
+        site.assert_survives(&[once(Request::Complete, spoiled)]);
+        site.assert_nothing_open();
+    }
+}
+
+#[test]
+fn a_completion_or_a_put_that_comes_too_late_overwrites_nothing() {
+    for (site, on) in [(Site::large(), Request::Complete), (Site::small(), Request::Put)] {
+        let error = site.run(&[once(on, Spoiled::Overtaken)]).expect_err("the key is taken").to_string();
+        assert!(error.contains("appeared in the archive during this run"), "{error}");
+        assert!(site.bucket.objects("").into_values().eq([Bytes::from(RIVAL)]), "the other machine's object is gone");
+        site.assert_nothing_open();
+    }
+}
+
+#[test]
+fn the_answer_to_a_put_is_lost() {
+    for spoiled in [Spoiled::AnswerLost, Spoiled::AnswerReset] {
+        Site::small().assert_survives(&[once(Request::Put, spoiled)]);
+    }
+}
+
+#[test]
+fn an_answer_is_lost_and_nobody_may_ask_what_became_of_it() {
+    let site = Site::small();
+    let forbidden = Rule { times: FOR_EVER, ..once(Request::Head, Spoiled::Answered(403, "AccessDenied")) };
+    let error = site.run(&[once(Request::Put, Spoiled::AnswerLost), forbidden]).expect_err("nobody can know").to_string();
+    assert!(error.contains("cannot upload"), "{error}");
+    // it is there, and the next run finds that out
+    site.assert_archived();
+    assert_eq!(site.run(&[]).expect("a clean run").already_archived, 1);
+}
+
+#[test]
+fn every_kind_of_answer_is_lost_once() {
+    let site = Site::large();
+    let rules = [Request::List, Request::Begin, Request::Part, Request::Head].map(|on| once(on, Spoiled::AnswerLost));
+    site.assert_survives(&rules);
+    // nobody heard of the first upload
+    assert_eq!(site.bucket.open_uploads().len(), 1);
+}
+
+#[test]
+fn every_kind_of_connection_breaks_and_stalls() {
+    use Request::{Begin, Complete, Head, List, Part};
+    let site = Site::large();
+    site.assert_survives(&[List, Begin, Part, Head, Complete].map(|on| once(on, Spoiled::Reset)));
+    site.assert_nothing_open();
+    let site = Site::large();
+    site.assert_survives(&[List, Part, Head].map(|on| once(on, Spoiled::Stalled)));
+    site.assert_nothing_open();
+}
+
+#[test]
+fn a_storm_that_ends_is_waited_for() {
+    use Request::{Begin, Complete, Head, List, Part, Put};
+    for (status, code) in [(503, "SlowDown"), (429, "TooManyRequests")] {
+        let storm = |on| Rule { times: 5, ..once(on, Spoiled::Answered(status, code)) };
+        let site = Site::large();
+        site.assert_survives(&[List, Begin, Part, Head, Complete].map(storm));
+        site.assert_nothing_open();
+        Site::small().assert_survives(&[List, Put].map(storm));
+    }
+}
+
+#[test]
+fn a_storm_that_does_not_end_fails_the_run_and_leaves_nothing() {
+    let storm = |on| Rule { times: FOR_EVER, ..once(on, Spoiled::Answered(503, "SlowDown")) };
+    for on in [Request::Begin, Request::Part, Request::Complete] {
+        let site = Site::large();
+        site.assert_fails(&[storm(on)], "cannot");
+        site.assert_nothing_open();
+    }
+    Site::small().assert_fails(&[storm(Request::Put)], "cannot upload");
+}
+
+#[test]
+fn an_error_in_the_body_of_a_good_answer_is_an_error() {
+    // the server says 200 before it knows: this one means "try again"
+    let site = Site::large();
+    site.assert_survives(&[once(Request::Complete, Spoiled::Answered(200, "InternalError"))]);
+    site.assert_nothing_open();
+    // and this one does not
+    let site = Site::large();
+    site.assert_fails(&[once(Request::Complete, Spoiled::Answered(200, "InvalidPart"))], "cannot upload");
+    site.assert_nothing_open();
+}
+
+#[test]
+fn a_conflict_over_nothing_is_tried_again() {
+    for (status, code) in [(409, "ConditionalRequestConflict"), (412, "PreconditionFailed")] {
+        Site::small().assert_survives(&[once(Request::Put, Spoiled::Answered(status, code))]);
+    }
+}
+
+#[test]
+fn a_lifecycle_rule_removes_an_upload_under_way() {
+    let site = Site::large();
+    let gone = Rule { nth: 2, ..once(Request::Part, Spoiled::Answered(404, "NoSuchUpload")) };
+    site.assert_fails(&[gone], "NoSuchUpload");
+    site.assert_nothing_open();
+}
+
+#[test]
+fn credentials_expire_in_the_middle_of_an_upload() {
+    let expired = |on, nth| Rule { on, nth, times: FOR_EVER, spoiled: Spoiled::Answered(400, "ExpiredToken") };
+    let site = Site::large();
+    let rules = [expired(Request::Part, 2), expired(Request::Complete, 1), expired(Request::Abort, 1), expired(Request::Head, 1)];
+    site.assert_fails(&rules, "ExpiredToken");
+    // nobody may abort it any more: it is left to the bucket's lifecycle rule
+    assert_eq!(site.bucket.open_uploads().len(), 1);
+}
+
+#[test]
+fn an_abort_that_fails_does_not_hide_why() {
+    let site = Site::large();
+    let no_abort = Rule { times: FOR_EVER, ..once(Request::Abort, Spoiled::Answered(403, "AccessDenied")) };
+    site.assert_fails(&[once(Request::Part, Spoiled::Answered(400, "InvalidDigest")), no_abort], "InvalidDigest");
+    assert_eq!(site.bucket.open_uploads().len(), 1);
+}
+
+#[test]
+fn a_bit_that_flips_in_a_part_is_refused() {
+    let site = Site::large();
+    for (part, place) in [(1, 0), (1, 333_333), (1, 999_999), (2, 0), (2, 500_001), (2, 999_999)] {
+        let flipped = Rule { nth: part, times: 1, on: Request::Part, spoiled: Spoiled::BitFlipped(place) };
+        let error = site.run(&[flipped]).expect_err("a part of other bytes is taken").to_string();
+        assert!(error.contains("cannot upload a part"), "{error}");
+        site.assert_empty();
+    }
+    site.assert_nothing_open();
+}
+
+#[test]
+fn a_bit_that_flips_in_a_small_object_is_refused() {
+    let site = Site::small();
+    for place in (0..1_000_000).step_by(90_909) {
+        let error = site.run(&[once(Request::Put, Spoiled::BitFlipped(place))]).expect_err("other bytes are taken").to_string();
+        assert!(error.contains("cannot upload"), "{error}");
+        site.assert_empty();
+    }
+}

@@ -1,0 +1,662 @@
+//! Schedules: what happens to one tree and one archive, one after the other, all of it from a seed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cc_archiver::cli::{Cli, Command};
+use cc_archiver::config::{PruneSettings, Settings};
+use cc_archiver::error::Error;
+use cc_archiver::pipeline::{self, Outcome};
+use cc_archiver::store::Archive;
+use cc_archiver::telemetry::{Progress, PruneSummary, Summary};
+use clap::Parser;
+use object_store::path::Path as Key;
+
+use super::check::{Archived, Stands};
+use super::disk::{Change, Disk};
+use super::random::Random;
+use super::store::{Client, Fault, Meanwhile, Request, Server, Strike};
+
+/// One run of `archive` or `prune`.
+#[derive(Debug, Clone)]
+struct Run {
+    command: &'static str,
+    flags: Vec<String>,
+    part_size: usize,
+    strikes: Vec<Strike>,
+    meanwhile: Vec<(Request, usize, Change, u64)>,
+    late_before: (Request, usize),
+}
+
+/// A step of a schedule.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A run, maybe with faults.
+    Run(Run),
+    /// Two runs at once; `locked`: of one tree on one machine, so that one of them holds the lock.
+    Together { runs: [Run; 2], locked: bool },
+    /// Others change the tree.
+    Change(Change, u64),
+    /// cc-backend removes some of the files that are archived on all dates.
+    CleanUp(u64),
+    /// The server damages an object, or loses it.
+    Damage(u64, Option<Fault>),
+    /// Somebody puts back what was damaged.
+    Restore,
+    /// What killed runs had sent lands while no run is under way.
+    Land,
+}
+
+/// All that happens.
+pub struct Schedule {
+    steps: Vec<Step>,
+}
+
+/// How often what happened.
+#[derive(Debug, Default, Clone)]
+pub struct Totals {
+    pub counts: BTreeMap<String, u64>,
+    pub instants: u64,
+}
+
+impl Totals {
+    fn count(&mut self, what: impl Into<String>) {
+        *self.counts.entry(what.into()).or_default() += 1;
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        for (what, count) in &other.counts {
+            *self.counts.entry(what.clone()).or_default() += count;
+        }
+        self.instants += other.instants;
+    }
+}
+
+const REQUESTS: [Request; 8] = [Request::List, Request::Get, Request::Head, Request::Put, Request::Begin, Request::Part, Request::Complete, Request::Abort];
+
+fn some_strikes(random: &mut Random) -> Vec<Strike> {
+    let strike = |random: &mut Random, fault: Fault| {
+        let on = random.one_of(fault.happens_to());
+        let most = if matches!(on, Request::List | Request::Part) { 6 } else { 3 };
+        Strike { on, nth: 1 + random.below(most), times: random.one_of(&[1, 1, 1, 2, 9]), fault }
+    };
+    let first = |on, fault| Strike { on, nth: 1, times: 1, fault };
+    match random.below(16) {
+        // what a run does when it asks what became of an upload, or gives it up
+        0 => vec![first(Request::Put, Fault::LostAnswer), first(Request::Head, random.one_of(&[Fault::Forbidden, Fault::Reset, Fault::Stall]))],
+        1 => vec![first(Request::Complete, Fault::LostAnswer), Strike { nth: 2, ..first(Request::Head, Fault::Forbidden) }],
+        2 => {
+            let aborts = random.one_of(&[Fault::Reset, Fault::LostAnswer, Fault::Busy, Fault::KilledBefore]);
+            vec![
+                Strike { nth: 1 + random.below(4), ..first(Request::Part, random.one_of(&[Fault::Reset, Fault::Missing, Fault::LostAnswer])) },
+                first(Request::Abort, aborts),
+            ]
+        }
+        3 => vec![first(Request::Put, Fault::Occupied), first(Request::Put, Fault::LostAnswer)],
+        4 => vec![Strike { nth: 1 + random.below(3), ..first(Request::Part, Fault::Occupied) }],
+        // and what a killed process leaves
+        5 | 6 => {
+            let on = random.one_of(&[Request::Put, Request::Complete]);
+            vec![Strike { nth: 1 + random.below(3), ..first(on, random.one_of(&[Fault::KilledAndLate, Fault::KilledAndLate, Fault::KilledAfter])) }]
+        }
+        _ => {
+            let fault = random.one_of(&Fault::ALL);
+            let mut strikes = vec![strike(random, fault)];
+            if random.once_in(3) {
+                let fault = random.one_of(&Fault::ALL);
+                strikes.push(strike(random, fault));
+            }
+            strikes
+        }
+    }
+}
+
+fn some_rules(random: &mut Random) -> Vec<String> {
+    let rules = ["--include-newest", "--prune-conflicting"].into_iter().filter(|_| random.once_in(2));
+    rules.map(str::to_owned).collect()
+}
+
+fn some_changes(random: &mut Random) -> Vec<(Request, usize, Change, u64)> {
+    if !random.once_in(3) {
+        return Vec::new();
+    }
+    let on = random.one_of(&[Request::List, Request::List, Request::Put, Request::Part, Request::Get, Request::Head]);
+    vec![(on, 1 + random.below(4), random.one_of(&Change::ALL), random.next())]
+}
+
+impl Run {
+    fn random(random: &mut Random) -> Self {
+        let mut flags = Vec::new();
+        let mut set = |name: &str, value: String| flags.extend([name.to_owned(), value]);
+        set("--workers", (1 + random.below(3)).to_string());
+        set("--memory", random.one_of(&["64MiB", "64MiB", "512MiB"]).to_owned());
+        set("--row-group-rows", random.one_of(&[3, 20, 1 << 20]).to_string());
+        set("--object-size", random.one_of(&["1", "2kB", "1GiB", "1GiB"]).to_owned());
+        if random.once_in(3) {
+            set("--compression", random.one_of(&["none", "snappy"]).to_owned());
+        }
+        if random.once_in(6) {
+            set("--encoder", "reference".into());
+        }
+        let mut strikes = if random.once_in(5) { Vec::new() } else { some_strikes(random) };
+        if random.once_in(3) {
+            set("--prune-after", "1s".into());
+            // a server that stores other bytes than it was sent, and says that all is well, is found out by reading only
+            set("--verify", "full".into());
+            flags.extend(some_rules(random));
+        } else if random.once_in(6) {
+            // no fault in what deletes
+            strikes.clear();
+            return Self { meanwhile: some_changes(random), ..Self::prune(random) };
+        }
+        let meanwhile = some_changes(random);
+        let late_before = (random.one_of(&REQUESTS[..7]), 1 + random.below(3));
+        Self { command: "archive", flags, part_size: random.one_of(&[300, 1_500, 8 << 20]), strikes, meanwhile, late_before }
+    }
+
+    fn prune(random: &mut Random) -> Self {
+        let strings = |flags: &[&str]| flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>();
+        let mut flags = strings(&["--older-than", "1s", "--workers"]);
+        flags.push((1 + random.below(3)).to_string());
+        flags.extend(some_rules(random));
+        let mut strikes = some_strikes(random);
+        strikes.retain(|strike| matches!(strike.on, Request::List | Request::Get | Request::Head));
+        if strikes.is_empty() && random.once_in(2) {
+            let fault = random.one_of(&[Fault::Reset, Fault::Busy, Fault::Expired, Fault::Stall, Fault::KilledBefore, Fault::KilledAfter, Fault::Terminated]);
+            let on = random.one_of(&[Request::List, Request::Get, Request::Head]);
+            strikes.push(Strike { on, nth: 1 + random.below(6), times: 1, fault });
+        }
+        let late_before = (random.one_of(&[Request::List, Request::Get, Request::Head]), 1 + random.below(3));
+        Self { command: "prune", flags, part_size: 8 << 20, strikes, meanwhile: some_changes(random), late_before }
+    }
+
+    /// True if it may delete.
+    fn prunes(&self) -> bool {
+        self.command == "prune" || self.flags.iter().any(|flag| flag == "--prune-after")
+    }
+
+    fn clean() -> Self {
+        let strings = |flags: &[&str]| flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self {
+            command: "archive",
+            flags: strings(&["--workers", "2"]),
+            part_size: 8 << 20,
+            strikes: Vec::new(),
+            meanwhile: Vec::new(),
+            late_before: (Request::Abort, usize::MAX),
+        }
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}, parts of {}", self.command, self.flags.join(" "), self.part_size)?;
+        for strike in &self.strikes {
+            write!(f, "; {strike}")?;
+        }
+        for (on, nth, change, _) in &self.meanwhile {
+            write!(f, "; a file is {change:?} at {on:?} {nth}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Schedule {
+    pub fn of(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let mut steps: Vec<Step> = (0..1 + random.below(6)).map(|_| Step::Change(Change::New, random.next())).collect();
+        for _ in 0..2 + random.below(5) {
+            let step = match random.below(23) {
+                0 | 1 => Step::Together { runs: [Run::random(&mut random), Run::random(&mut random)], locked: !random.once_in(3) },
+                2..=4 => Step::Change(random.one_of(&Change::ALL), random.next()),
+                5 | 6 => Step::Change(Change::New, random.next()),
+                7 | 8 => Step::CleanUp(random.next()),
+                9 => Step::Damage(random.next(), random.one_of(&[None, Some(Fault::FlippedBit), Some(Fault::Truncated), Some(Fault::WrongBytes)])),
+                10 => Step::Restore,
+                11 => Step::Land,
+                12..=14 => Step::Run(Run::prune(&mut random)),
+                _ => Step::Run(Run::random(&mut random)),
+            };
+            steps.push(step);
+        }
+        Self { steps }
+    }
+
+    /// Goes through all steps, and a clean run. An error tells the whole story.
+    pub fn play(&self, folder: &Path) -> Result<Totals, String> {
+        let mut world = World::new(folder);
+        let played = self.steps.iter().try_for_each(|step| world.play(step)).and_then(|()| world.end());
+        world.totals.instants += world.archived.instants() as u64;
+        played.map(|()| world.totals.clone()).map_err(|e| {
+            let disk = world.disk.lock().unwrap_or_else(PoisonError::into_inner);
+            format!("{}\n  requests:\n    {}\n{e}", disk.story.join("\n"), world.server.log().join("\n    "))
+        })
+    }
+}
+
+/// How a run ended.
+enum Ended {
+    Done(Box<Summary>),
+    Pruned(Box<PruneSummary>),
+    Failed(Error),
+    Killed,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done(summary) if summary.interrupted => write!(f, "interrupted"),
+            Self::Done(summary) => {
+                write!(f, "done, {} rows in {} objects, {} waiting", summary.rows_written, summary.objects_written, summary.waiting.len())?;
+                summary.set_aside.iter().try_for_each(|note| write!(f, "; set aside: {}: {}", note.path, note.reason))
+            }
+            Self::Pruned(summary) => {
+                write!(f, "pruned {}{}", summary.pruned, if summary.interrupted { ", interrupted" } else { "" })?;
+                summary.attention.iter().try_for_each(|note| write!(f, "; attention: {}: {}", note.path, note.reason))
+            }
+            Self::Failed(e) => write!(f, "failed: {e}"),
+            Self::Killed => write!(f, "killed"),
+        }
+    }
+}
+
+struct World {
+    disk: Arc<Mutex<Disk>>,
+    server: Arc<Server>,
+    archived: Archived,
+    locks: std::path::PathBuf,
+    totals: Totals,
+    /// Others have changed the tree during the last run.
+    changed: bool,
+}
+
+enum Task {
+    Archive(Box<Settings>),
+    Prune(Box<PruneSettings>),
+}
+
+/// A run that is prepared, and its server's view of it.
+struct Prepared {
+    settings: Task,
+    archive: Archive,
+    client: Arc<Client>,
+}
+
+impl World {
+    fn new(folder: &Path) -> Self {
+        let disk = Disk::new(folder.join("tree"));
+        Self {
+            disk: Arc::new(Mutex::new(disk)),
+            server: Arc::new(Server::default()),
+            archived: Archived::default(),
+            locks: folder.to_owned(),
+            totals: Totals::default(),
+            changed: false,
+        }
+    }
+
+    fn with_disk<T>(&self, f: impl FnOnce(&mut Disk) -> T) -> T {
+        f(&mut self.disk.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn tell(&self, line: impl fmt::Display) {
+        self.with_disk(|disk| disk.story.push(format!("  {line}")));
+    }
+
+    fn play(&mut self, step: &Step) -> Result<(), String> {
+        match step {
+            Step::Run(run) => self.run(run)?,
+            Step::Together { runs, locked } => self.together(runs, *locked)?,
+            Step::Change(change, seed) => {
+                if self.with_disk(|disk| disk.change(*change, *seed)) {
+                    self.totals.count(format!("source: {change:?} between runs"));
+                }
+            }
+            Step::CleanUp(seed) => self.clean_up(*seed),
+            Step::Damage(seed, fault) => self.damage(*seed, *fault),
+            Step::Restore => self.restore(),
+            Step::Land => self.land(),
+        }
+        self.check().map(drop)
+    }
+
+    fn check(&mut self) -> Result<Stands, String> {
+        let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        futures::executor::block_on(self.archived.check(&self.server, &disk))
+    }
+
+    fn prepare(&self, run: &Run, lock_file: Option<&str>) -> Prepared {
+        let tree = self.with_disk(|disk| disk.root.clone());
+        let mut args: Vec<String> = vec!["cc-archiver".into(), run.command.into(), tree.display().to_string(), "/nonexistent".into()];
+        args.extend(run.flags.iter().cloned());
+        if let Some(name) = lock_file {
+            args.extend(["--lock-file".into(), self.locks.join(name).display().to_string()]);
+        }
+        let settings = match Cli::try_parse_from(args).expect("valid arguments").command {
+            Command::Archive(args) => Task::Archive(Settings::new(*args).expect("valid settings").into()),
+            Command::Prune(args) => Task::Prune(PruneSettings::new(*args).expect("valid settings").into()),
+            Command::Verify(_) => unreachable!("it says archive or prune"),
+        };
+        let meanwhile = run.meanwhile.iter().map(|(on, nth, change, seed)| {
+            let (disk, change, seed) = (Arc::clone(&self.disk), *change, *seed);
+            let what = move || {
+                disk.lock().unwrap_or_else(PoisonError::into_inner).change(change, seed);
+            };
+            Meanwhile { on: *on, nth: *nth, what: Some(Box::new(what) as Box<_>) }
+        });
+        let late_before = self.server.has_late().then_some(run.late_before);
+        let connection = self.server.client(run.strikes.clone(), meanwhile.collect(), late_before);
+        let client = Arc::clone(&connection.client);
+        let archive = Archive::in_store(Arc::new(connection), "memory:").with_part_size(run.part_size);
+        Prepared { settings, archive, client }
+    }
+
+    /// Files that are on disk, by version.
+    fn versions(&self) -> BTreeMap<String, u64> {
+        self.with_disk(|disk| disk.files.iter().map(|(path, file)| (path.clone(), file.version)).collect())
+    }
+
+    fn run(&mut self, run: &Run) -> Result<(), String> {
+        let before = self.versions();
+        let late = self.server.has_late();
+        let prepared = self.prepare(run, None);
+        let client = Arc::clone(&prepared.client);
+        self.tell(run);
+        let [ended] = run_all(&self.server, [prepared])?;
+        self.tell(format!("  → {ended}"));
+        let before_pruning = before.clone();
+        self.see_what_was_deleted(&[run], &before_pruning)?;
+        let undisturbed = client.fired().is_empty() && !late && !self.changed && self.server.damaged().is_empty();
+        self.account(run, &client, &ended, undisturbed)?;
+        if late && !self.server.has_late() {
+            self.totals.count("process: late completion lands during a later run");
+        }
+        match &ended {
+            Ended::Done(summary) if !summary.interrupted => self.check_done(summary, &before),
+            _ => Ok(()),
+        }
+    }
+
+    /// Files that a run deleted were archived, and were its to delete.
+    fn see_what_was_deleted(&mut self, runs: &[&Run], before: &BTreeMap<String, u64>) -> Result<(), String> {
+        let gone = self.with_disk(Disk::take_gone);
+        // others change files, too: only while nothing is missing is this what the run found
+        self.changed = self.versions().iter().any(|(path, version)| before.get(path) != Some(version)) || before.len() != self.versions().len() + gone.len();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let stands = self.check()?;
+        let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        for file in &gone {
+            if !runs.iter().any(|run| run.prunes()) {
+                return Err(format!("{} was deleted by a run that is not to delete anything", file.path()));
+            }
+            self.archived.check_deleted(&stands, file, &disk)?;
+            let newest = !self.changed && !disk.files.values().chain(&gone).any(|other| other.host == file.host && other.from > file.from);
+            if newest && !runs.iter().any(|run| run.flags.iter().any(|flag| flag == "--include-newest")) {
+                return Err(format!("{} was deleted, and is the newest of its host", file.path()));
+            }
+            self.totals.count("source: pruned");
+        }
+        Ok(())
+    }
+
+    /// What a run says that it did, it did: what was on disk before and after, and was not set aside, is archived.
+    fn check_done(&mut self, summary: &Summary, before: &BTreeMap<String, u64>) -> Result<(), String> {
+        let stands = self.check()?;
+        if !self.server.damaged().is_empty() {
+            return Ok(());
+        }
+        let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = |path: &str| summary.set_aside.iter().chain(&summary.waiting).any(|note| note.path.ends_with(path));
+        for (path, file) in disk.files.iter().filter(|(path, file)| before.get(*path) == Some(&file.version) && !kept(path)) {
+            self.archived
+                .check_archived(&stands, file.rows().into_iter())
+                .map_err(|instant| format!("the run is done, and says nothing of {path}, but {instant:?} is not archived"))?;
+        }
+        Ok(())
+    }
+
+    /// Counts what struck, and checks that a run only fails of something, and leaves nothing open.
+    fn account(&mut self, run: &Run, client: &Client, ended: &Ended, undisturbed: bool) -> Result<(), String> {
+        let fired = client.fired();
+        for (fault, on) in &fired {
+            self.totals.count(format!("fault: {fault:?}"));
+            self.totals.count(format!("fault at: {on:?}"));
+        }
+        for (on, nth, change, _) in &run.meanwhile {
+            if client.count(*on) >= *nth {
+                self.totals.count(format!("source: {change:?} during a run"));
+            }
+        }
+        self.totals.count(match ended {
+            Ended::Done(summary) if summary.interrupted => "run: interrupted",
+            Ended::Done(_) => "run: done",
+            Ended::Pruned(summary) if summary.interrupted => "prune: interrupted",
+            Ended::Pruned(summary) if summary.pruned == 0 => "prune: nothing",
+            Ended::Pruned(_) => "prune: done",
+            Ended::Failed(Error::Locked(..)) => "run: locked out",
+            Ended::Failed(_) => "run: failed",
+            Ended::Killed => "run: killed",
+        });
+        match ended {
+            Ended::Failed(e @ (Error::Internal(_) | Error::Usage(_))) => return Err(format!("a run failed of itself: {e}")),
+            Ended::Failed(e) if undisturbed => return Err(format!("nothing was wrong, and a run failed: {e}")),
+            Ended::Done(summary) if summary.interrupted && !fired.iter().any(|(fault, _)| *fault == Fault::Terminated) => {
+                return Err("nobody stopped the run, and it says that it was interrupted".into());
+            }
+            Ended::Done(summary) if !summary.interrupted && fired.contains(&(Fault::Occupied, Request::Put)) => {
+                return Err("somebody else's object was taken for the run's own".into());
+            }
+            Ended::Killed => return Ok(()),
+            _ => {}
+        }
+        // nobody can give up an upload that he did not hear of, or whose server does not listen
+        let unheard = |(fault, on): &(Fault, Request)| {
+            matches!((fault, on), (Fault::LostAnswer, Request::Begin) | (_, Request::Abort) | (Fault::Expired, _)) || *fault == Fault::Stall
+        };
+        let open = self.server.open_uploads(client);
+        match open.first() {
+            Some(key) if !fired.iter().any(unheard) => Err(format!("the upload of {key} was left open")),
+            Some(_) => {
+                self.totals.count("upload left to the lifecycle rule");
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn together(&mut self, runs: &[Run; 2], locked: bool) -> Result<(), String> {
+        let (before, files) = (futures::executor::block_on(self.server.objects()), self.versions());
+        let prepared = ["one.lock", "two.lock"].map(|name| (!locked).then_some(name));
+        let prepared = [self.prepare(&runs[0], prepared[0]), self.prepare(&runs[1], prepared[1])];
+        let clients = [Arc::clone(&prepared[0].client), Arc::clone(&prepared[1].client)];
+        self.tell(format!("at once{}: {}", if locked { "" } else { ", on two machines" }, runs[0]));
+        self.tell(format!("         and: {}", runs[1]));
+        let ended = run_all(&self.server, prepared)?;
+        self.totals.count(format!("process: two runs at once{}", if locked { "" } else { " on two machines" }));
+        for ((run, client), ended) in runs.iter().zip(&clients).zip(&ended) {
+            self.tell(format!("  → {ended}"));
+            self.account(run, client, ended, false)?;
+        }
+        if !locked {
+            let after = futures::executor::block_on(self.server.objects());
+            self.server.written_unseen(after.into_keys().filter(|key| !before.contains_key(key)));
+        }
+        self.see_what_was_deleted(&[&runs[0], &runs[1]], &files)?;
+        if locked && self.server.interleaved(&clients[0], &clients[1]) {
+            return Err("two runs of one tree were at work at once".into());
+        }
+        Ok(())
+    }
+
+    fn clean_up(&mut self, seed: u64) {
+        let mut random = Random::new(seed);
+        let done = self.with_disk(|disk| self.archived.done(disk, &self.server.damaged()));
+        for path in done {
+            if random.once_in(2) {
+                self.tell(format!("cc-backend removes {path}, which is archived"));
+                self.with_disk(|disk| disk.remove(&path));
+                self.totals.count("source: removed by cc-backend when it was archived");
+            }
+        }
+    }
+
+    fn damage(&mut self, seed: u64, fault: Option<Fault>) {
+        let (visible, damaged) = (futures::executor::block_on(self.server.objects()), self.server.damaged());
+        let whole: Vec<&Key> = visible.keys().filter(|key| !damaged.contains_key(*key)).collect();
+        if whole.is_empty() {
+            return;
+        }
+        let key = whole[Random::new(seed).below(whole.len())];
+        let what = fault.map_or("Lost".to_owned(), |fault| format!("{fault:?}"));
+        self.tell(format!("the server: {what}: {key}"));
+        self.totals.count(format!("object: {what} later on"));
+        self.server.written_unseen([key.clone()]);
+        futures::executor::block_on(self.server.damage(key, fault));
+        if fault.is_none() {
+            let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+            self.archived.lose(key, &disk);
+        }
+    }
+
+    fn restore(&mut self) {
+        for key in self.server.damaged().into_keys() {
+            self.tell(format!("put right: {key}"));
+            self.server.written_unseen([key.clone()]);
+            futures::executor::block_on(self.server.restore(&key));
+        }
+    }
+
+    fn land(&mut self) {
+        if self.server.has_late() {
+            self.tell("what killed runs had sent lands");
+            self.totals.count("process: late completion lands between runs");
+            futures::executor::block_on(self.server.land());
+        }
+    }
+
+    /// Puts right what is not this program's to put right, and runs without faults: then all is archived, once.
+    fn end(&mut self) -> Result<(), String> {
+        self.land();
+        self.restore();
+        self.with_disk(|disk| {
+            disk.heal();
+            if disk.files.is_empty() {
+                disk.change(Change::New, 0);
+            }
+        });
+        self.run(&Run::clean())?;
+        let stands = self.check()?;
+        self.with_disk(|disk| disk.story.push("  all is archived".into()));
+        {
+            let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+            self.archived.check_complete(&stands, &disk)?;
+        }
+        let mut prune = Run::prune(&mut Random::new(0)).without_faults();
+        prune
+            .flags
+            .extend(["--include-newest", "--prune-conflicting"].map(str::to_owned).into_iter().filter(|flag| !prune.flags.contains(flag)).collect::<Vec<_>>());
+        self.run(&prune)?;
+        self.check()?;
+        if self.with_disk(|disk| disk.files.is_empty()) {
+            return Ok(());
+        }
+        let [again] = run_all(&self.server, [self.prepare(&Run::random(&mut Random::new(1)).without_faults(), None)])?;
+        match &again {
+            Ended::Done(summary) if summary.objects_written == 0 && summary.set_aside.is_empty() => Ok(()),
+            other => Err(format!("another run should have nothing to do: {other}")),
+        }
+    }
+}
+
+impl Run {
+    fn without_faults(self) -> Self {
+        Self { strikes: Vec::new(), meanwhile: Vec::new(), ..self }
+    }
+}
+
+/// Real time without a request after which a run is taken to wait for time to pass.
+const IDLE: Duration = Duration::from_millis(40);
+
+/// How long a run's threads may outlive it.
+const LEFT_BEHIND: Duration = Duration::from_secs(10);
+
+/// Lets time pass where a run waits for it in a thread of its own: the runtime sees only to those that wait in its own.
+async fn clock(server: Arc<Server>) -> std::convert::Infallible {
+    let (tick, mut ticks) = tokio::sync::mpsc::channel(1);
+    std::thread::spawn(move || {
+        while tick.blocking_send(()).is_ok() {
+            std::thread::sleep(IDLE)
+        }
+    });
+    let mut requests = 0;
+    while ticks.recv().await.is_some() {
+        if requests == server.log().len() {
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        requests = server.log().len();
+    }
+    unreachable!("the thread ends with its channel")
+}
+
+/// Carries runs out, all at once, in one thread. Time passes only when all of them wait for it.
+fn run_all<const N: usize>(server: &Arc<Server>, prepared: [Prepared; N]) -> Result<[Ended; N], String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).max_blocking_threads(2).build().expect("a runtime");
+    let runs = futures::future::join_all(prepared.into_iter().map(|Prepared { settings, archive, client }| async move {
+        let (progress, stop) = (Arc::new(Progress::default()), client.terminated.notified());
+        let run = async {
+            match settings {
+                Task::Archive(settings) => pipeline::archive(&settings, archive, progress, stop).await.map(|outcome| match outcome {
+                    Outcome::Done(summary) => Ended::Done(summary),
+                    Outcome::Planned(_) => unreachable!("no dry run"),
+                }),
+                Task::Prune(settings) => pipeline::prune_in(&settings, || Ok(archive), progress, stop).await.map(Ended::Pruned),
+            }
+        };
+        tokio::select! {
+            biased;
+            () = client.killed.notified() => Ended::Killed,
+            ended = run => ended.unwrap_or_else(Ended::Failed),
+        }
+    }));
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = runs => ended,
+            never = clock(Arc::clone(server)) => match never {},
+        }
+    });
+    let begun = std::time::Instant::now();
+    runtime.shutdown_timeout(LEFT_BEHIND);
+    // a killed run's threads wait for what never comes
+    if begun.elapsed() >= LEFT_BEHIND && !ended.iter().any(|ended| matches!(ended, Ended::Killed)) {
+        return Err("a run left a thread behind".into());
+    }
+    ended.try_into().map_err(|_| "as many ends as runs".into())
+}
+
+/// Archived rows cannot be read back for one of many hosts: what was written of the hosts before it is not published, or an object
+/// would hold some hosts of the run and not the others.
+#[test]
+fn a_run_that_fails_publishes_nothing_that_it_had_not_finished() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut world = World::new(folder.path());
+    super::disk::File::around_midnight().for_each(|file| world.with_disk(|disk| disk.put(file)));
+    world.run(&Run::clean()).expect("a clean run");
+    // all of them have grown, so that the archived rows of each take part
+    let grown = world.with_disk(|disk| disk.files.values().map(|file| file.grown(&mut Random::new(3))).collect::<Vec<_>>());
+    grown.into_iter().for_each(|file| world.with_disk(|disk| disk.put(file)));
+    let before = futures::executor::block_on(world.server.objects()).len();
+    for nth in [9, 11, 13] {
+        let strikes = vec![Strike { on: Request::Get, nth, times: 1, fault: Fault::Reset }];
+        let run = Run { strikes, ..Run::clean() };
+        let prepared = world.prepare(&run, None);
+        let [ended] = run_all(&world.server, [prepared]).expect("it ends");
+        assert!(matches!(ended, Ended::Failed(Error::Store { .. })), "{ended}");
+        assert_eq!(futures::executor::block_on(world.server.objects()).len(), before, "something was published at {nth}");
+    }
+    world.end().expect("a clean run archives all");
+}

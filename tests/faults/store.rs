@@ -1,0 +1,613 @@
+//! A server in memory whose requests fail as they are told to: by kind of request, and by how many of that kind went before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use object_store::memory::InMemory;
+use object_store::path::Path as Key;
+use object_store::{
+    Attributes, CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, Result, UploadPart,
+};
+use tokio::sync::Notify;
+
+/// Requests, as a server tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Request {
+    List,
+    Get,
+    Head,
+    Put,
+    Begin,
+    Part,
+    Complete,
+    Abort,
+}
+
+/// What goes wrong with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// It is done, and the caller hears of an error.
+    LostAnswer,
+    /// It is done, and the caller, who asks again, hears that there is nothing: a second completion of an upload.
+    LostThenMissing,
+    /// The connection breaks before anything is done.
+    Reset,
+    /// 503, until the client gives up.
+    Busy,
+    /// 403.
+    Forbidden,
+    /// From here on every request is refused: the credentials have expired.
+    Expired,
+    /// 404; of an upload that is under way all parts are gone, too, as by a lifecycle rule.
+    Missing,
+    /// 409 or 412 though there is nothing under the key.
+    Conflict,
+    /// It takes longer than anybody waits for.
+    Stall,
+    /// It is done; the ETag of the answer is another one.
+    WrongTag,
+    /// It is done, but a bit of the stored bytes is another one.
+    FlippedBit,
+    /// It is done, but the end of the bytes is not stored.
+    Truncated,
+    /// It is done, but as many other bytes are stored.
+    WrongBytes,
+    /// Just before, somebody else puts another object under the key.
+    Occupied,
+    /// The process is killed just before the request, or just after it.
+    KilledBefore,
+    KilledAfter,
+    /// The process is killed; the request lands when a later run is under way, or after it.
+    KilledAndLate,
+    /// SIGTERM comes in.
+    Terminated,
+}
+
+impl Fault {
+    pub const ALL: [Self; 18] = [
+        Self::LostAnswer,
+        Self::LostThenMissing,
+        Self::Reset,
+        Self::Busy,
+        Self::Forbidden,
+        Self::Expired,
+        Self::Missing,
+        Self::Conflict,
+        Self::Stall,
+        Self::WrongTag,
+        Self::FlippedBit,
+        Self::Truncated,
+        Self::WrongBytes,
+        Self::Occupied,
+        Self::KilledBefore,
+        Self::KilledAfter,
+        Self::KilledAndLate,
+        Self::Terminated,
+    ];
+
+    /// The requests that it can happen to.
+    pub fn happens_to(self) -> &'static [Request] {
+        use Request::{Abort, Begin, Complete, Get, Head, List, Part, Put};
+        match self {
+            Self::LostAnswer => &[Put, Complete, Begin, Part, Abort],
+            Self::LostThenMissing => &[Complete],
+            Self::Missing => &[Part, Complete],
+            Self::Conflict => &[Put],
+            Self::WrongTag => &[Put, Complete],
+            Self::FlippedBit | Self::Truncated | Self::WrongBytes => &[Put, Part],
+            Self::Occupied => &[Put, Part],
+            Self::KilledAndLate => &[Put, Complete],
+            Self::Forbidden => &[Head, Put, List, Begin],
+            _ => &[List, Get, Head, Put, Begin, Part, Complete, Abort],
+        }
+    }
+}
+
+/// A fault that waits for the `nth` request of its kind, and strikes so many `times` in a row.
+#[derive(Debug, Clone, Copy)]
+pub struct Strike {
+    pub on: Request,
+    pub nth: usize,
+    pub times: usize,
+    pub fault: Fault,
+}
+
+impl fmt::Display for Strike {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} at {:?} {}", self.fault, self.on, self.nth)?;
+        if self.times > 1 { write!(f, " and the next {}", self.times - 1) } else { Ok(()) }
+    }
+}
+
+/// Longer than a run that is to stop waits, and than a client waits for an answer.
+const STALL: Duration = Duration::from_secs(7);
+
+/// Something that is to happen outside of the program when its `nth` request of a kind comes in.
+pub struct Meanwhile {
+    pub on: Request,
+    pub nth: usize,
+    pub what: Option<Box<dyn FnOnce() + Send>>,
+}
+
+/// One run of the program, as the server sees it.
+#[derive(Default)]
+pub struct Client {
+    number: usize,
+    strikes: Vec<Strike>,
+    meanwhile: Mutex<Vec<Meanwhile>>,
+    /// Before which request late ones of killed runs land.
+    late_before: Option<(Request, usize)>,
+    state: Mutex<ClientState>,
+    /// The process is to be killed, or to be terminated.
+    pub killed: Notify,
+    pub terminated: Notify,
+}
+
+#[derive(Default)]
+struct ClientState {
+    counts: BTreeMap<Request, usize>,
+    fired: Vec<(Fault, Request)>,
+    dead: bool,
+    expired: bool,
+}
+
+impl Client {
+    /// What struck.
+    pub fn fired(&self) -> Vec<(Fault, Request)> {
+        lock(&self.state).fired.clone()
+    }
+
+    /// How many requests of a kind came in.
+    pub fn count(&self, request: Request) -> usize {
+        lock(&self.state).counts.get(&request).copied().unwrap_or_default()
+    }
+}
+
+/// A request that a killed process had sent, and that the server has not carried out yet.
+struct Late {
+    key: Key,
+    bytes: Bytes,
+    attributes: Attributes,
+    /// A completion overwrites what is there; a conditional PUT does not.
+    create: bool,
+}
+
+struct OpenUpload {
+    client: usize,
+    key: Key,
+    attributes: Attributes,
+    /// What was sent, and what was stored of it.
+    parts: BTreeMap<usize, (Bytes, Bytes)>,
+}
+
+/// What there is beside the objects.
+#[derive(Default)]
+struct State {
+    clients: usize,
+    next_upload: usize,
+    uploads: BTreeMap<usize, OpenUpload>,
+    late: Vec<Late>,
+    log: Vec<String>,
+    /// Keys whose bytes are not those that were sent: what was sent, if it was not a stranger who put them there.
+    damaged: BTreeMap<Key, Option<Bytes>>,
+    /// Keys of objects that a run could not know of: they landed late, or two runs that cannot see each other's locks wrote them.
+    unseen: BTreeSet<Key>,
+    overwritten: Vec<String>,
+}
+
+/// The server.
+#[derive(Default)]
+pub struct Server {
+    objects: InMemory,
+    state: Mutex<State>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn failed(text: &'static str) -> Error {
+    Error::Generic { store: "faults", source: text.into() }
+}
+
+/// The bytes with one bit, the end, or everything changed.
+pub fn damaged(fault: Fault, bytes: &Bytes) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    let middle = bytes.len() / 3;
+    match fault {
+        Fault::FlippedBit => bytes[middle] ^= 1 << (middle % 8),
+        Fault::Truncated => bytes.truncate(middle),
+        _ => bytes.iter_mut().for_each(|byte| *byte ^= 0x5A),
+    }
+    bytes.into()
+}
+
+impl Server {
+    /// A connection for one run, and that run's faults.
+    pub fn client(self: &Arc<Self>, strikes: Vec<Strike>, meanwhile: Vec<Meanwhile>, late_before: Option<(Request, usize)>) -> Connection {
+        let mut state = lock(&self.state);
+        state.clients += 1;
+        let number = state.clients;
+        state.log.push(format!("--- client {number}"));
+        let client = Client { number, strikes, meanwhile: Mutex::new(meanwhile), late_before, ..Client::default() };
+        Connection { server: Arc::clone(self), client: Arc::new(client) }
+    }
+
+    /// All visible objects.
+    pub async fn objects(&self) -> BTreeMap<Key, Bytes> {
+        let listed: Vec<ObjectMeta> = self.objects.list(None).try_collect().await.expect("listed");
+        let mut objects = BTreeMap::new();
+        for object in listed {
+            let bytes = self.objects.get(&object.location).await.expect("there").bytes().await.expect("read");
+            objects.insert(object.location, bytes);
+        }
+        objects
+    }
+
+    /// Keys whose bytes are not those that were sent.
+    pub fn damaged(&self) -> BTreeMap<Key, Option<Bytes>> {
+        lock(&self.state).damaged.clone()
+    }
+
+    pub fn unseen(&self) -> BTreeSet<Key> {
+        lock(&self.state).unseen.clone()
+    }
+
+    pub fn overwritten(&self) -> Vec<String> {
+        lock(&self.state).overwritten.clone()
+    }
+
+    pub fn log(&self) -> Vec<String> {
+        lock(&self.state).log.clone()
+    }
+
+    /// True if requests of one run came between those of the other.
+    pub fn interleaved(&self, one: &Client, other: &Client) -> bool {
+        let starts = |line: &str, client: &Client| line.starts_with(&format!("{}: ", client.number));
+        let log = lock(&self.state);
+        let mut whose: Vec<bool> = log.log.iter().filter(|line| starts(line, one) || starts(line, other)).map(|line| starts(line, one)).collect();
+        whose.dedup();
+        whose.len() > 2
+    }
+
+    pub fn has_late(&self) -> bool {
+        !lock(&self.state).late.is_empty()
+    }
+
+    /// Uploads of a run that were neither completed nor aborted.
+    pub fn open_uploads(&self, client: &Client) -> Vec<Key> {
+        lock(&self.state).uploads.values().filter(|upload| upload.client == client.number).map(|upload| upload.key.clone()).collect()
+    }
+
+    /// Damages an object, or removes it.
+    pub async fn damage(&self, key: &Key, fault: Option<Fault>) {
+        let sent = self.objects.get(key).await.expect("there").bytes().await.expect("read");
+        match fault {
+            Some(fault) => {
+                self.objects.put(key, damaged(fault, &sent).into()).await.expect("put");
+                lock(&self.state).damaged.entry(key.clone()).or_insert(Some(sent));
+            }
+            None => self.objects.delete(key).await.expect("deleted"),
+        }
+    }
+
+    /// Puts back what was sent, or removes what nobody sent.
+    pub async fn restore(&self, key: &Key) {
+        let sent = lock(&self.state).damaged.remove(key);
+        match sent.flatten() {
+            Some(sent) => drop(self.objects.put(key, sent.into()).await.expect("put")),
+            None => self.objects.delete(key).await.expect("deleted"),
+        }
+    }
+
+    /// Marks objects that were written by runs that could not know of each other.
+    pub fn written_unseen(&self, keys: impl IntoIterator<Item = Key>) {
+        lock(&self.state).unseen.extend(keys);
+    }
+
+    /// What killed runs had sent is carried out now.
+    pub async fn land(&self) {
+        let late = std::mem::take(&mut lock(&self.state).late);
+        for Late { key, bytes, attributes, create } in late {
+            let there = self.bytes_of(&key).await;
+            if create && there.is_some() {
+                continue;
+            }
+            let stranger = lock(&self.state).damaged.contains_key(&key);
+            if there.is_some_and(|there| there != bytes) && !stranger {
+                lock(&self.state).overwritten.push(format!("{key} by a late completion of other bytes"));
+            }
+            lock(&self.state).log.push(format!("landed late: {key}"));
+            self.objects.put_opts(&key, bytes.into(), PutOptions { attributes, ..Default::default() }).await.expect("put");
+            let mut state = lock(&self.state);
+            state.damaged.remove(&key);
+            state.unseen.insert(key);
+        }
+    }
+
+    async fn bytes_of(&self, key: &Key) -> Option<Bytes> {
+        let found = self.objects.get(key).await.ok()?;
+        Some(found.bytes().await.expect("read"))
+    }
+
+    /// Makes bytes visible, and sees to it that they are not put in the place of others.
+    async fn publish(&self, key: &Key, sent: Bytes, stored: Bytes, options: PutOptions) -> Result<PutResult> {
+        let there = if options.mode == PutMode::Create { None } else { self.bytes_of(key).await };
+        if let Some(there) = there {
+            let mut state = lock(&self.state);
+            // two machines that complete the same object at once send the same bytes; what the server made of them is its own affair
+            let was_sent = state.damaged.get(key).cloned().unwrap_or(Some(there));
+            if was_sent != Some(sent.clone()) {
+                state.overwritten.push(key.to_string());
+            }
+            state.damaged.remove(key);
+        }
+        let put = self.objects.put_opts(key, stored.clone().into(), options).await?;
+        if sent != stored {
+            lock(&self.state).damaged.insert(key.clone(), Some(sent));
+        }
+        Ok(put)
+    }
+
+    /// Somebody else's object of our name.
+    async fn occupy(&self, key: &Key) {
+        let options = PutOptions { mode: PutMode::Create, ..Default::default() };
+        if self.objects.put_opts(key, Bytes::from_static(b"PAR1 somebody else was here PAR1").into(), options).await.is_ok() {
+            lock(&self.state).damaged.insert(key.clone(), None);
+        }
+    }
+}
+
+/// The server, as one run reaches it.
+#[derive(Clone)]
+pub struct Connection {
+    pub server: Arc<Server>,
+    pub client: Arc<Client>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("memory with faults")
+    }
+}
+
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("memory with faults")
+    }
+}
+
+impl Connection {
+    fn dead(&self) -> Result<()> {
+        if lock(&self.client.state).dead { Err(failed("the process is dead")) } else { Ok(()) }
+    }
+
+    fn kill(&self) -> Error {
+        lock(&self.client.state).dead = true;
+        self.client.killed.notify_one();
+        failed("the process is dead")
+    }
+
+    /// Lets a request in, and says what goes wrong with it, if anything does; or refuses it.
+    async fn admit(&self, request: Request, key: &Key) -> Result<Option<Fault>> {
+        // others get their turn, as they do while a request is on its way
+        tokio::task::yield_now().await;
+        self.dead()?;
+        let nth = {
+            let mut state = lock(&self.client.state);
+            let count = state.counts.entry(request).or_default();
+            *count += 1;
+            *count
+        };
+        let due = |on: Request, at: usize| on == request && at == nth;
+        if self.client.late_before.is_some_and(|(on, at)| due(on, at)) {
+            self.server.land().await;
+        }
+        let meanwhile: Vec<_> = lock(&self.client.meanwhile).iter_mut().filter(|m| due(m.on, m.nth)).filter_map(|m| m.what.take()).collect();
+        for what in meanwhile {
+            what();
+        }
+        let strike = self.client.strikes.iter().find(|s| s.on == request && (s.nth..s.nth + s.times).contains(&nth));
+        let fault = strike.map(|strike| strike.fault);
+        let number = self.client.number;
+        lock(&self.server.state).log.push(format!("{number}: {request:?} {nth} {key}{}", fault.map_or(String::new(), |fault| format!("  <- {fault:?}"))));
+        {
+            let mut state = lock(&self.client.state);
+            state.fired.extend(fault.map(|fault| (fault, request)));
+            state.expired |= fault == Some(Fault::Expired);
+            if state.expired {
+                return Err(Error::Unauthenticated { path: key.to_string(), source: "ExpiredToken".into() });
+            }
+        }
+        let path = || key.to_string();
+        match fault {
+            Some(Fault::Reset) => Err(failed("connection reset")),
+            Some(Fault::Busy) => Err(failed("503 SlowDown, and so on")),
+            Some(Fault::Forbidden) => Err(Error::PermissionDenied { path: path(), source: "AccessDenied".into() }),
+            Some(Fault::Conflict) => Err(Error::AlreadyExists { path: path(), source: "ConditionalRequestConflict".into() }),
+            Some(Fault::KilledBefore) => Err(self.kill()),
+            Some(Fault::Stall) => {
+                tokio::time::sleep(STALL).await;
+                self.dead()?;
+                Err(failed("timed out"))
+            }
+            Some(Fault::Terminated) => {
+                self.client.terminated.notify_one();
+                Ok(fault)
+            }
+            Some(Fault::Occupied) => {
+                self.server.occupy(key).await;
+                Ok(fault)
+            }
+            fault => Ok(fault),
+        }
+    }
+
+    /// What the caller hears of a request that was done.
+    fn answer<T>(&self, fault: Option<Fault>, key: &Key, done: Result<T>) -> Result<T> {
+        match fault {
+            Some(Fault::LostAnswer) => Err(failed("connection closed before the answer came")),
+            Some(Fault::LostThenMissing) => Err(Error::NotFound { path: key.to_string(), source: "NoSuchUpload".into() }),
+            Some(Fault::KilledAfter) => Err(self.kill()),
+            _ => done,
+        }
+    }
+
+    fn tag(fault: Option<Fault>, put: PutResult) -> PutResult {
+        if fault == Some(Fault::WrongTag) { PutResult { e_tag: Some("\"00000000000000000000000000000000\"".into()), ..put } } else { put }
+    }
+
+    fn stored(fault: Option<Fault>, sent: &Bytes) -> Bytes {
+        match fault {
+            Some(fault @ (Fault::FlippedBit | Fault::Truncated | Fault::WrongBytes)) => damaged(fault, sent),
+            _ => sent.clone(),
+        }
+    }
+}
+
+fn joined(payload: PutPayload) -> Bytes {
+    payload.iter().flat_map(|chunk| chunk.iter().copied()).collect()
+}
+
+#[async_trait]
+impl ObjectStore for Connection {
+    async fn put_opts(&self, key: &Key, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        let fault = self.admit(Request::Put, key).await?;
+        let sent = joined(payload);
+        if fault == Some(Fault::KilledAndLate) {
+            let late = Late { key: key.clone(), bytes: sent, attributes: options.attributes, create: options.mode == PutMode::Create };
+            lock(&self.server.state).late.push(late);
+            return Err(self.kill());
+        }
+        let put = self.server.publish(key, sent.clone(), Self::stored(fault, &sent), options).await;
+        self.answer(fault, key, put.map(|put| Self::tag(fault, put)))
+    }
+
+    async fn put_multipart_opts(&self, key: &Key, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        let fault = self.admit(Request::Begin, key).await?;
+        let id = {
+            let mut state = lock(&self.server.state);
+            state.next_upload += 1;
+            let id = state.next_upload;
+            let upload = OpenUpload { client: self.client.number, key: key.clone(), attributes: options.attributes, parts: BTreeMap::new() };
+            state.uploads.insert(id, upload);
+            id
+        };
+        self.answer(fault, key, Ok(Box::new(Upload { connection: self.clone(), key: key.clone(), id, parts: 0 })))
+    }
+
+    async fn get_opts(&self, key: &Key, options: GetOptions) -> Result<GetResult> {
+        let fault = self.admit(if options.head { Request::Head } else { Request::Get }, key).await?;
+        let got = self.server.objects.get_opts(key, options).await;
+        self.answer(fault, key, got)
+    }
+
+    fn delete_stream(&self, keys: BoxStream<'static, Result<Key>>) -> BoxStream<'static, Result<Key>> {
+        // no run has a reason to delete an object
+        let connection = self.clone();
+        keys.map(move |key| {
+            let key = key?;
+            lock(&connection.server.state).overwritten.push(format!("{key}, deleted"));
+            Ok(key)
+        })
+        .boxed()
+    }
+
+    fn list(&self, prefix: Option<&Key>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (connection, prefix) = (self.clone(), prefix.cloned());
+        let listed = async move {
+            let key = prefix.clone().unwrap_or_default();
+            match connection.admit(Request::List, &key).await.and_then(|fault| connection.answer(fault, &key, Ok(()))) {
+                Ok(()) => connection.server.objects.list(prefix.as_ref()),
+                Err(e) => stream::once(async { Err(e) }).boxed(),
+            }
+        };
+        stream::once(listed).flatten().boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Key>) -> Result<ListResult> {
+        let key = prefix.cloned().unwrap_or_default();
+        let fault = self.admit(Request::List, &key).await?;
+        let listed = self.server.objects.list_with_delimiter(prefix).await;
+        self.answer(fault, &key, listed)
+    }
+
+    async fn copy_opts(&self, from: &Key, to: &Key, _: CopyOptions) -> Result<()> {
+        lock(&self.server.state).overwritten.push(format!("{to}, copied from {from}"));
+        Err(failed("no run has a reason to copy an object"))
+    }
+}
+
+/// One multipart upload, as its run reaches it.
+#[derive(Debug)]
+struct Upload {
+    connection: Connection,
+    key: Key,
+    id: usize,
+    parts: usize,
+}
+
+impl Upload {
+    fn gone(&self) -> Error {
+        Error::NotFound { path: self.key.to_string(), source: "NoSuchUpload".into() }
+    }
+
+    fn forget(&self) -> Option<OpenUpload> {
+        lock(&self.connection.server.state).uploads.remove(&self.id)
+    }
+}
+
+#[async_trait]
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, payload: PutPayload) -> UploadPart {
+        let (connection, key, id, number) = (self.connection.clone(), self.key.clone(), self.id, self.parts);
+        self.parts += 1;
+        let gone = self.gone();
+        async move {
+            let fault = connection.admit(Request::Part, &key).await?;
+            if fault == Some(Fault::Missing) {
+                lock(&connection.server.state).uploads.remove(&id);
+            }
+            let sent = joined(payload);
+            let stored = Connection::stored(fault, &sent);
+            let done = match lock(&connection.server.state).uploads.get_mut(&id) {
+                Some(upload) => {
+                    upload.parts.insert(number, (sent, stored));
+                    Ok(())
+                }
+                None => Err(gone),
+            };
+            connection.answer(fault, &key, done)
+        }
+        .boxed()
+    }
+
+    /// Puts together what parts there are, as directories and memory do: it is the caller who must not complete what is not whole.
+    async fn complete(&mut self) -> Result<PutResult> {
+        let fault = self.connection.admit(Request::Complete, &self.key).await?;
+        let upload = self.forget().filter(|_| fault != Some(Fault::Missing)).ok_or_else(|| self.gone())?;
+        let of_all = |part: fn(&(Bytes, Bytes)) -> &Bytes| upload.parts.values().flat_map(|p| part(p).iter().copied()).collect::<Bytes>();
+        let (sent, stored) = (of_all(|(sent, _)| sent), of_all(|(_, stored)| stored));
+        if fault == Some(Fault::KilledAndLate) {
+            let late = Late { key: self.key.clone(), bytes: sent, attributes: upload.attributes, create: false };
+            lock(&self.connection.server.state).late.push(late);
+            return Err(self.connection.kill());
+        }
+        let options = PutOptions { attributes: upload.attributes, ..Default::default() };
+        let put = self.connection.server.publish(&self.key, sent, stored, options).await;
+        self.connection.answer(fault, &self.key, put.map(|put| Connection::tag(fault, put)))
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        let fault = self.connection.admit(Request::Abort, &self.key).await?;
+        let done = self.forget().map(drop).ok_or_else(|| self.gone());
+        self.connection.answer(fault, &self.key, done)
+    }
+}
