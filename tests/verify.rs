@@ -172,12 +172,7 @@ fn local_snapshots_are_told_apart() {
     let report = verify(folder.path(), &["--checkpoints", &local]).expect(0).summary();
     assert_eq!((report["checkpoints"]["archived"].as_u64(), report["checkpoints"]["not_archived"].as_array().map(Vec::len)), (Some(2), Some(1)), "{report}");
     let path = tree.path().join(format!("c/n1/{T0}.bin"));
-    let changed = std::fs::metadata(&path).and_then(|m| m.modified()).expect("a time");
-    let mut bytes = std::fs::read(&path).expect("read");
-    let last = bytes.len() - 10;
-    bytes[last] ^= 1;
-    std::fs::write(&path, bytes).expect("written");
-    std::fs::File::options().write(true).open(&path).expect("opened").set_modified(changed).expect("set");
+    support::change_a_value(&path);
     let report = verify(folder.path(), &["--checkpoints", &local]).expect(3).summary();
     assert_eq!((kinds(&report), report["checkpoints"]["archived"].as_u64()), (vec!["mismatch"], Some(1)), "{report}");
 }

@@ -40,6 +40,16 @@ pub fn fixture(name: &str) -> PathBuf {
     repository().join("tests/fixtures").join(name)
 }
 
+/// Changes one of the last values of a `.bin` snapshot; size and time stay as they were.
+pub fn change_a_value(path: &Path) {
+    let changed = std::fs::metadata(path).and_then(|m| m.modified()).expect("a time");
+    let mut bytes = std::fs::read(path).expect("read");
+    let last = bytes.len() - 10;
+    bytes[last] ^= 1;
+    std::fs::write(path, bytes).expect("written");
+    std::fs::File::options().write(true).open(path).expect("opened").set_modified(changed).expect("set");
+}
+
 // ---------------------------------------------------------------- the program
 
 /// How a run of the program ended.
