@@ -2,7 +2,7 @@
 
 SHELL = /bin/bash
 .DEFAULT_GOAL = test
-.PHONY: setup test test-all torture lint clean
+.PHONY: setup test test-all torture bench lint clean
 
 # The tests' own server is on this machine: never through a proxy. Settings of whoever runs them are not theirs.
 export NO_PROXY := 127.0.0.1,localhost,$(NO_PROXY)
@@ -24,6 +24,12 @@ test-all: test lint
 # Ten times the schedules of faults that the tests play, and how often each fault struck.
 torture:
 	CC_ARCHIVER_FAULT_SCHEDULES=20000 cargo test --locked --test faults schedules -- --nocapture
+
+# Speed, memory and size, beside other programs for the same: BENCHMARKS.md.
+bench: setup
+	@trap '[ -n "$$CC_ARCHIVER_TEST_S3_ENDPOINT" ] || localstack/down' EXIT; \
+	trap 'exit 130' INT TERM; \
+	localstack/up && bench/run
 
 # cargo-deny, built once; its version is pinned.
 DENY = .venv/tools/bin/cargo-deny

@@ -2,7 +2,7 @@
 //! Requests go through a connector that spoils them, to the S3 server of the tests; all other settings are the program's own.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,6 +21,7 @@ use object_store::client::{
 use object_store::path::Path as Key;
 use object_store::{ClientOptions, ObjectStore, ObjectStoreExt};
 
+use super::CHILDREN;
 use super::store::Request;
 use super::support::{Bucket, Level, Snapshot, T0, Tree, assert_same_host_metrics, noise, s3};
 
@@ -159,18 +160,21 @@ struct Site {
     tree: Tree,
     snapshot: Snapshot,
     bucket: Bucket,
+    /// Dropped last: a bucket is made and removed by a process.
+    _children: RwLockReadGuard<'static, ()>,
 }
 
 impl Site {
     /// `values`: 2,400,000 of them make an object of two parts, a few one that is put at once.
     fn of(values: usize) -> Self {
+        let children = CHILDREN.read().unwrap_or_else(PoisonError::into_inner);
         let mut snapshot = Snapshot { from: T0, to: T0 + 36_000, root: Level::default() };
         for (m, values) in noise(1, values).chunks(36_000).enumerate() {
             snapshot.root = snapshot.root.metric(&format!("m{m:03}"), 1, T0, values);
         }
         let tree = Tree::new();
         tree.bin("c", "n1", &snapshot);
-        Self { tree, snapshot, bucket: s3() }
+        Self { tree, snapshot, bucket: s3(), _children: children }
     }
 
     fn small() -> Self {
@@ -249,7 +253,8 @@ fn the_answer_to_a_completion_is_lost() {
 
 #[test]
 fn a_completion_or_a_put_that_comes_too_late_overwrites_nothing() {
-    for (site, on) in [(Site::large(), Request::Complete), (Site::small(), Request::Put)] {
+    for (site, on) in [(Site::large as fn() -> Site, Request::Complete), (Site::small, Request::Put)] {
+        let site = site();
         let error = site.run(&[once(on, Spoiled::Overtaken)]).expect_err("the key is taken").to_string();
         assert!(error.contains("appeared in the archive during this run"), "{error}");
         assert!(site.bucket.objects("").into_values().eq([Bytes::from(RIVAL)]), "the other machine's object is gone");
