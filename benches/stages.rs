@@ -42,7 +42,7 @@ fn walk(seed: usize) -> impl Iterator<Item = Option<f32>> {
         state ^= state >> 7;
         state ^= state << 17;
         level += (state >> 40) as f32 / (1_u32 << 24) as f32 - 0.5;
-        (state % 500 != 0).then_some((level * 100.0).round() / 100.0)
+        (!state.is_multiple_of(500)).then_some((level * 100.0).round() / 100.0)
     })
     .take(VALUES)
 }

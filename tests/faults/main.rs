@@ -1,11 +1,11 @@
-//! Whatever goes wrong, no sample is lost or doubled: schedules of faults from seeds, and faults that only a real S3 client shows.
+//! Whatever goes wrong, no sample is lost or doubled: schedules of faults from seeds.
 //!
 //! `CC_ARCHIVER_FAULT_SEED=n cargo test --test faults schedules` plays one schedule, and tells it;
 //! `CC_ARCHIVER_FAULT_SCHEDULES=n` plays so many.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -15,7 +15,6 @@ use store::{Fault, Request};
 
 mod check;
 mod disk;
-mod http;
 mod random;
 mod schedule;
 mod store;
@@ -45,12 +44,8 @@ fn play(seed: u64) -> Result<Totals, String> {
     played.unwrap_or_else(panicked).map_err(|e| format!("seed {seed}\n{e}\n\nplay it again: CC_ARCHIVER_FAULT_SEED={seed} cargo test --test faults schedules"))
 }
 
-/// Whoever starts processes reads this, the schedules write it: between fork and exec a child holds all locks on trees that its parent had.
-static CHILDREN: RwLock<()> = RwLock::new(());
-
 #[test]
 fn no_row_is_lost_or_doubled_in_any_of_the_schedules() {
-    let _alone = CHILDREN.write().unwrap_or_else(PoisonError::into_inner);
     if let Some(seed) = number_from("CC_ARCHIVER_FAULT_SEED") {
         let totals = play(seed).unwrap_or_else(|e| panic!("{e}"));
         println!("seed {seed} is kept: {:#?}", totals.counts);

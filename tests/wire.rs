@@ -1,8 +1,11 @@
 //! What only a real client and a real server show: answers that get lost on the way, storms, bytes that change on the wire.
 //! Requests go through a connector that spoils them, to the S3 server of the tests; all other settings are the program's own.
+//!
+//! Not in one binary with the schedules of faults: buckets are made by child processes, and between fork and exec a child holds
+//! the locks that schedules have on their trees.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,9 +24,22 @@ use object_store::client::{
 use object_store::path::Path as Key;
 use object_store::{ClientOptions, ObjectStore, ObjectStoreExt};
 
-use super::CHILDREN;
-use super::store::Request;
-use super::support::{Bucket, Level, Snapshot, T0, Tree, assert_same_host_metrics, noise, s3};
+use support::{Bucket, Level, Snapshot, T0, Tree, assert_same_host_metrics, noise, s3};
+
+mod support;
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Request {
+    List,
+    Head,
+    Get,
+    Put,
+    Begin,
+    Part,
+    Complete,
+    Abort,
+}
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy)]
@@ -160,21 +176,18 @@ struct Site {
     tree: Tree,
     snapshot: Snapshot,
     bucket: Bucket,
-    /// Dropped last: a bucket is made and removed by a process.
-    _children: RwLockReadGuard<'static, ()>,
 }
 
 impl Site {
     /// `values`: 2,400,000 of them make an object of two parts, a few one that is put at once.
     fn of(values: usize) -> Self {
-        let children = CHILDREN.read().unwrap_or_else(PoisonError::into_inner);
         let mut snapshot = Snapshot { from: T0, to: T0 + 36_000, root: Level::default() };
         for (m, values) in noise(1, values).chunks(36_000).enumerate() {
             snapshot.root = snapshot.root.metric(&format!("m{m:03}"), 1, T0, values);
         }
         let tree = Tree::new();
         tree.bin("c", "n1", &snapshot);
-        Self { tree, snapshot, bucket: s3(), _children: children }
+        Self { tree, snapshot, bucket: s3() }
     }
 
     fn small() -> Self {
