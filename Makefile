@@ -29,8 +29,6 @@ torture:
 bench: setup
 	@trap '[ -n "$$CC_ARCHIVER_TEST_S3_ENDPOINT" ] || localstack/down' EXIT; \
 	trap 'exit 130' INT TERM; \
-	@trap '[ -n "$$CC_ARCHIVER_TEST_S3_ENDPOINT" ] || localstack/down' EXIT; \
-	trap 'exit 130' INT TERM; \
 	localstack/up && bench/run
 
 # cargo-deny, built once; its version is pinned.
