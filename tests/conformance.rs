@@ -12,13 +12,12 @@ use cc_archiver::pipeline::{self, Outcome};
 use cc_archiver::store::Archive;
 use cc_archiver::telemetry::Progress;
 use clap::Parser;
-use futures::TryStreamExt;
 use object_store::{ObjectStoreExt, path::Path as Key};
 use parquet::file::metadata::ParquetMetaDataReader;
 
 use support::{
     Bucket, DAY, Level, MIDNIGHT, Objects, Row, Run, Snapshot, T0, Tree, archiver, assert_same_host_metrics, assert_same_rows, block_on, date_of, files_below,
-    noise, rows_in, rows_of, run, s3, write,
+    noise, objects_in, rows_in, rows_of, run, s3, write,
 };
 
 mod support;
@@ -70,15 +69,7 @@ impl Target {
     fn objects(&self) -> Objects {
         match self {
             Self::Directory(folder) => files_below(folder.path()),
-            Self::Memory(archive) => block_on(async {
-                let listed: Vec<_> = archive.store().list(None).try_collect().await.expect("listed");
-                let mut objects = Objects::new();
-                for object in listed {
-                    let bytes = archive.store().get(&object.location).await.expect("there").bytes().await.expect("read");
-                    objects.insert(object.location.to_string(), bytes);
-                }
-                objects
-            }),
+            Self::Memory(archive) => objects_in(archive.store().as_ref(), ""),
             Self::S3 { bucket, prefix } => bucket.objects(&format!("{prefix}/")),
         }
     }

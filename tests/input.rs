@@ -362,10 +362,14 @@ fn a_million_nested_levels_in_a_binary_snapshot_cost_only_that_file() {
 
 #[test]
 fn a_binary_snapshot_cut_anywhere_is_refused_where_it_ends() {
-    let whole = nested_bin();
-    assert_eq!(decode("bin", whole.clone()).expect("valid").series.len(), 3);
+    assert_refused_where_cut("bin", &nested_bin(), 3);
+}
+
+/// A whole snapshot of so many series is decoded; cut anywhere it is not, and the flaw lies before the end.
+fn assert_refused_where_cut(ending: &str, whole: &[u8], series: usize) {
+    assert_eq!(decode(ending, whole.to_vec()).expect("valid").series.len(), series);
     for cut in 0..whole.len() {
-        let flaw = decode("bin", whole[..cut].to_vec()).expect_err("it is cut");
+        let flaw = decode(ending, whole[..cut].to_vec()).expect_err("it is cut");
         assert!(flaw.offset.is_some_and(|offset| offset <= cut as u64), "cut at {cut}: {flaw}");
     }
 }
@@ -439,12 +443,7 @@ fn a_million_nested_levels_in_a_json_snapshot_cost_only_that_file() {
 
 #[test]
 fn a_json_snapshot_cut_anywhere_is_refused_where_it_ends() {
-    let whole = NESTED_JSON.as_bytes();
-    assert_eq!(decode("json", whole.to_vec()).expect("valid").series.len(), 2);
-    for cut in 0..whole.len() {
-        let flaw = decode("json", whole[..cut].to_vec()).expect_err("it is cut");
-        assert!(flaw.offset.is_some_and(|offset| offset <= cut as u64), "cut at {cut}: {flaw}");
-    }
+    assert_refused_where_cut("json", NESTED_JSON.as_bytes(), 2);
 }
 
 // ---- compressed ----

@@ -9,11 +9,9 @@ use cc_archiver::pipeline::{self, Outcome};
 use cc_archiver::store::Archive;
 use cc_archiver::telemetry::{Progress, Summary};
 use clap::Parser;
-use futures::TryStreamExt;
-use object_store::ObjectStoreExt;
 use proptest::prelude::*;
 
-use support::{Level, MIDNIGHT, Objects, Row, Snapshot, Tree, block_on, rows_in, rows_of};
+use support::{Level, MIDNIGHT, Objects, Row, Snapshot, Tree, objects_in, rows_in, rows_of};
 
 mod support;
 
@@ -105,15 +103,7 @@ fn archive(tree: &Tree, archive: &Archive, flags: &[&str]) -> Summary {
 }
 
 fn objects(archive: &Archive) -> Objects {
-    block_on(async {
-        let listed: Vec<_> = archive.store().list(None).try_collect().await.expect("listed");
-        let mut objects = Objects::new();
-        for object in listed {
-            let bytes = archive.store().get(&object.location).await.expect("there").bytes().await.expect("read");
-            objects.insert(object.location.to_string(), bytes);
-        }
-        objects
-    })
+    objects_in(archive.store().as_ref(), "")
 }
 
 /// What identifies a row, and its value with the frequency that came with it.

@@ -14,6 +14,7 @@ use crate::names::{Cluster, Date, Digest};
 use crate::partition::Partition;
 use crate::plan::{self, ClusterPlan, Known, Left, Work};
 use crate::read;
+use crate::store::Archive;
 
 /// Partitions listed at a time.
 const CONCURRENT_LISTINGS: usize = 8;
@@ -71,6 +72,24 @@ pub async fn plan_cluster(context: &Context, files: &ClusterFiles, only: Option<
     Ok(Planned { plan, archived, too_recent, set_aside })
 }
 
+/// Adds those of `dates` whose ledgers are not `loaded` yet, and gives them.
+pub async fn load_ledgers(
+    archive: &Archive,
+    cluster: &Cluster,
+    dates: BTreeSet<Date>,
+    loaded: &mut BTreeMap<Date, Arc<Holdings>>,
+) -> Result<Vec<Arc<Holdings>>> {
+    let missing: Vec<Date> = dates.into_iter().filter(|date| !loaded.contains_key(date)).collect();
+    let load = |date: Date| async move {
+        let partition = Partition { cluster: cluster.clone(), date };
+        Ok::<_, Error>((date, Arc::new(catalog::holdings(archive, &partition).await?)))
+    };
+    let found: Vec<_> = futures::stream::iter(missing).map(load).buffered(CONCURRENT_LISTINGS).try_collect().await?;
+    let holdings = found.iter().map(|(_, holdings)| Arc::clone(holdings)).collect();
+    loaded.extend(found);
+    Ok(holdings)
+}
+
 struct Ledgers<'a> {
     context: &'a Context,
     cluster: &'a Cluster,
@@ -79,18 +98,11 @@ struct Ledgers<'a> {
 
 impl Ledgers<'_> {
     async fn load(&mut self, dates: BTreeSet<Date>) -> Result<()> {
-        let missing: Vec<Date> = dates.into_iter().filter(|date| !self.loaded.contains_key(date)).collect();
-        let (context, cluster) = (self.context, self.cluster);
-        let load = |date: Date| async move {
-            let partition = Partition { cluster: cluster.clone(), date };
-            let holdings = catalog::holdings(&context.archive, &partition).await?;
+        for holdings in load_ledgers(&self.context.archive, self.cluster, dates, &mut self.loaded).await? {
             for object in holdings.objects() {
-                super::check_schema(context, object)?;
+                super::check_schema(self.context, object)?;
             }
-            Ok::<_, Error>((date, Arc::new(holdings)))
-        };
-        let found: Vec<_> = futures::stream::iter(missing).map(load).buffered(CONCURRENT_LISTINGS).try_collect().await?;
-        self.loaded.extend(found);
+        }
         Ok(())
     }
 

@@ -20,14 +20,11 @@ use crate::files::{ClusterFiles, Place, SnapshotFile, Tree};
 use crate::ledger::ObjectLedger;
 use crate::names::{Cluster, DAY, Date};
 use crate::object::Hashers;
-use crate::partition::{ObjectKey, Partition};
+use crate::partition::ObjectKey;
 use crate::prove::{self, Hashed, Ledgers, Proofs, Unhashed, Unproven};
 use crate::prune::{self, Age, Deletion};
 use crate::store::Archive;
 use crate::telemetry::{Progress, PruneSummary};
-
-/// Partitions listed at a time.
-const CONCURRENT_LISTINGS: usize = 8;
 
 /// Deletes snapshots that are old enough and proven. `open` opens the archive, which is only read; `shutdown` ends the run early.
 pub async fn prune_in(
@@ -175,14 +172,7 @@ impl Pruning {
     }
 
     async fn load(&self, cluster: &Cluster, dates: BTreeSet<Date>, ledgers: &mut Ledgers) -> Result<()> {
-        let missing: Vec<Date> = dates.into_iter().filter(|date| !ledgers.contains_key(date)).collect();
-        let load = |date: Date| async move {
-            let partition = Partition { cluster: cluster.clone(), date };
-            Ok::<_, Error>((date, Arc::new(catalog::holdings(&self.archive, &partition).await?)))
-        };
-        let found: Vec<_> = futures::stream::iter(missing).map(load).buffered(CONCURRENT_LISTINGS).try_collect().await?;
-        ledgers.extend(found);
-        Ok(())
+        planning::load_ledgers(&self.archive, cluster, dates, ledgers).await.map(drop)
     }
 
     /// Hashes the candidates that a ledger may name, in order.
@@ -213,20 +203,10 @@ impl Pruning {
                 summary.attention.push(SetAside::new(place.path(), "kept: it is not archived; run archive").into());
             }
         }
-        let hash = |(candidate, place, size): (Candidate, Place, u64)| {
-            let cpu = Arc::clone(&self.cpu);
-            async move {
-                let worker = Arc::clone(&cpu).acquire_owned().await.map_err(|_| Error::Interrupted)?;
-                let path = place.path();
-                let hashed = spawn_blocking(move || {
-                    let _worker = worker;
-                    Hashed::new(place, size, || !cpu.is_closed())
-                });
-                Ok::<_, Error>((candidate, path, hashed.await?))
-            }
-        };
+        let hash_one =
+            |(candidate, place, size): (Candidate, Place, u64)| async move { Ok::<_, Error>((candidate, place.path(), hash(&self.cpu, place, size).await?)) };
         let mut all = Vec::new();
-        let mut hashing = futures::stream::iter(may_be_archived).map(hash).buffered(self.workers);
+        let mut hashing = futures::stream::iter(may_be_archived).map(hash_one).buffered(self.workers);
         while let Some((candidate, path, hashed)) = hashing.try_next().await? {
             self.check_stop()?;
             match hashed {
@@ -293,6 +273,17 @@ impl Pruning {
         }
         Ok(())
     }
+}
+
+/// Hashes a file when a worker of `cpu` is free; gives up if that is closed.
+pub async fn hash(cpu: &Arc<Semaphore>, place: Place, size: u64) -> Result<Result<Hashed, Unhashed>> {
+    let worker = Arc::clone(cpu).acquire_owned().await.map_err(|_| Error::Interrupted)?;
+    let cpu = Arc::clone(cpu);
+    let hashing = move || {
+        let _worker = worker;
+        Hashed::new(place, size, || !cpu.is_closed())
+    };
+    Ok(spawn_blocking(hashing).await?)
 }
 
 fn file_of(files: &ClusterFiles, candidate: Candidate) -> (&crate::names::Host, &SnapshotFile) {

@@ -1,6 +1,5 @@
 //! Verifying: one pass over all footers, partition by partition; then bytes, rows and local snapshots, as far as asked for.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::Path;
@@ -14,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::stopped_by;
+use super::{planning, pruning, stopped_by};
 use crate::catalog;
 use crate::config::VerifySettings;
 use crate::error::{Error, Escaped, Result};
@@ -23,7 +22,7 @@ use crate::ledger::{Holdings, NotOurs, ObjectLedger};
 use crate::names::{Cluster, DAY, Date, Digest};
 use crate::object::{self, Hashers};
 use crate::partition::{self, ObjectKey, Partition};
-use crate::prove::{self, Hashed, Ledgers};
+use crate::prove::{self, Ledgers};
 use crate::scan;
 use crate::store::Archive;
 use crate::telemetry::Progress;
@@ -306,26 +305,11 @@ impl Verifying<'_> {
         local: &mut Checkpoints,
         report: &mut Report,
     ) -> Result<()> {
-        let load = async |date: Date, ledgers: &mut Ledgers| {
-            if let Entry::Vacant(none) = ledgers.entry(date) {
-                let partition = Partition { cluster: files.cluster.clone(), date };
-                none.insert(Arc::new(catalog::holdings(&self.archive, &partition).await?));
-            }
-            Ok::<_, Error>(())
-        };
-        load(home, ledgers).await?;
+        planning::load_ledgers(&self.archive, &files.cluster, BTreeSet::from([home]), ledgers).await?;
         let hash = |(h, s): (usize, usize)| {
             let (host, file) = (&files.hosts[h].host, &files.hosts[h].snapshots[s]);
             let place = Place { tree: root.to_owned(), cluster: files.cluster.clone(), host: host.clone(), name: file.name.clone() };
-            let (size, cpu) = (file.size, Arc::clone(&self.cpu));
-            async move {
-                let worker = Arc::clone(&cpu).acquire_owned().await.map_err(|_| Error::Interrupted)?;
-                let hashing = move || {
-                    let _worker = worker;
-                    Hashed::new(place, size, || !cpu.is_closed())
-                };
-                Ok::<_, Error>((h, s, spawn_blocking(hashing).await?))
-            }
+            async move { Ok::<_, Error>((h, s, pruning::hash(&self.cpu, place, file.size).await?)) }
         };
         let mut hashing = futures::stream::iter(sources.into_iter().map(hash)).buffered(self.settings.workers);
         while let Some((h, s, hashed)) = hashing.try_next().await? {
@@ -336,10 +320,8 @@ impl Verifying<'_> {
                 local.not_archived.push(Escaped(&path).to_string());
                 continue;
             };
-            let dates: BTreeSet<Date> = ledgers.get(&home).and_then(|holdings| prove::dates_of(&hashed, holdings)).into_iter().flatten().collect();
-            for date in dates {
-                load(date, ledgers).await?;
-            }
+            let dates = ledgers.get(&home).and_then(|holdings| prove::dates_of(&hashed, holdings)).into_iter().flatten().collect();
+            planning::load_ledgers(&self.archive, &files.cluster, dates, ledgers).await?;
             if prove::look_up(&hashed, home, ledgers, true).is_ok() {
                 local.archived += 1;
                 continue;

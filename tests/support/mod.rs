@@ -510,6 +510,20 @@ pub fn s3_environment(endpoint: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// All objects of a store below a prefix, by what follows it.
+pub fn objects_in(store: &dyn ObjectStore, prefix: &str) -> Objects {
+    block_on(async {
+        let listed: Vec<_> = store.list(Some(&Key::from(prefix))).try_collect().await.expect("listed");
+        let mut objects = Objects::new();
+        for object in listed {
+            let bytes = store.get(&object.location).await.expect("there").bytes().await.expect("read");
+            let key = object.location.as_ref().strip_prefix(prefix).expect("below the prefix").trim_start_matches('/').to_owned();
+            objects.insert(key, bytes);
+        }
+        objects
+    })
+}
+
 /// A new bucket of the test's own. It is removed with all that is in it.
 #[derive(Debug)]
 pub struct Bucket {
@@ -550,17 +564,7 @@ impl Bucket {
 
     /// All objects below a prefix, by what follows it.
     pub fn objects(&self, prefix: &str) -> Objects {
-        let get = async {
-            let listed: Vec<_> = self.store.list(Some(&Key::from(prefix))).try_collect().await.expect("listed");
-            let mut objects = Objects::new();
-            for object in listed {
-                let bytes = self.store.get(&object.location).await.expect("there").bytes().await.expect("read");
-                let key = object.location.as_ref().strip_prefix(prefix).expect("below the prefix").trim_start_matches('/').to_owned();
-                objects.insert(key, bytes);
-            }
-            objects
-        };
-        block_on(get)
+        objects_in(self.store.as_ref(), prefix)
     }
 
     /// Puts an object there.
