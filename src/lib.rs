@@ -27,6 +27,7 @@ pub mod fail_point;
 pub mod store;
 pub mod object;
 pub mod telemetry;
+pub mod workers;
 
 // the stages, in the order of the data
 pub mod scan;
@@ -74,7 +75,7 @@ fn execute(cli: Cli) -> Result<Exit> {
             let settings = config::Settings::new(*args)?;
             let open = || store::Archive::open(&settings.archive, &settings.environment, settings.dry_run);
             let run = |shutdown| pipeline::archive_into(&settings, open, Arc::clone(&progress), shutdown);
-            match wait(settings.workers, &output, &progress, run)? {
+            match wait(&output, &progress, run)? {
                 Outcome::Planned(plan) => (shown(&output, &plan), exit_of(plan.set_aside.is_empty(), false)),
                 Outcome::Done(summary) => (told(&output, &summary), exit_of(summary.is_complete(), summary.interrupted)),
             }
@@ -83,7 +84,7 @@ fn execute(cli: Cli) -> Result<Exit> {
             let settings = config::PruneSettings::new(*args)?;
             let open = || store::Archive::open(&settings.archive, &settings.environment, true);
             let run = |shutdown| pipeline::prune_in(&settings, open, Arc::clone(&progress), shutdown);
-            let summary = wait(settings.workers, &output, &progress, run)?;
+            let summary = wait(&output, &progress, run)?;
             let text = if settings.dry_run { shown(&output, &summary) } else { told(&output, &summary) };
             (text, exit_of(summary.is_complete(), summary.interrupted))
         }
@@ -91,7 +92,7 @@ fn execute(cli: Cli) -> Result<Exit> {
             let settings = config::VerifySettings::new(*args)?;
             let open = || store::Archive::open(&settings.archive, &settings.environment, true);
             let run = |shutdown| pipeline::verify_in(&settings, open, Arc::clone(&progress), shutdown);
-            let report = wait(settings.workers, &output, &progress, run)?;
+            let report = wait(&output, &progress, run)?;
             (told(&output, &report), exit_of(report.findings.is_empty(), report.interrupted))
         }
     };
@@ -102,12 +103,11 @@ fn execute(cli: Cli) -> Result<Exit> {
 
 /// Runs to the end, or to a signal, and shows how far it is.
 fn wait<T, F: Future<Output = Result<T>>>(
-    workers: usize,
     output: &cli::OutputArgs,
     progress: &Arc<telemetry::Progress>,
     run: impl FnOnce(BoxFuture<'static, ()>) -> F,
 ) -> Result<T> {
-    let runtime = runtime(workers)?;
+    let runtime = runtime()?;
     let done = runtime.block_on(async {
         let shown = Arc::clone(progress).show(output);
         tokio::select! {
@@ -130,12 +130,14 @@ fn told(output: &cli::OutputArgs, result: &(impl serde::Serialize + std::fmt::Di
     if output.quiet && !output.json { String::new() } else { shown(output, result) }
 }
 
-/// Few threads: glibc's allocator keeps, for each, what it once held. One more than workers, as encoders wait for local writes, which
-/// are blocking work too.
-fn runtime(workers: usize) -> Result<tokio::runtime::Runtime> {
+/// Threads that read and write local files. Few, as glibc's allocator keeps, for each thread, what it once held.
+const FILE_THREADS: usize = 4;
+
+/// One async thread, and a few for files; what computes has [`workers`] of its own.
+fn runtime() -> Result<tokio::runtime::Runtime> {
     check_handles()?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(1).max_blocking_threads(workers + 1).enable_all();
+    builder.worker_threads(1).max_blocking_threads(FILE_THREADS).enable_all();
     builder.build().map_err(|e| Error::Internal(e.to_string()))
 }
 

@@ -15,8 +15,6 @@ use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::{AsyncFileReader, MetadataFetch};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 
 use crate::error::{Error, Result};
 use crate::ledger::{self, NotOurs, ObjectLedger};
@@ -24,6 +22,7 @@ use crate::names::Digest;
 use crate::partition::ObjectKey;
 use crate::schema::{COLUMNS, footer};
 use crate::store::Archive;
+use crate::workers::Workers;
 
 /// Bytes fetched from an object's end at first: the footers of most objects.
 const FOOTER_GUESS: usize = 128 << 10;
@@ -143,15 +142,15 @@ impl AsyncFileReader for Reader {
 #[derive(Debug, Clone)]
 pub struct Hashers {
     archive: Archive,
-    /// One for every worker. Closed: nothing more is read.
-    workers: Arc<Semaphore>,
+    /// Stopped: nothing more is read.
+    workers: Workers,
     /// Where bytes read are counted.
     bytes: Arc<AtomicU64>,
 }
 
 impl Hashers {
-    /// Reads from `archive` while one of `workers` is free.
-    pub fn new(archive: Archive, workers: Arc<Semaphore>) -> Self {
+    /// Reads from `archive`, and hashes what it reads when one of `workers` is free.
+    pub fn new(archive: Archive, workers: Workers) -> Self {
         Self { archive, workers, bytes: Arc::default() }
     }
 
@@ -214,14 +213,12 @@ impl Hashers {
     async fn hash_file(&self, mut file: File, mut hashing: Hashing, size: u64, name: String) -> Result<Hashing> {
         // one byte more than there should be, so that a longer file is seen to
         while hashing.at <= size {
-            let worker = Arc::clone(&self.workers).acquire_owned().await.map_err(|_| Error::Interrupted)?;
             let before = hashing.at;
             let step = move || {
-                let _worker = worker;
                 let end = hashing.read_on(&mut file, BYTES_AT_A_TIME)?;
                 Ok::<_, std::io::Error>((file, hashing, end))
             };
-            let (returned, stepped, end) = spawn_blocking(step).await?.map_err(Error::io("cannot read", name.as_ref()))?;
+            let (returned, stepped, end) = self.workers.run(step).await?.map_err(Error::io("cannot read", name.as_ref()))?;
             (file, hashing) = (returned, stepped);
             self.bytes.fetch_add(hashing.at - before, Ordering::Relaxed);
             if end {
@@ -236,14 +233,12 @@ impl Hashers {
         let fetch = |from: u64| self.archive.store().get_range(location, from..size.min(from + RANGE));
         let mut ranges = futures::stream::iter(starts).map(fetch).buffered(RANGES_AHEAD);
         while let Some(bytes) = ranges.try_next().await.map_err(Error::store("cannot read", &name))? {
-            let worker = Arc::clone(&self.workers).acquire_owned().await.map_err(|_| Error::Interrupted)?;
             self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             let step = move || {
-                let _worker = worker;
                 hashing.take(&bytes);
                 hashing
             };
-            hashing = spawn_blocking(step).await?;
+            hashing = self.workers.run(step).await?;
         }
         Ok(hashing)
     }

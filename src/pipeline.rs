@@ -9,8 +9,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use crate::buffers::Buffers;
 use crate::catalog;
@@ -27,6 +27,7 @@ use crate::schema::Layout;
 use crate::store::Archive;
 use crate::telemetry::{Progress, PruneSummary, Summary};
 use crate::upload::Transfers;
+use crate::workers::Workers;
 
 use budget::Budget;
 use cluster::ClusterRun;
@@ -64,8 +65,7 @@ pub struct Context {
     layout: Layout,
     before: Option<i64>,
     min_age: Duration,
-    workers: usize,
-    cpu: Arc<Semaphore>,
+    workers: Workers,
     /// Row groups that are encoded, or wait to be appended, of all objects.
     row_groups: Arc<Semaphore>,
     encoder: Encoder,
@@ -82,20 +82,19 @@ pub struct Context {
 }
 
 impl Context {
-    fn new(settings: &Settings, archive: Archive, progress: Arc<Progress>) -> Self {
+    fn new(settings: &Settings, archive: Archive, progress: Arc<Progress>) -> Result<Self> {
         let buffers = Buffers::new((settings.memory / BUFFERS_KEPT) as usize);
-        let cpu = Arc::new(Semaphore::new(settings.workers));
+        let workers = Workers::new(settings.workers)?;
         let parts = if archive.is_local() { LOCAL_PARTS_IN_FLIGHT } else { PARTS_IN_FLIGHT };
-        Self {
-            hashers: Hashers::new(archive.clone(), Arc::clone(&cpu)),
+        Ok(Self {
+            hashers: Hashers::new(archive.clone(), workers.clone()),
             verify: settings.verify,
             proofs: Mutex::default(),
             archive,
             layout: settings.layout,
             before: settings.before,
             min_age: settings.min_age,
-            workers: settings.workers,
-            cpu,
+            workers,
             row_groups: Arc::new(Semaphore::new(settings.workers + 1)),
             encoder: settings.encoder,
             tools: Arc::new(Tools::new(&settings.layout, buffers.clone())),
@@ -103,46 +102,22 @@ impl Context {
             buffers,
             budget: Budget::new(settings.memory),
             progress,
-        }
+        })
     }
 
     /// Makes everything that is under way fail with [`Error::Interrupted`] at its next step.
     fn stop(&self) {
         self.transfers.slots.close();
         self.row_groups.close();
-        self.cpu.close();
+        self.workers.stop();
     }
 
     fn is_stopped(&self) -> bool {
-        self.cpu.is_closed()
+        self.workers.is_stopped()
     }
 
     fn keep_proof(&self, key: ObjectKey, proof: Result<ObjectProof, String>) {
         self.proofs.lock().unwrap_or_else(PoisonError::into_inner).insert(key, proof);
-    }
-
-    /// Waits until a worker is free.
-    async fn worker(&self) -> Result<Worker> {
-        Arc::clone(&self.cpu).acquire_owned().await.map(Worker).map_err(|_| Error::Interrupted)
-    }
-
-    /// Runs CPU work off the async threads, when a worker is free.
-    async fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        self.worker().await?.compute(work).await
-    }
-}
-
-/// Leave to compute.
-struct Worker(OwnedSemaphorePermit);
-
-impl Worker {
-    /// Runs CPU work off the async threads.
-    async fn compute<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let done = spawn_blocking(move || {
-            let _worker = self.0;
-            work()
-        });
-        Ok(done.await?)
     }
 }
 
@@ -170,7 +145,7 @@ pub async fn archive_into(
     let begun = Instant::now();
     let (_lock, tree) = lock::locked_tree(&settings.checkpoints, &settings.filter, settings.lock_file.as_deref(), settings.dry_run).await?;
     fail_point::reach("scanned");
-    let context = Arc::new(Context::new(settings, open()?, progress));
+    let context = Arc::new(Context::new(settings, open()?, progress)?);
     fail_point::reach("opened");
     if settings.dry_run {
         let plan = async {
@@ -265,8 +240,7 @@ async fn prune_tree(settings: &Settings, context: &Context, tree: &Tree, summary
         tree: settings.checkpoints.clone(),
         rules,
         dry_run: false,
-        workers: context.workers,
-        cpu: Arc::clone(&context.cpu),
+        workers: context.workers.clone(),
         hashers: context.hashers.clone(),
         proofs,
         progress: Arc::clone(&context.progress),

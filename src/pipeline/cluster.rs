@@ -123,7 +123,7 @@ impl<'a> ClusterRun<'a> {
 
     async fn stream_hosts(&mut self, window: usize, jobs: Vec<HostJob>, writers: &mut BTreeMap<Date, Writer>, summary: &mut Summary) -> Result<()> {
         let context = self.context;
-        let ahead = context.workers + 2;
+        let ahead = context.workers.count() + 2;
         // tasks of their own: a future that waits in a stream nobody polls would be handed a worker that writers wait for
         let size = |job: HostJob| {
             let context = Arc::clone(context);

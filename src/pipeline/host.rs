@@ -105,7 +105,7 @@ impl HostJob {
     async fn decompressed_size(&self, context: &Context, file: &SnapshotFile) -> Result<u64> {
         let Ok(bytes) = read::read(&context.buffers, &self.path.join(&*file.name), file.size, file.mtime).await else { return Ok(0) };
         let compression = file.format.compression;
-        context.compute(move || checkpoint::decompressed_size(&bytes, compression).unwrap_or(0)).await
+        context.workers.run(move || checkpoint::decompressed_size(&bytes, compression).unwrap_or(0)).await
     }
 
     /// Archived snapshots on disk that may overlap a source: those next to one in time.
@@ -160,7 +160,8 @@ impl HostJob {
             let host = self.host.clone();
             let date = *date;
             let (returned, (rows, entries, tallies)) = context
-                .compute(move || {
+                .workers
+                .run(move || {
                     let day = merge_day(&host, date, &sources, &new, &held);
                     (sources, day)
                 })
@@ -205,7 +206,8 @@ impl HostJob {
         context.progress.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let (format, from, buffers) = (file.format, file.from, context.buffers.clone());
         let decoded = context
-            .compute(move || {
+            .workers
+            .run(move || {
                 let digest = Digest::of(&bytes);
                 let snapshot = checkpoint::decode(bytes, format, from, &buffers)?;
                 let dates = snapshot.dates().map_err(|reason| Flaw { offset: None, reason })?;
@@ -294,7 +296,7 @@ impl HostJob {
             (Some(bytes), Some(file)) => {
                 let (expected, format, from, buffers) = (entry.blake3, file.format, file.from, context.buffers.clone());
                 let decode = move || (Digest::of(&bytes) == expected).then(|| checkpoint::decode(bytes, format, from, &buffers).ok()).flatten().map(Arc::new);
-                context.compute(decode).await?
+                context.workers.run(decode).await?
             }
             _ => None,
         };

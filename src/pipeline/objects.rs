@@ -202,7 +202,7 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
         };
         let (context, format) = (Arc::clone(&self.target.context), Arc::clone(&self.target.format));
         let rows = group.len() as u64;
-        let task = Task::spawn(async move { context.compute(move || E::encode(&format, group)).await });
+        let task = Task::spawn(async move { context.workers.run(move || E::encode(&format, group)).await });
         if let Some(open) = &mut self.open {
             open.encoding.push_back(Encoding { rows, task, slot });
         }
@@ -234,16 +234,18 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
     {
         let Some(open) = &mut self.open else { return Ok(()) };
         let name = self.target.context.archive.name_of(&open.key);
-        // taken before the encoder is: if there is none any more, the encoder stays, to be aborted
-        let worker = if E::APPEND_COMPUTES { Some(self.target.context.worker().await?) } else { None };
+        // asked before the encoder is taken: if no more work is, the encoder stays, to be aborted
+        if self.target.context.is_stopped() {
+            return Err(Error::Interrupted);
+        }
         let Some(mut encoder) = open.encoder.take() else { return Err(Error::Internal(format!("{name} has lost its encoder"))) };
-        let done = if let Some(worker) = worker {
+        let done = if E::APPEND_COMPUTES {
             let runtime = Handle::current();
             let stepped = move || {
                 let done = runtime.block_on(step(&mut encoder));
                 (encoder, done)
             };
-            let (returned, done) = worker.compute(stepped).await?;
+            let (returned, done) = self.target.context.workers.run(stepped).await?;
             open.encoder = Some(returned);
             done
         } else {

@@ -142,7 +142,7 @@ async fn left_of(context: &Context, files: &ClusterFiles, h: usize, s: usize, le
 async fn digest_of(context: &Context, files: &ClusterFiles, h: usize, file: &SnapshotFile) -> Result<Option<Digest>> {
     let path = files.path.join(files.hosts[h].host.as_str()).join(&*file.name);
     match read::read(&context.buffers, &path, file.size, file.mtime).await {
-        Ok(bytes) => context.compute(move || Some(Digest::of(&bytes))).await,
+        Ok(bytes) => context.workers.run(move || Some(Digest::of(&bytes))).await,
         Err(_) => Ok(None),
     }
 }

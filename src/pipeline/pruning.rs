@@ -8,8 +8,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use futures::{StreamExt, TryStreamExt};
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 
 use super::{lock, planning, stopped_by};
 use crate::catalog;
@@ -25,6 +23,7 @@ use crate::prove::{self, Hashed, Ledgers, Proofs, Unhashed, Unproven};
 use crate::prune::{self, Age, Deletion};
 use crate::store::Archive;
 use crate::telemetry::{Progress, PruneSummary};
+use crate::workers::Workers;
 
 /// Deletes snapshots that are old enough and proven. `open` opens the archive, which is only read; `shutdown` ends the run early.
 pub async fn prune_in(
@@ -36,15 +35,14 @@ pub async fn prune_in(
     let begun = Instant::now();
     let (_lock, tree) = lock::locked_tree(&settings.checkpoints, &settings.filter, settings.lock_file.as_deref(), settings.dry_run).await?;
     let archive = open()?;
-    let cpu = Arc::new(Semaphore::new(settings.workers));
-    let hashers = Hashers::new(archive.clone(), Arc::clone(&cpu));
+    let workers = Workers::new(settings.workers)?;
+    let hashers = Hashers::new(archive.clone(), workers.clone());
     let mut pruning = Pruning {
         archive,
         tree: settings.checkpoints.clone(),
         rules: settings.rules,
         dry_run: settings.dry_run,
-        workers: settings.workers,
-        cpu,
+        workers,
         hashers,
         proofs: Proofs::new(),
         progress,
@@ -52,12 +50,12 @@ pub async fn prune_in(
     tracing::info!(checkpoints = %Escaped(&settings.checkpoints), archive = %settings.archive, dry_run = settings.dry_run, "pruning");
     let mut summary = PruneSummary { dry_run: settings.dry_run, ..Default::default() };
     summary.attention.extend(tree.set_aside.iter().cloned().map(Into::into));
-    let stop = Arc::clone(&pruning.cpu);
+    let workers = pruning.workers.clone();
     let run = async {
         catalog::any_object(&pruning.archive).await?;
         pruning.prune_tree(&tree, &mut summary).await
     };
-    match stopped_by(|| stop.close(), shutdown, run).await {
+    match stopped_by(|| workers.stop(), shutdown, run).await {
         Ok(()) => {}
         Err(Error::Interrupted) => summary.interrupted = true,
         Err(e) => return Err(e),
@@ -76,10 +74,8 @@ pub struct Pruning {
     pub rules: PruneRules,
     /// Nothing goes.
     pub dry_run: bool,
-    /// How many files and objects are read at a time.
-    pub workers: usize,
-    /// Closed: nothing more is read or deleted.
-    pub cpu: Arc<Semaphore>,
+    /// Who reads files. Stopped: nothing more is read or deleted.
+    pub workers: Workers,
     /// Who reads objects.
     pub hashers: Hashers,
     /// What is known of objects; those that this run uploaded, to begin with.
@@ -108,7 +104,7 @@ impl Pruning {
     }
 
     fn check_stop(&self) -> Result<()> {
-        if self.cpu.is_closed() { Err(Error::Interrupted) } else { Ok(()) }
+        if self.workers.is_stopped() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
     async fn prune_cluster(&mut self, files: &ClusterFiles, limit: i64, summary: &mut PruneSummary) -> Result<()> {
@@ -203,10 +199,11 @@ impl Pruning {
                 summary.attention.push(SetAside::new(place.path(), "kept: it is not archived; run archive").into());
             }
         }
-        let hash_one =
-            |(candidate, place, size): (Candidate, Place, u64)| async move { Ok::<_, Error>((candidate, place.path(), hash(&self.cpu, place, size).await?)) };
+        let hash_one = |(candidate, place, size): (Candidate, Place, u64)| async move {
+            Ok::<_, Error>((candidate, place.path(), hash(&self.workers, place, size).await?))
+        };
         let mut all = Vec::new();
-        let mut hashing = futures::stream::iter(may_be_archived).map(hash_one).buffered(self.workers);
+        let mut hashing = futures::stream::iter(may_be_archived).map(hash_one).buffered(self.workers.count());
         while let Some((candidate, path, hashed)) = hashing.try_next().await? {
             self.check_stop()?;
             match hashed {
@@ -235,7 +232,7 @@ impl Pruning {
                 let object = object.clone();
                 async move { Ok::<_, Error>((object.key.clone(), prove::present(archive, hashers, &object, depth).await?)) }
             };
-            let mut proofs = futures::stream::iter(unknown.into_iter().map(prove)).buffered(self.workers);
+            let mut proofs = futures::stream::iter(unknown.into_iter().map(prove)).buffered(self.workers.count());
             while let Some((key, proof)) = proofs.try_next().await? {
                 self.check_stop()?;
                 if let Err(reason) = &proof {
@@ -256,10 +253,10 @@ impl Pruning {
             summary.would_prune.push(Escaped(&path).to_string());
             return Ok(());
         }
-        let cpu = Arc::clone(&self.cpu);
+        let workers = self.workers.clone();
         // asked again where it runs: what waits for a thread when the run is stopped is not deleted any more
         fail_point::reach("to-be-deleted");
-        let deletion = spawn_blocking(move || (!cpu.is_closed()).then(|| prune::delete(proven))).await?;
+        let deletion = self.workers.run(move || (!workers.is_stopped()).then(|| prune::delete(proven))).await?;
         match deletion.ok_or(Error::Interrupted)? {
             Deletion::Done => {
                 fail_point::reach("deleted");
@@ -275,15 +272,10 @@ impl Pruning {
     }
 }
 
-/// Hashes a file when a worker of `cpu` is free; gives up if that is closed.
-pub async fn hash(cpu: &Arc<Semaphore>, place: Place, size: u64) -> Result<Result<Hashed, Unhashed>> {
-    let worker = Arc::clone(cpu).acquire_owned().await.map_err(|_| Error::Interrupted)?;
-    let cpu = Arc::clone(cpu);
-    let hashing = move || {
-        let _worker = worker;
-        Hashed::new(place, size, || !cpu.is_closed())
-    };
-    Ok(spawn_blocking(hashing).await?)
+/// Hashes a file when one of `workers` is free; gives up if they are stopped.
+pub async fn hash(workers: &Workers, place: Place, size: u64) -> Result<Result<Hashed, Unhashed>> {
+    let asked = workers.clone();
+    workers.run(move || Hashed::new(place, size, || !asked.is_stopped())).await
 }
 
 fn file_of(files: &ClusterFiles, candidate: Candidate) -> (&crate::names::Host, &SnapshotFile) {

@@ -10,7 +10,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::{planning, pruning, stopped_by};
@@ -27,6 +26,7 @@ use crate::scan;
 use crate::store::Archive;
 use crate::telemetry::Progress;
 use crate::verify::{self, Checkpoints, Crossings, Finding, Kind, Missing, Report};
+use crate::workers::Workers;
 
 /// Partitions whose footers are read at a time, and footers of each.
 const CONCURRENT_PARTITIONS: usize = 4;
@@ -41,11 +41,11 @@ pub async fn verify_in(
 ) -> Result<Box<Report>> {
     let begun = Instant::now();
     let archive = open()?;
-    let cpu = Arc::new(Semaphore::new(settings.workers));
-    let verifying = Verifying { settings, hashers: Hashers::new(archive.clone(), Arc::clone(&cpu)), archive, cpu: Arc::clone(&cpu), progress };
+    let workers = Workers::new(settings.workers)?;
+    let verifying = Verifying { settings, hashers: Hashers::new(archive.clone(), workers.clone()), archive, workers: workers.clone(), progress };
     tracing::info!(archive = %settings.archive, "verifying");
     let mut report = Report::default();
-    match stopped_by(|| cpu.close(), shutdown, verifying.run(&mut report)).await {
+    match stopped_by(|| workers.stop(), shutdown, verifying.run(&mut report)).await {
         Ok(()) => {}
         Err(Error::Interrupted) => report.interrupted = true,
         Err(e) => return Err(e),
@@ -59,7 +59,7 @@ struct Verifying<'a> {
     settings: &'a VerifySettings,
     archive: Archive,
     hashers: Hashers,
-    cpu: Arc<Semaphore>,
+    workers: Workers,
     progress: Arc<Progress>,
 }
 
@@ -98,7 +98,7 @@ impl Verifying<'_> {
     }
 
     fn check_stop(&self) -> Result<()> {
-        if self.cpu.is_closed() { Err(Error::Interrupted) } else { Ok(()) }
+        if self.workers.is_stopped() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
     fn in_range(&self, date: Date) -> bool {
@@ -251,16 +251,11 @@ impl Verifying<'_> {
 
     async fn decode(&self, objects: &[(Partition, Vec<Slim>)], report: &mut Report) -> Result<()> {
         let decode = |(partition, objects): &(Partition, Vec<Slim>)| {
-            let (archive, cpu, date) = (self.archive.clone(), Arc::clone(&self.cpu), partition.date);
+            let (archive, workers, date) = (self.archive.clone(), self.workers.clone(), partition.date);
             let objects: Vec<_> = objects.iter().map(|object| (object.key.clone(), object.size, object.rows)).collect();
             async move {
-                let worker = Arc::clone(&cpu).acquire_owned().await.map_err(|_| Error::Interrupted)?;
-                let runtime = Handle::current();
-                let decoding = move || {
-                    let _worker = worker;
-                    runtime.block_on(verify::decode_partition(&archive, date, &objects, || !cpu.is_closed()))
-                };
-                spawn_blocking(decoding).await?
+                let (runtime, asked) = (Handle::current(), workers.clone());
+                workers.run(move || runtime.block_on(verify::decode_partition(&archive, date, &objects, || !asked.is_stopped()))).await?
             }
         };
         let mut decoded = futures::stream::iter(objects.iter().map(decode)).buffered(self.settings.workers);
@@ -309,7 +304,7 @@ impl Verifying<'_> {
         let hash = |(h, s): (usize, usize)| {
             let (host, file) = (&files.hosts[h].host, &files.hosts[h].snapshots[s]);
             let place = Place { tree: root.to_owned(), cluster: files.cluster.clone(), host: host.clone(), name: file.name.clone() };
-            async move { Ok::<_, Error>((h, s, pruning::hash(&self.cpu, place, file.size).await?)) }
+            async move { Ok::<_, Error>((h, s, pruning::hash(&self.workers, place, file.size).await?)) }
         };
         let mut hashing = futures::stream::iter(sources.into_iter().map(hash)).buffered(self.settings.workers);
         while let Some((h, s, hashed)) = hashing.try_next().await? {

@@ -585,14 +585,13 @@ const IDLE: Duration = Duration::from_millis(40);
 /// How long a run's threads may outlive it.
 const LEFT_BEHIND: Duration = Duration::from_secs(10);
 
-/// Lets time pass where a run waits for it in a thread of its own: the runtime sees only to those that wait in its own.
+/// Lets time pass where all wait for it. The runtime would let it pass already while the workers, whom it does not know, compute: a blocking
+/// thread of its own keeps it from that.
 async fn clock(server: Arc<Server>) -> std::convert::Infallible {
     let (tick, mut ticks) = tokio::sync::mpsc::channel(1);
-    std::thread::spawn(move || {
-        while tick.blocking_send(()).is_ok() {
-            std::thread::sleep(IDLE)
-        }
-    });
+    // the sender is dropped with this future, and ends the thread's sleep
+    let (_awake, sleep) = std::sync::mpsc::channel::<()>();
+    tokio::task::spawn_blocking(move || while sleep.recv_timeout(IDLE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) && tick.blocking_send(()).is_ok() {});
     let mut requests = 0;
     while ticks.recv().await.is_some() {
         if requests == server.log().len() {
@@ -605,7 +604,7 @@ async fn clock(server: Arc<Server>) -> std::convert::Infallible {
 
 /// Carries runs out, all at once, in one thread. Time passes only when all of them wait for it.
 fn run_all<const N: usize>(server: &Arc<Server>, prepared: [Prepared; N]) -> Result<[Ended; N], String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).max_blocking_threads(2).build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).max_blocking_threads(3).build().expect("a runtime");
     let runs = futures::future::join_all(prepared.into_iter().map(|Prepared { settings, archive, client }| async move {
         let (progress, stop) = (Arc::new(Progress::default()), client.terminated.notified());
         let run = async {
