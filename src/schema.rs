@@ -11,8 +11,9 @@ use parquet::schema::types::ColumnPath;
 /// The format that this version writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Rows per page: big enough to compress, small enough to prune by metric.
-pub const PAGE_ROWS: usize = 131_072;
+/// Rows per page: big enough to compress, small enough to prune by metric. Just over a sixth of a row group, so that none ends with a
+/// remainder, and a multiple of the 1,024 rows that AsyncArrowWriter takes at a time.
+pub const PAGE_ROWS: usize = 171 << 10;
 
 /// Footer keys.
 pub mod footer {

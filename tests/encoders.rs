@@ -168,11 +168,11 @@ proptest! {
 #[test]
 fn pages_are_cut_in_the_same_places_and_bounded_alike() {
     // three hosts over more than two pages, the second one in all of them
-    let count = 300_000;
-    let hosts = [("a", 100_000), ("b", 150_000), ("c", 50_000)];
+    let count = 400_000;
+    let hosts = [("a", 100_000), ("b", 200_000), ("c", 100_000)];
     let key = SeriesKey { metric: "m".into(), selector: Arc::new(Selector::node()) };
     let series = hosts.map(|(host, rows)| SeriesRun { host: Host::new(host), key: key.clone(), rows }).to_vec();
-    let times = vec![TimeRun { start: 0, frequency: 60, rows: 100_000 }, TimeRun { start: 30, frequency: 10, rows: 200_000 }];
+    let times = vec![TimeRun { start: 0, frequency: 60, rows: 100_000 }, TimeRun { start: 30, frequency: 10, rows: 300_000 }];
     let rows = Rows { series, times, values: (0..count).map(|i| (i % 977) as f32).collect() };
     let layout = Layout {
         compression: Compression::SNAPPY,
@@ -190,7 +190,7 @@ fn pages_are_cut_in_the_same_places_and_bounded_alike() {
         let column = |name: &str| metadata.file_metadata().schema_descr().columns().iter().position(|c| c.name() == name).expect("there");
         for name in ["hostname", "frequency", "timestamp", "value"] {
             let starts: Vec<i64> = index.page_locations(column(name)).expect("an offset index").iter().map(|p| p.first_row_index).collect();
-            assert_eq!(starts, [0, 131_072, 262_144], "{name}");
+            assert_eq!(starts, [0, 175_104, 350_208], "{name}");
         }
         let bounds = format!("{:?}", index.column_index(column("hostname")).expect("a column index"));
         assert!(bounds.contains("ASCENDING"), "{bounds}");
