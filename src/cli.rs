@@ -9,6 +9,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use parquet::basic::{Compression, ZstdLevel};
 
 use crate::config::{Depth, Encoder};
+use crate::files::Shard;
 use crate::names::Date;
 use crate::schema::ValueEncoding;
 use crate::store::Location;
@@ -172,6 +173,12 @@ pub struct SelectionArgs {
     /// Only hosts whose name matches, such as 'n01*'.
     #[arg(long, value_name = "GLOB", env = "CC_ARCHIVER_HOST")]
     pub host: Option<glob::Pattern>,
+    /// Only hosts of part I of N, the first being 0/N: shards can run at the same time, and no host is in two of them.
+    #[arg(long, value_name = "I/N", env = "CC_ARCHIVER_SHARD")]
+    pub shard: Option<Shard>,
+    /// The same, where Kubernetes says which part: in an Indexed Job.
+    #[arg(long, value_name = "N", conflicts_with = "shard", env = "CC_ARCHIVER_SHARDS")]
+    pub shards: Option<u32>,
 }
 
 /// What a run may take.

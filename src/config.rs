@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{ArchiveArgs, Dates, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, VerifyArgs};
+use crate::cli::{ArchiveArgs, Dates, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, SelectionArgs, VerifyArgs};
 use crate::error::{Error, Escaped, Result};
-use crate::files::Filter;
+use crate::files::{Filter, Shard};
 use crate::schema::Layout;
 use crate::store::Location;
 
@@ -101,7 +101,7 @@ impl Settings {
         let settings = Self {
             checkpoints: args.checkpoints,
             archive: args.archive,
-            filter: Filter { clusters: args.selection.cluster, host: args.selection.host },
+            filter: filter(args.selection)?,
             before: args.before.map(|time| time.0),
             min_age: args.min_age.into(),
             dry_run: args.dry_run,
@@ -147,7 +147,7 @@ impl PruneSettings {
         let settings = Self {
             checkpoints: args.checkpoints,
             archive: args.archive,
-            filter: Filter { clusters: args.selection.cluster, host: args.selection.host },
+            filter: filter(args.selection)?,
             rules: PruneRules::new("--older-than", args.older_than.into(), &args.rules)?,
             dry_run: args.dry_run,
             workers,
@@ -243,6 +243,26 @@ fn retention_in(path: &Path) -> Result<Duration> {
     let retention = config.pointer("/metric-store/retention-in-memory").and_then(|value| value.as_str());
     let retention = retention.ok_or_else(|| wrong("it has no metric-store.retention-in-memory".into()))?;
     humantime::parse_duration(retention).map_err(|e| wrong(format!("metric-store.retention-in-memory {retention:?}: {e}")))
+}
+
+/// Set by Kubernetes in the containers of an Indexed Job.
+const COMPLETION_INDEX: &str = "JOB_COMPLETION_INDEX";
+
+fn filter(args: SelectionArgs) -> Result<Filter> {
+    let shard = match (args.shard, args.shards) {
+        (None, Some(count)) => {
+            let missing = || {
+                Error::Usage(format!(
+                    "--shards {count} needs {COMPLETION_INDEX}, which Kubernetes sets in an Indexed Job\n  hint: elsewhere, say which part this is: --shard 0/{count}"
+                ))
+            };
+            let index = std::env::var(COMPLETION_INDEX).map_err(|_| missing())?;
+            let index = index.parse().map_err(|_| Error::Usage(format!("{COMPLETION_INDEX} is {index:?}, which is not an index")))?;
+            Some(Shard::new(index, count).map_err(|why| Error::Usage(format!("--shards {count}: {why}")))?)
+        }
+        (shard, _) => shard,
+    };
+    Ok(Filter { clusters: args.cluster, host: args.host, shard })
 }
 
 /// Workers and memory.

@@ -26,6 +26,73 @@ pub struct Filter {
     pub clusters: Vec<String>,
     /// Only hosts that match.
     pub host: Option<glob::Pattern>,
+    /// Only hosts of this shard.
+    pub shard: Option<Shard>,
+}
+
+impl Filter {
+    /// True if a cluster is to be looked at.
+    pub fn admits_cluster(&self, cluster: &str) -> bool {
+        self.clusters.is_empty() || self.clusters.iter().any(|wanted| wanted == cluster)
+    }
+
+    /// True if a host of such a cluster is to be looked at.
+    pub fn admits_host(&self, cluster: &str, host: &str) -> bool {
+        self.host.as_ref().is_none_or(|pattern| pattern.matches(host)) && self.shard.is_none_or(|shard| shard.holds(cluster, host))
+    }
+}
+
+/// One of N parts into which the hosts are split, so that several runs can work at once: host by host, whatever else is in the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    index: u32,
+    count: u32,
+}
+
+impl Shard {
+    /// Part `index` of `count`; the first is 0.
+    ///
+    /// # Errors
+    /// There is no such part.
+    pub fn new(index: u32, count: u32) -> Result<Self, String> {
+        if index < count { Ok(Self { index, count }) } else { Err(format!("of {count} shards there is none with index {index}: the first is 0")) }
+    }
+
+    /// True if the host is in this part: by the BLAKE3 digest of its names, the same on every machine and in every version.
+    pub fn holds(&self, cluster: &str, host: &str) -> bool {
+        let mut hasher = blake3::Hasher::new();
+        // a name holds no slash
+        hasher.update(cluster.as_bytes()).update(b"/").update(host.as_bytes());
+        let digest = hasher.finalize();
+        let number = digest.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        number % u64::from(self.count) == u64::from(self.index)
+    }
+
+    /// Which one it is.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// How many shards there are.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+}
+
+impl std::fmt::Display for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
+    }
+}
+
+impl std::str::FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
+        let (index, count) = numbers.ok_or("it is not of the form I/N, such as 0/4")?;
+        Self::new(index, count)
+    }
 }
 
 /// One cluster's directory.
@@ -186,5 +253,42 @@ impl Identity {
     /// Its bytes.
     pub fn size(&self) -> u64 {
         self.size
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_host_is_in_one_shard_and_shards_are_of_a_size() {
+        for count in [1, 2, 3, 4, 7] {
+            let shards: Vec<Shard> = (0..count).map(|index| Shard::new(index, count).expect("a shard")).collect();
+            let mut sizes = vec![0_usize; shards.len()];
+            for n in 0..3_000 {
+                let host = format!("n{n:04}");
+                let holding: Vec<usize> = (0..shards.len()).filter(|i| shards[*i].holds("fritz", &host)).collect();
+                assert_eq!(holding.len(), 1, "{host} of {count}");
+                sizes[holding[0]] += 1;
+            }
+            let even = 3_000 / sizes.len();
+            assert!(sizes.iter().all(|size| size.abs_diff(even) < 150), "{sizes:?}");
+        }
+    }
+
+    /// Shards of two versions may run side by side: where a host belongs must never change.
+    #[test]
+    fn where_a_host_belongs_stays() {
+        let shard_of = |host: &str| (0..1_000).find(|i| Shard::new(*i, 1_000).expect("a shard").holds("fritz", host));
+        assert_eq!([shard_of("n0001"), shard_of("n0002"), shard_of("n0003")], [Some(615), Some(507), Some(710)]);
+    }
+
+    #[test]
+    fn shards_that_do_not_exist_are_refused() {
+        assert_eq!("3/4".parse(), Shard::new(3, 4));
+        assert_eq!("3/4".parse::<Shard>().map(|shard| shard.to_string()), Ok("3/4".into()));
+        for wrong in ["4/4", "0/0", "-1/4", "1", "1/4/2", "a/b", ""] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
     }
 }

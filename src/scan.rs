@@ -20,7 +20,7 @@ pub fn scan(root: &Path, filter: &Filter) -> Result<Tree> {
     let mut seen_hosts = 0;
     for (entry, name) in directories(root, root, &mut tree.set_aside).map_err(|e| unusable(root, &e))? {
         let Some(cluster) = Cluster::new(&name) else { continue };
-        if !filter.clusters.is_empty() && !filter.clusters.contains(&name) {
+        if !filter.admits_cluster(&name) {
             continue;
         }
         let path = entry.path();
@@ -34,7 +34,7 @@ pub fn scan(root: &Path, filter: &Filter) -> Result<Tree> {
         };
         for (entry, name) in folders {
             seen_hosts += 1;
-            if filter.host.as_ref().is_some_and(|pattern| !pattern.matches(&name)) {
+            if !filter.admits_host(cluster.as_str(), &name) {
                 continue;
             }
             match snapshots(&entry.path(), &mut tree.set_aside) {

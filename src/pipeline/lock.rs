@@ -1,15 +1,22 @@
-//! One run at a time: an advisory lock on the tree's directory itself, so that nothing of ours is put inside it.
+//! Who may work on a tree: advisory locks on its directories themselves, so that nothing of ours is put inside it.
+//!
+//! A run locks the tree. Shards take that lock shared, and each of their hosts' directories exclusively: those of one number of shards never
+//! meet, and a run with another number that would take a host of theirs does not begin. With a lock file there is one lock for each
+//! shard, beside it, and shards of another number are looked for.
 
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio::task::spawn_blocking;
 
 use crate::error::{Error, Escaped, Result};
 use crate::fail_point;
-use crate::files::{Filter, Tree};
+use crate::files::{Filter, Shard, Tree};
 use crate::scan;
+
+/// Files that a run has open beside its locks.
+const OTHER_FILES: u64 = 256;
 
 /// Locks a tree, then scans it: what another run has just done is seen. Without a lock where nothing is to be changed.
 pub async fn locked_tree(root: &Path, filter: &Filter, instead: Option<&Path>, unlocked: bool) -> Result<(Option<Lock>, Tree)> {
@@ -18,30 +25,108 @@ pub async fn locked_tree(root: &Path, filter: &Filter, instead: Option<&Path>, u
         async move { spawn_blocking(move || scan::scan(&root, &filter)).await? }
     };
     // what is no directory is for the scan to refuse
-    let lock = if unlocked || !root.is_dir() { None } else { Some(Lock::take(root, instead)?) };
+    if unlocked || !root.is_dir() {
+        return Ok((None, scan().await?));
+    }
+    let mut lock = Lock::take(root, instead, filter.shard)?;
     fail_point::reach("locked");
-    Ok((lock, scan().await?))
+    let mut tree = scan().await?;
+    if filter.shard.is_some() && instead.is_none() {
+        lock.take_hosts(&tree)?;
+        // once more: until now another run may have worked on them
+        tree = scan().await?;
+    }
+    Ok((Some(lock), tree))
 }
 
 /// Held as long as it lives; the system releases it when the process ends, however that happens.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    files: Vec<File>,
 }
 
 impl Lock {
     /// Locks the tree, or `instead` of it a file that is made if need be.
-    pub fn take(tree: &Path, instead: Option<&Path>) -> Result<Self> {
-        let (path, file) = match instead {
-            Some(path) => (path, File::options().create(true).append(true).open(path).map_err(Error::io("cannot open the lock file", path))?),
-            None => (tree, File::open(tree).map_err(Error::io("cannot open", tree))?),
-        };
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(Error::Locked(path.to_owned(), holder_of(&file))),
-            Err(TryLockError::Error(e)) => {
-                Err(Error::Usage(format!("cannot lock {}: {e}\n  hint: name a file on a local disk with --lock-file", Escaped(path))))
+    fn take(tree: &Path, instead: Option<&Path>, shard: Option<Shard>) -> Result<Self> {
+        let files = match (instead, shard) {
+            (None, None) => vec![exclusive(tree, File::open(tree))?],
+            (None, Some(_)) => vec![shared(tree, File::open(tree))?],
+            (Some(path), None) => vec![exclusive(path, lock_file(path))?],
+            (Some(path), Some(shard)) => {
+                let all = shared(path, lock_file(path))?;
+                let own = of_shard(path, shard);
+                let own = exclusive(&own, lock_file(&own))?;
+                check_no_others(path, shard.count())?;
+                vec![all, own]
             }
+        };
+        Ok(Self { files })
+    }
+
+    /// Locks all hosts' directories of a tree.
+    fn take_hosts(&mut self, tree: &Tree) -> Result<()> {
+        let hosts = || tree.clusters.iter().flat_map(|files| files.hosts.iter().map(|host| files.path.join(host.host.as_str())));
+        allow_open_files(hosts().count() as u64 + OTHER_FILES);
+        for path in hosts() {
+            self.files.push(exclusive(&path, File::open(&path))?);
+        }
+        Ok(())
+    }
+}
+
+fn lock_file(path: &Path) -> std::io::Result<File> {
+    File::options().create(true).append(true).open(path)
+}
+
+fn exclusive(path: &Path, file: std::io::Result<File>) -> Result<File> {
+    locked(path, file, File::try_lock)
+}
+
+fn shared(path: &Path, file: std::io::Result<File>) -> Result<File> {
+    locked(path, file, File::try_lock_shared)
+}
+
+fn locked(path: &Path, file: std::io::Result<File>, lock: impl Fn(&File) -> Result<(), TryLockError>) -> Result<File> {
+    let file = file.map_err(Error::io("cannot open, to lock it,", path))?;
+    match lock(&file) {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked(path.to_owned(), holder_of(&file))),
+        Err(TryLockError::Error(e)) => {
+            Err(Error::Usage(format!("cannot lock {}: {e}\n  hint: name a file on a file system that has locks with --lock-file", Escaped(path))))
+        }
+    }
+}
+
+/// The lock file of one shard: beside that of all.
+fn of_shard(path: &Path, shard: Shard) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}-of-{}", shard.index(), shard.count()));
+    name.into()
+}
+
+/// Refuses to go on where a shard of another number of shards runs. Of two that begin at once each sees the other's lock.
+fn check_no_others(path: &Path, count: u32) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let prefix = format!("{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    for entry in std::fs::read_dir(folder).map_err(Error::io("cannot list", folder))? {
+        let entry = entry.map_err(Error::io("cannot list", folder))?;
+        let name = entry.file_name();
+        let other = name.to_str().and_then(|name| name.strip_prefix(&prefix)?.split_once("-of-")?.1.parse::<u32>().ok());
+        if other.is_some_and(|other| other != count) {
+            exclusive(&entry.path(), lock_file(&entry.path())).map(drop)?;
+        }
+    }
+    Ok(())
+}
+
+/// Each lock takes an open file, and the usual limit is low. Where more are not allowed, opening them fails with a reason.
+fn allow_open_files(wanted: u64) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+        if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), ..limit }) {
+            tracing::debug!(wanted, "cannot raise the limit of open files: {e}");
         }
     }
 }

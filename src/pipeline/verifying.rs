@@ -268,7 +268,7 @@ impl Verifying<'_> {
 
     /// Local snapshots: archived or not. Only one that differs where nothing says so is a finding.
     async fn checkpoints(&self, root: &Path, report: &mut Report) -> Result<()> {
-        let (owned, filter) = (root.to_owned(), Filter { clusters: self.settings.clusters.clone(), host: None });
+        let (owned, filter) = (root.to_owned(), Filter { clusters: self.settings.clusters.clone(), ..Filter::default() });
         let tree = spawn_blocking(move || scan::scan(&owned, &filter)).await??;
         let mut local = Checkpoints::default();
         for files in &tree.clusters {
