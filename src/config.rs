@@ -10,6 +10,10 @@ use crate::files::Filter;
 use crate::schema::Layout;
 use crate::store::Location;
 
+mod cc_backend;
+
+pub use cc_backend::{CcBackend, Cleanup, Format};
+
 /// The least memory that a run can do with: one open object and one part in flight.
 const MIN_MEMORY: u64 = 64 << 20;
 
@@ -209,7 +213,10 @@ impl PruneRules {
     fn new(option: &str, older_than: Duration, args: &PruneRuleArgs) -> Result<Self> {
         match &args.cc_backend_config {
             Some(path) => {
-                let retention = retention_in(path)?;
+                let retention = CcBackend::read(path)?.retention;
+                let retention = retention.ok_or_else(|| {
+                    Error::Usage(format!("{} has no metric-store.retention-in-memory\n  hint: leave --cc-backend-config out to go without", Escaped(path)))
+                })?;
                 if older_than < retention {
                     return Err(Error::Usage(format!(
                         "{option} {} is less than the {} that cc-backend keeps in memory by {}; after a restart it would miss what was pruned\n  hint: prune after the retention, or later",
@@ -231,18 +238,6 @@ impl PruneRules {
         };
         Ok(Self { older_than, include_newest: args.include_newest, conflicting: args.prune_conflicting, depth })
     }
-}
-
-/// The retention that a config.json of cc-backend asks for. Whatever else stands in it does not matter.
-fn retention_in(path: &Path) -> Result<Duration> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::Usage(format!("cannot read {}: {e}", Escaped(path))))?;
-    let wrong = |why: String| {
-        Error::Usage(format!("{}: {why}\n  hint: it must be cc-backend's config.json; leave --cc-backend-config out to go without", Escaped(path)))
-    };
-    let config: serde_json::Value = serde_json::from_str(&text).map_err(|e| wrong(format!("it is not JSON: {e}")))?;
-    let retention = config.pointer("/metric-store/retention-in-memory").and_then(|value| value.as_str());
-    let retention = retention.ok_or_else(|| wrong("it has no metric-store.retention-in-memory".into()))?;
-    humantime::parse_duration(retention).map_err(|e| wrong(format!("metric-store.retention-in-memory {retention:?}: {e}")))
 }
 
 /// Workers and memory.
