@@ -1,6 +1,5 @@
 //! Validated settings. The only place that reads the environment (clap reads the `CC_ARCHIVER_*` variables for it).
 
-use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -10,9 +9,18 @@ use crate::files::Filter;
 use crate::schema::Layout;
 use crate::store::Location;
 
+mod aws;
 mod cc_backend;
+mod effective;
+mod file;
+mod known;
+mod layers;
 
+pub use aws::AwsVariables;
 pub use cc_backend::{CcBackend, Cleanup, Format};
+pub use effective::Effective;
+pub use known::{Kind, SECRETS, Setting, command, settings};
+pub use layers::Loaded;
 
 /// The least memory that a run can do with: one open object and one part in flight.
 const MIN_MEMORY: u64 = 64 << 20;
@@ -81,7 +89,7 @@ pub struct Settings {
     /// Locked instead of the tree.
     pub lock_file: Option<PathBuf>,
     /// The `AWS_*` variables.
-    pub environment: BTreeMap<String, String>,
+    pub environment: AwsVariables,
 }
 
 impl Settings {
@@ -141,7 +149,7 @@ pub struct PruneSettings {
     /// Locked instead of the tree.
     pub lock_file: Option<PathBuf>,
     /// The `AWS_*` variables.
-    pub environment: BTreeMap<String, String>,
+    pub environment: AwsVariables,
 }
 
 impl PruneSettings {
@@ -181,7 +189,7 @@ pub struct VerifySettings {
     /// Objects and files that are read at a time.
     pub workers: usize,
     /// The `AWS_*` variables.
-    pub environment: BTreeMap<String, String>,
+    pub environment: AwsVariables,
 }
 
 impl VerifySettings {
@@ -278,9 +286,14 @@ fn check_tree_is_left_alone(checkpoints: &Path, archive: &Location, lock_file: O
 }
 
 /// The variables that set S3 up, as far as they are UTF-8.
-fn aws_variables() -> BTreeMap<String, String> {
+pub fn aws_variables() -> AwsVariables {
     let pairs = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     pairs.filter(|(name, _)| name.starts_with("AWS_")).collect()
+}
+
+/// The command line of this process on top of the configuration file that it names.
+pub fn load() -> Result<Loaded, clap::Error> {
+    layers::load(std::env::args_os().collect(), |name| std::env::var_os(name))
 }
 
 /// The path without links and detours, also where its end does not exist yet.
