@@ -368,8 +368,12 @@ fn cc_backends_configuration_names_the_tree_unless_something_else_does() {
         assert_ne!(prune("90m").code, Some(2), "{text}");
         assert!(!prune("90m").stderr.contains("WARN"));
     }
-    let shown = site.run(&["config", "--cc-backend-config", "cc/config.json"]);
-    assert!(shown.stdout.contains("interval     6h") && shown.stdout.contains("retention    1h 30m"), "{shown:?}");
+    for args in [&[][..], &["tree", "archive"]] {
+        let shown = site.run(&[&["config", "--cc-backend-config", "cc/config.json"], args].concat());
+        assert!(shown.stdout.contains("interval     6h") && shown.stdout.contains("retention    1h 30m"), "{shown:?}");
+        let all = site.effective(&[&["--cc-backend-config", "cc/config.json"], args].concat(), &[]);
+        assert_eq!((&all["cc-backend"]["retention-in-memory"], &all["cc-backend"]["file-format"]), (&json!(5400.0), &json!("json")));
+    }
 }
 
 #[test]
@@ -522,17 +526,19 @@ fn the_file_takes_what_the_schema_allows_for_each_setting_and_nothing_else() {
         let texts = ["7d", "2026-03-01", "5", "x", "a=b", "0/2", "50MiB", "50MiB/s", "http://h"].into_iter().map(Value::from);
         [json!(true), json!(5), json!(["x"]), json!(["a=b"])].into_iter().chain(texts)
     };
+    // of the texts that name a file of cc-backend's, one does
+    site.write("x", r#"{"metric-store": {}}"#);
     for setting in in_file() {
         let of_code = setting.choices.iter().map(|word| json!(word)).chain(setting.default.iter().map(|value| typed(setting.kind, value)));
         let mut taken: BTreeMap<bool, u32> = BTreeMap::new();
         for value in candidates().chain(of_code) {
             site.write("c.json", &json!({ setting.key.clone(): value }).to_string());
-            // with a tree of its own, or the file that cc-backend-config names would be read
-            let tree: &[&str] = if setting.key == "cc-backend-config" { &["tree", "archive"] } else { &[] };
-            let run = site.run_with(&[&["config", "--config", "c.json"], tree].concat(), &[("CC_ARCHIVER_JSON", "true")]);
+            let run = site.run_with(&["config", "--config", "c.json"], &[("CC_ARCHIVER_JSON", "true")]);
             let is_taken = run.code == Some(0);
             assert!(!is_taken || allows(&schema, &setting.key, &value), "{}: {value} is taken, and the schema does not allow it", setting.key);
-            assert!(is_taken || run.stderr.contains(&format!("c.json: {:?}", setting.key)), "{}: {value}: {run:?}", setting.key);
+            let is_named =
+                run.stderr.contains(&format!("c.json: {:?}", setting.key)) || setting.key == "cc-backend-config" && run.stderr.contains("cannot read");
+            assert!(is_taken || is_named, "{}: {value}: {run:?}", setting.key);
             if is_taken && setting.key != "json" {
                 let shown: Value = serde_json::from_str(&run.stdout).expect("JSON");
                 assert_eq!(shown["settings"][&setting.key]["source"], "file", "{}: {value}", setting.key);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use humantime::format_duration;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::{Error, Escaped, Result};
 
@@ -107,18 +107,42 @@ impl CcBackend {
     }
 }
 
+impl CcBackend {
+    /// For programs; times in seconds.
+    pub(super) fn as_json(&self) -> Value {
+        json!({
+            "path": Escaped(&self.path).to_string(),
+            "checkpoints": self.directory.as_ref().map(|directory| Escaped(directory).to_string()),
+            "file-format": self.format.name(),
+            "checkpoint-interval": self.checkpoint_interval.as_secs_f64(),
+            "retention-in-memory": self.retention.map(|age| age.as_secs_f64()),
+            "removes-after": self.removes_after.map(|age| age.as_secs_f64()),
+            "cleanup": match self.cleanup {
+                Cleanup::Delete => "delete",
+                Cleanup::Archive => "archive",
+                Cleanup::Keep => "none",
+            },
+        })
+    }
+}
+
+impl Format {
+    fn name(&self) -> String {
+        match self {
+            Self::Json => "json".into(),
+            Self::Wal => "wal".into(),
+            Self::Other(other) => other.escape_debug().to_string(),
+        }
+    }
+}
+
 impl fmt::Display for CcBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "cc-backend by {}", Escaped(&self.path))?;
         if let Some(directory) = &self.directory {
             writeln!(f, "  checkpoints  {}", Escaped(directory))?;
         }
-        let format = match &self.format {
-            Format::Json => "json",
-            Format::Wal => "wal",
-            Format::Other(other) => &other.escape_debug().to_string(),
-        };
-        writeln!(f, "  file format  {format}")?;
+        writeln!(f, "  file format  {}", self.format.name())?;
         writeln!(f, "  interval     {}", format_duration(self.checkpoint_interval))?;
         if let Some(retention) = self.retention {
             writeln!(f, "  retention    {}", format_duration(retention))?;

@@ -64,7 +64,7 @@ fn source_of(matches: &ArgMatches, setting: &Setting, layers: &Layers) -> Source
         Some(ValueSource::EnvVariable) => Source::Variable(setting.variable.clone()),
         _ => match (&layers.file, &layers.cc_backend) {
             (Some(file), _) if file.values.contains_key(&setting.key) => Source::File(Escaped(&file.path).to_string()),
-            (_, Some(cc_backend)) if setting.id == "checkpoints" => Source::CcBackend(Escaped(&cc_backend.path).to_string()),
+            (_, Some(cc_backend)) if layers.names_tree && setting.id == "checkpoints" => Source::CcBackend(Escaped(&cc_backend.path).to_string()),
             _ => Source::Default,
         },
     }
@@ -129,7 +129,8 @@ impl Serialize for Effective {
         for (name, source) in &self.keys {
             keys.insert(name.clone(), json!({"set": true, "source": source.name(), "from": source.detail()}));
         }
-        json!({"settings": settings, "credentials": keys}).serialize(serializer)
+        let cc_backend = self.cc_backend.as_ref().map(CcBackend::as_json);
+        json!({"settings": settings, "credentials": keys, "cc-backend": cc_backend}).serialize(serializer)
     }
 }
 

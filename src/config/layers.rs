@@ -56,8 +56,10 @@ pub(super) fn load(args: Vec<OsString>, variable: impl Fn(&str) -> Option<OsStri
 pub(super) struct Layers {
     command: String,
     pub(super) file: Option<File>,
-    /// Gives the checkpoint directory.
+    /// Read if it is needed, or if settings are to be shown.
     pub(super) cc_backend: Option<CcBackend>,
+    /// It says where the checkpoints are, as nothing else does.
+    pub(super) names_tree: bool,
     /// Values for the arguments without a name are needed.
     positionals: bool,
     /// The only argument on the command line, or the only one that is missing, is ARCHIVE.
@@ -79,12 +81,12 @@ impl Layers {
         let cc_backend = if arg(CC_BACKEND).is_some() { path(&matches, CC_BACKEND).or_else(path_in_file) } else { None };
         let elsewhere = in_environment(CHECKPOINTS) || in_file(CHECKPOINTS);
         let archive_first = both && given < 2 && (elsewhere || cc_backend.is_some()) && !in_environment(ARCHIVE) && !in_file(ARCHIVE);
-        let missing = both && !elsewhere && (given == 0 || archive_first && given == 1);
-        let cc_backend = cc_backend.filter(|_| missing).map(|path| CcBackend::read(&path)).transpose()?;
-        if let Some(CcBackend { directory: None, path, .. }) = &cc_backend {
+        let names_tree = both && cc_backend.is_some() && !elsewhere && (given == 0 || archive_first);
+        let cc_backend = cc_backend.filter(|_| names_tree || command == known::CONFIG).map(|path| CcBackend::read(&path)).transpose()?;
+        if let (true, Some(CcBackend { directory: None, path, .. })) = (names_tree, &cc_backend) {
             return Err(Error::Usage(format!("{} names no checkpoint directory; name it yourself, as CHECKPOINTS", Escaped(path))));
         }
-        Ok(Self { command, file, cc_backend, positionals: !(both && given == 2), archive_first })
+        Ok(Self { command, file, cc_backend, names_tree, positionals: !(both && given == 2), archive_first })
     }
 
     /// The command line with these layers as its defaults.
@@ -106,12 +108,12 @@ impl Layers {
             (true, CHECKPOINTS) => arg.index(2),
             _ => arg,
         };
-        match self.file.as_ref().and_then(|file| file.values.get(&known::key_of(&arg))) {
-            Some(values) => arg.required(false).default_values(values.clone()),
-            None => match self.cc_backend.as_ref().and_then(|cc_backend| cc_backend.directory.as_ref()) {
-                Some(directory) if is_checkpoints => arg.required(false).default_value(directory.clone().into_os_string()),
-                _ => arg,
-            },
+        if let Some(values) = self.file.as_ref().and_then(|file| file.values.get(&known::key_of(&arg))) {
+            return arg.required(false).default_values(values.clone());
+        }
+        match self.cc_backend.as_ref().and_then(|cc_backend| cc_backend.directory.clone()) {
+            Some(directory) if is_checkpoints && self.names_tree => arg.required(false).default_value(directory.into_os_string()),
+            _ => arg,
         }
     }
 }
