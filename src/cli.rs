@@ -29,6 +29,9 @@ pub struct Cli {
     /// How to say it.
     #[command(flatten)]
     pub output: OutputArgs,
+    /// JSON file with settings, by the long names of options; variables and flags win over it.
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Configuration", env = "CC_ARCHIVER_CONFIG")]
+    pub config: Option<PathBuf>,
 }
 
 /// Commands.
@@ -60,6 +63,14 @@ pub enum Command {
         cc-archiver verify s3://monitoring/archive --date 2026-03-01..2026-03-31 --read-data\n  \
         cc-archiver verify ./archive --read-data=5 --decode")]
     Verify(Box<VerifyArgs>),
+    /// Show all settings as they are in effect, and where each came from.
+    ///
+    /// Takes all options of the other commands, and does nothing but say what they would be: by default, by cc-backend's configuration,
+    /// by the file, by a variable or by a flag. Secrets are not shown.
+    #[command(after_long_help = "Examples:\n  \
+        cc-archiver config --config /etc/cc-archiver.json\n  \
+        cc-archiver config --cc-backend-config /etc/cc-backend/config.json --json")]
+    Config,
 }
 
 /// How logs, progress and results are shown; for every command.
@@ -206,7 +217,7 @@ pub struct PruneRuleArgs {
     /// How objects that this run did not upload are proven before anything is deleted.
     #[arg(long, value_enum, value_name = "HOW", default_value = "read", env = "CC_ARCHIVER_PROOF")]
     pub proof: Proof,
-    /// cc-backend's config.json: an AGE below its retention-in-memory is then refused.
+    /// cc-backend's config.json: says where CHECKPOINTS are unless something else does, and an AGE below its retention-in-memory is refused.
     #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_CC_BACKEND_CONFIG")]
     pub cc_backend_config: Option<PathBuf>,
 }

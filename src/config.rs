@@ -1,6 +1,5 @@
 //! Validated settings. The only place that reads the environment (clap reads the `CC_ARCHIVER_*` variables for it).
 
-use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +8,19 @@ use crate::error::{Error, Escaped, Result};
 use crate::files::{Filter, Shard};
 use crate::schema::Layout;
 use crate::store::Location;
+
+mod aws;
+mod cc_backend;
+mod effective;
+mod file;
+mod known;
+mod layers;
+
+pub use aws::AwsVariables;
+pub use cc_backend::{CcBackend, Cleanup, Format};
+pub use effective::Effective;
+pub use known::{Kind, SECRETS, Setting, command, settings};
+pub use layers::Loaded;
 
 /// The least memory that a run can do with: one open object and one part in flight.
 const MIN_MEMORY: u64 = 64 << 20;
@@ -77,7 +89,7 @@ pub struct Settings {
     /// Locked instead of the tree.
     pub lock_file: Option<PathBuf>,
     /// The `AWS_*` variables.
-    pub environment: BTreeMap<String, String>,
+    pub environment: AwsVariables,
 }
 
 impl Settings {
@@ -137,7 +149,7 @@ pub struct PruneSettings {
     /// Locked instead of the tree.
     pub lock_file: Option<PathBuf>,
     /// The `AWS_*` variables.
-    pub environment: BTreeMap<String, String>,
+    pub environment: AwsVariables,
 }
 
 impl PruneSettings {
@@ -177,7 +189,7 @@ pub struct VerifySettings {
     /// Objects and files that are read at a time.
     pub workers: usize,
     /// The `AWS_*` variables.
-    pub environment: BTreeMap<String, String>,
+    pub environment: AwsVariables,
 }
 
 impl VerifySettings {
@@ -209,7 +221,10 @@ impl PruneRules {
     fn new(option: &str, older_than: Duration, args: &PruneRuleArgs) -> Result<Self> {
         match &args.cc_backend_config {
             Some(path) => {
-                let retention = retention_in(path)?;
+                let retention = CcBackend::read(path)?.retention;
+                let retention = retention.ok_or_else(|| {
+                    Error::Usage(format!("{} has no metric-store.retention-in-memory\n  hint: leave --cc-backend-config out to go without", Escaped(path)))
+                })?;
                 if older_than < retention {
                     return Err(Error::Usage(format!(
                         "{option} {} is less than the {} that cc-backend keeps in memory by {}; after a restart it would miss what was pruned\n  hint: prune after the retention, or later",
@@ -231,18 +246,6 @@ impl PruneRules {
         };
         Ok(Self { older_than, include_newest: args.include_newest, conflicting: args.prune_conflicting, depth })
     }
-}
-
-/// The retention that a config.json of cc-backend asks for. Whatever else stands in it does not matter.
-fn retention_in(path: &Path) -> Result<Duration> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error::Usage(format!("cannot read {}: {e}", Escaped(path))))?;
-    let wrong = |why: String| {
-        Error::Usage(format!("{}: {why}\n  hint: it must be cc-backend's config.json; leave --cc-backend-config out to go without", Escaped(path)))
-    };
-    let config: serde_json::Value = serde_json::from_str(&text).map_err(|e| wrong(format!("it is not JSON: {e}")))?;
-    let retention = config.pointer("/metric-store/retention-in-memory").and_then(|value| value.as_str());
-    let retention = retention.ok_or_else(|| wrong("it has no metric-store.retention-in-memory".into()))?;
-    humantime::parse_duration(retention).map_err(|e| wrong(format!("metric-store.retention-in-memory {retention:?}: {e}")))
 }
 
 /// Set by Kubernetes in the containers of an Indexed Job.
@@ -303,9 +306,14 @@ fn check_tree_is_left_alone(checkpoints: &Path, archive: &Location, lock_file: O
 }
 
 /// The variables that set S3 up, as far as they are UTF-8.
-fn aws_variables() -> BTreeMap<String, String> {
+pub fn aws_variables() -> AwsVariables {
     let pairs = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     pairs.filter(|(name, _)| name.starts_with("AWS_")).collect()
+}
+
+/// The command line of this process on top of the configuration file that it names.
+pub fn load() -> Result<Loaded, clap::Error> {
+    layers::load(std::env::args_os().collect(), |name| std::env::var_os(name))
 }
 
 /// The path without links and detours, also where its end does not exist yet.

@@ -51,14 +51,16 @@ use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt};
 
-use cli::{Cli, Command};
+use cli::Command;
+use config::Loaded;
 use error::{Error, Exit, Result};
 use pipeline::Outcome;
 
 /// Runs the command line, and says how it ended.
-pub fn run(cli: Cli) -> Exit {
-    telemetry::init(&cli.output);
-    match execute(cli) {
+pub fn run(loaded: Loaded) -> Exit {
+    telemetry::init(&loaded.cli.output);
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    match execute(loaded) {
         Ok(exit) => exit,
         Err(e) => {
             tracing::error!("{e}");
@@ -67,12 +69,13 @@ pub fn run(cli: Cli) -> Exit {
     }
 }
 
-fn execute(cli: Cli) -> Result<Exit> {
+fn execute(Loaded { cli, keys, effective, .. }: Loaded) -> Result<Exit> {
     let output = cli.output;
     let progress = Arc::new(telemetry::Progress::default());
     let (text, exit) = match cli.command {
         Command::Archive(args) => {
-            let settings = config::Settings::new(*args)?;
+            let mut settings = config::Settings::new(*args)?;
+            settings.environment.fill_in(&keys);
             let open = || store::Archive::open(&settings.archive, &settings.environment, settings.dry_run);
             let run = |shutdown| pipeline::archive_into(&settings, open, Arc::clone(&progress), shutdown);
             match wait(&output, &progress, run)? {
@@ -81,7 +84,8 @@ fn execute(cli: Cli) -> Result<Exit> {
             }
         }
         Command::Prune(args) => {
-            let settings = config::PruneSettings::new(*args)?;
+            let mut settings = config::PruneSettings::new(*args)?;
+            settings.environment.fill_in(&keys);
             let open = || store::Archive::open(&settings.archive, &settings.environment, true);
             let run = |shutdown| pipeline::prune_in(&settings, open, Arc::clone(&progress), shutdown);
             let summary = wait(&output, &progress, run)?;
@@ -89,11 +93,16 @@ fn execute(cli: Cli) -> Result<Exit> {
             (text, exit_of(summary.is_complete(), summary.interrupted))
         }
         Command::Verify(args) => {
-            let settings = config::VerifySettings::new(*args)?;
+            let mut settings = config::VerifySettings::new(*args)?;
+            settings.environment.fill_in(&keys);
             let open = || store::Archive::open(&settings.archive, &settings.environment, true);
             let run = |shutdown| pipeline::verify_in(&settings, open, Arc::clone(&progress), shutdown);
             let report = wait(&output, &progress, run)?;
             (told(&output, &report), exit_of(report.findings.is_empty(), report.interrupted))
+        }
+        Command::Config => {
+            let effective = effective.ok_or_else(|| Error::Internal("no settings were looked at".into()))?;
+            (shown(&output, &effective.with_environment(&config::aws_variables())), Exit::Complete)
         }
     };
     // a reader that closed the pipe has seen enough

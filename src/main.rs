@@ -2,9 +2,13 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let cli = cc_archiver::cli::Cli::parse();
-    ExitCode::from(cc_archiver::run(cli) as u8)
+    match cc_archiver::config::load() {
+        Ok(loaded) => ExitCode::from(cc_archiver::run(loaded) as u8),
+        Err(e) => {
+            // a reader that closed the pipe has seen enough
+            let _ = e.print();
+            ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(2))
+        }
+    }
 }

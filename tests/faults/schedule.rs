@@ -338,7 +338,7 @@ impl World {
         let settings = match Cli::try_parse_from(args).expect("valid arguments").command {
             Command::Archive(args) => Task::Archive(Settings::new(*args).expect("valid settings").into()),
             Command::Prune(args) => Task::Prune(PruneSettings::new(*args).expect("valid settings").into()),
-            Command::Verify(_) => unreachable!("it says archive or prune"),
+            _ => unreachable!("it says archive or prune"),
         };
         let meanwhile = run.meanwhile.iter().map(|(on, nth, change, seed)| {
             let (disk, change, seed) = (Arc::clone(&self.disk), *change, *seed);
