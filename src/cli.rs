@@ -12,6 +12,11 @@ use crate::config::{Depth, Encoder};
 use crate::names::Date;
 use crate::schema::ValueEncoding;
 use crate::store::Location;
+use crate::telemetry::Subject;
+
+mod metrics;
+
+pub use metrics::MetricsArgs;
 
 /// Archives ClusterCockpit's monitoring checkpoints as Parquet, in a directory or in S3, and never loses a sample.
 #[derive(Debug, Parser)]
@@ -59,6 +64,18 @@ pub enum Command {
         cc-archiver verify s3://monitoring/archive --date 2026-03-01..2026-03-31 --read-data\n  \
         cc-archiver verify ./archive --read-data=5 --decode")]
     Verify(Box<VerifyArgs>),
+}
+
+impl Command {
+    /// What the command works on, and how it is seen from outside.
+    pub fn subject(&self) -> (Subject, &MetricsArgs) {
+        let (name, done, tree, archive, metrics, dry_run) = match self {
+            Self::Archive(args) => ("archive", "archived", Some(&args.checkpoints), &args.archive, &args.metrics, args.dry_run),
+            Self::Prune(args) => ("prune", "pruned", Some(&args.checkpoints), &args.archive, &args.metrics, args.dry_run),
+            Self::Verify(args) => ("verify", "verified", args.checkpoints.as_ref(), &args.archive, &args.metrics, false),
+        };
+        (Subject { name, done, checkpoints: tree.cloned(), archive: archive.to_string(), dry_run }, metrics)
+    }
 }
 
 /// How logs, progress and results are shown; for every command.
@@ -138,6 +155,9 @@ pub struct ArchiveArgs {
     /// What a run may take.
     #[command(flatten)]
     pub resources: ResourceArgs,
+    /// How it is seen from outside.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
     /// Lock this file instead of the tree, where its file system cannot lock directories.
     #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE")]
     pub lock_file: Option<PathBuf>,
@@ -237,6 +257,9 @@ pub struct PruneArgs {
     /// What a run may take.
     #[command(flatten)]
     pub resources: ResourceArgs,
+    /// How it is seen from outside.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
     /// Lock this file instead of the tree, where its file system cannot lock directories.
     #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE")]
     pub lock_file: Option<PathBuf>,
@@ -274,6 +297,9 @@ pub struct VerifyArgs {
     /// What a run may take.
     #[command(flatten)]
     pub resources: ResourceArgs,
+    /// How it is seen from outside.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
 }
 
 /// Dates from the first to the last, both included.
