@@ -2,7 +2,7 @@
 
 SHELL = /bin/bash
 .DEFAULT_GOAL = test
-.PHONY: setup test test-spark test-all torture bench lint clean
+.PHONY: setup test test-spark test-all torture bench lint prometheus clean
 
 # The tests' own server is on this machine: never through a proxy. Settings of whoever runs them are not theirs.
 export NO_PROXY := 127.0.0.1,localhost,$(NO_PROXY)
@@ -23,7 +23,11 @@ test: setup
 test-spark: setup
 	cargo test --locked --features spark --test spark
 
-test-all: test test-spark lint
+test-all: test test-spark lint prometheus
+
+# The alerts, their tests and the metrics of a run, by Prometheus' own tool.
+prometheus:
+	tests/deploy/promtool
 
 # Ten times the schedules of faults that the tests play, and how often each fault struck.
 torture:

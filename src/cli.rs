@@ -13,6 +13,11 @@ use crate::files::Shard;
 use crate::names::Date;
 use crate::schema::ValueEncoding;
 use crate::store::Location;
+use crate::telemetry::Subject;
+
+mod metrics;
+
+pub use metrics::MetricsArgs;
 
 /// Archives ClusterCockpit's monitoring checkpoints as Parquet, in a directory or in S3, and never loses a sample.
 #[derive(Debug, Parser)]
@@ -71,6 +76,19 @@ pub enum Command {
         cc-archiver config --config /etc/cc-archiver.json\n  \
         cc-archiver config --cc-backend-config /etc/cc-backend/config.json --json")]
     Config,
+}
+
+impl Command {
+    /// What the command works on, and how it is seen from outside; None if it only says something.
+    pub fn subject(&self) -> Option<(Subject, &MetricsArgs)> {
+        let (name, done, tree, archive, metrics, dry_run) = match self {
+            Self::Archive(args) => ("archive", "archived", Some(&args.checkpoints), &args.archive, &args.metrics, args.dry_run),
+            Self::Prune(args) => ("prune", "pruned", Some(&args.checkpoints), &args.archive, &args.metrics, args.dry_run),
+            Self::Verify(args) => ("verify", "verified", args.checkpoints.as_ref(), &args.archive, &args.metrics, false),
+            Self::Config => return None,
+        };
+        Some((Subject { name, done, checkpoints: tree.cloned(), archive: archive.to_string(), dry_run }, metrics))
+    }
 }
 
 /// How logs, progress and results are shown; for every command.
@@ -150,6 +168,9 @@ pub struct ArchiveArgs {
     /// What a run may take.
     #[command(flatten)]
     pub resources: ResourceArgs,
+    /// How it is seen from outside.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
     /// Lock this file instead of the tree, where its file system cannot lock directories.
     #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE")]
     pub lock_file: Option<PathBuf>,
@@ -255,6 +276,9 @@ pub struct PruneArgs {
     /// What a run may take.
     #[command(flatten)]
     pub resources: ResourceArgs,
+    /// How it is seen from outside.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
     /// Lock this file instead of the tree, where its file system cannot lock directories.
     #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE")]
     pub lock_file: Option<PathBuf>,
@@ -292,6 +316,9 @@ pub struct VerifyArgs {
     /// What a run may take.
     #[command(flatten)]
     pub resources: ResourceArgs,
+    /// How it is seen from outside.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
 }
 
 /// Dates from the first to the last, both included.

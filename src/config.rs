@@ -3,11 +3,12 @@
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{ArchiveArgs, Dates, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, SelectionArgs, VerifyArgs};
+use crate::cli::{ArchiveArgs, Dates, MetricsArgs, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, SelectionArgs, VerifyArgs};
 use crate::error::{Error, Escaped, Result};
 use crate::files::{Filter, Shard};
 use crate::schema::Layout;
 use crate::store::Location;
+use crate::telemetry::PushUrl;
 
 mod aws;
 mod cc_backend;
@@ -88,6 +89,8 @@ pub struct Settings {
     pub prune_after: Option<PruneRules>,
     /// Locked instead of the tree.
     pub lock_file: Option<PathBuf>,
+    /// The age at which cc-backend takes snapshots away, if its configuration is known and says so.
+    pub removes_after: Option<Duration>,
     /// The `AWS_*` variables.
     pub environment: AwsVariables,
 }
@@ -124,6 +127,7 @@ impl Settings {
             layout,
             encoder: args.encoder,
             lock_file: args.lock_file,
+            removes_after: args.prune.cc_backend_config.as_deref().and_then(removes_after),
             environment: aws_variables(),
         };
         check_tree_is_left_alone(&settings.checkpoints, &settings.archive, settings.lock_file.as_deref())?;
@@ -214,6 +218,30 @@ impl VerifySettings {
     }
 }
 
+/// Where a run's metrics go, checked.
+#[derive(Debug, Clone)]
+pub struct MetricsSettings {
+    /// A file.
+    pub file: Option<PathBuf>,
+    /// A Pushgateway.
+    pub push: Option<PushUrl>,
+}
+
+impl MetricsSettings {
+    /// Checks what the command line says; `checkpoints` is the tree that is left alone.
+    pub fn new(args: &MetricsArgs, checkpoints: Option<&Path>) -> Result<Self> {
+        if let (Some(file), Some(tree)) = (&args.metrics_file, checkpoints) {
+            check_lies_outside(&resolved(tree), tree, "metrics file", file)?;
+        }
+        Ok(Self { file: args.metrics_file.clone(), push: args.metrics_push.clone() })
+    }
+}
+
+/// Only for what is said of a run: without it the run does the same.
+fn removes_after(config: &Path) -> Option<Duration> {
+    CcBackend::read(config).inspect_err(|e| tracing::warn!("when cc-backend removes snapshots is not known: {e}")).ok()?.removes_after
+}
+
 /// What cc-backend keeps in memory where its configuration is not known: an age below it is worth a warning.
 const USUAL_RETENTION: Duration = Duration::from_secs(48 * 3_600);
 
@@ -294,13 +322,18 @@ fn check_tree_is_left_alone(checkpoints: &Path, archive: &Location, lock_file: O
         Location::S3 { .. } => None,
     };
     for (what, path) in archive.into_iter().chain(lock_file.map(|path| ("lock file", path))) {
-        if resolved(path).starts_with(&tree) {
-            return Err(Error::Usage(format!(
-                "the {what} {} lies inside the checkpoint tree {}\n  hint: cc-backend refuses to start on files that it does not know; put it beside the tree",
-                Escaped(path),
-                Escaped(checkpoints)
-            )));
-        }
+        check_lies_outside(&tree, checkpoints, what, path)?;
+    }
+    Ok(())
+}
+
+fn check_lies_outside(tree: &Path, checkpoints: &Path, what: &str, path: &Path) -> Result<()> {
+    if resolved(path).starts_with(tree) {
+        return Err(Error::Usage(format!(
+            "the {what} {} lies inside the checkpoint tree {}\n  hint: cc-backend refuses to start on files that it does not know; put it beside the tree",
+            Escaped(path),
+            Escaped(checkpoints)
+        )));
     }
     Ok(())
 }

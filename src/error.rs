@@ -23,6 +23,11 @@ pub enum Exit {
     Interrupted = 5,
 }
 
+impl Exit {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Complete, Self::Fatal, Self::Usage, Self::SetAside, Self::Locked, Self::Interrupted];
+}
+
 /// What ends a run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -19,6 +19,14 @@ pub struct Tree {
     pub set_aside: Vec<SetAside>,
 }
 
+impl Tree {
+    /// How many hosts and snapshots there are.
+    pub fn size(&self) -> (usize, usize) {
+        let hosts = || self.clusters.iter().flat_map(|cluster| &cluster.hosts);
+        (hosts().count(), hosts().map(|host| host.snapshots.len()).sum())
+    }
+}
+
 /// Which part of the tree a run looks at.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {

@@ -24,6 +24,7 @@ pub mod schema;
 pub mod cli;
 pub mod config;
 pub mod fail_point;
+pub mod signals;
 pub mod store;
 pub mod object;
 pub mod telemetry;
@@ -48,6 +49,7 @@ pub mod pipeline;
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
 
@@ -55,32 +57,64 @@ use cli::Command;
 use config::Loaded;
 use error::{Error, Exit, Result};
 use pipeline::Outcome;
+use signals::{GRACE, Signals};
+use telemetry::Run;
 
 /// Runs the command line, and says how it ended.
 pub fn run(loaded: Loaded) -> Exit {
-    telemetry::init(&loaded.cli.output);
-    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    match execute(loaded) {
-        Ok(exit) => exit,
-        Err(e) => {
-            tracing::error!("{e}");
-            e.exit()
-        }
-    }
+    let output = &loaded.cli.output;
+    let begin = |id: &telemetry::RunId| {
+        telemetry::init(output, id);
+        loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    };
+    let Some((subject, metrics)) = loaded.cli.command.subject() else {
+        begin(&telemetry::RunId::default());
+        return exit_with(say(loaded));
+    };
+    let mut run = Run::new(metrics.run_id.clone().unwrap_or_default(), subject);
+    begin(&run.id);
+    let exit = exit_with(config::MetricsSettings::new(metrics, run.subject.checkpoints.as_deref()).and_then(|metrics| {
+        run.metrics = Some(metrics);
+        execute(loaded, &mut run)
+    }));
+    run.end(exit, unless_stopped);
+    exit
 }
 
-fn execute(Loaded { cli, keys, effective, .. }: Loaded) -> Result<Exit> {
+fn exit_with(done: Result<Exit>) -> Exit {
+    done.unwrap_or_else(|e| {
+        if let Error::Interrupted = e {
+            tracing::warn!("{e}")
+        } else {
+            tracing::error!("{e}")
+        }
+        e.exit()
+    })
+}
+
+/// The commands that only say something.
+fn say(Loaded { cli, effective, .. }: Loaded) -> Result<Exit> {
+    let effective = effective.ok_or_else(|| Error::Internal("no settings were looked at".into()))?;
+    let effective = effective.with_environment(&config::aws_variables());
+    print(&if cli.output.json { json(&effective) } else { effective.to_string() });
+    Ok(Exit::Complete)
+}
+
+/// The commands that work on a tree or an archive.
+fn execute(Loaded { cli, keys, .. }: Loaded, run: &mut Run) -> Result<Exit> {
     let output = cli.output;
-    let progress = Arc::new(telemetry::Progress::default());
+    let progress = Arc::clone(&run.progress);
+    let say = Says { output: &output, run_id: run.id.as_str() };
     let (text, exit) = match cli.command {
         Command::Archive(args) => {
             let mut settings = config::Settings::new(*args)?;
             settings.environment.fill_in(&keys);
+            run.removes_after = settings.removes_after;
             let open = || store::Archive::open(&settings.archive, &settings.environment, settings.dry_run);
             let run = |shutdown| pipeline::archive_into(&settings, open, Arc::clone(&progress), shutdown);
             match wait(&output, &progress, run)? {
-                Outcome::Planned(plan) => (shown(&output, &plan), exit_of(plan.set_aside.is_empty(), false)),
-                Outcome::Done(summary) => (told(&output, &summary), exit_of(summary.is_complete(), summary.interrupted)),
+                Outcome::Planned(plan) => (say.shown(&plan), exit_of(plan.set_aside.is_empty(), false)),
+                Outcome::Done(summary) => (say.told(&summary), exit_of(summary.is_complete(), summary.interrupted)),
             }
         }
         Command::Prune(args) => {
@@ -89,7 +123,7 @@ fn execute(Loaded { cli, keys, effective, .. }: Loaded) -> Result<Exit> {
             let open = || store::Archive::open(&settings.archive, &settings.environment, true);
             let run = |shutdown| pipeline::prune_in(&settings, open, Arc::clone(&progress), shutdown);
             let summary = wait(&output, &progress, run)?;
-            let text = if settings.dry_run { shown(&output, &summary) } else { told(&output, &summary) };
+            let text = if settings.dry_run { say.shown(&summary) } else { say.told(&summary) };
             (text, exit_of(summary.is_complete(), summary.interrupted))
         }
         Command::Verify(args) => {
@@ -98,16 +132,17 @@ fn execute(Loaded { cli, keys, effective, .. }: Loaded) -> Result<Exit> {
             let open = || store::Archive::open(&settings.archive, &settings.environment, true);
             let run = |shutdown| pipeline::verify_in(&settings, open, Arc::clone(&progress), shutdown);
             let report = wait(&output, &progress, run)?;
-            (told(&output, &report), exit_of(report.findings.is_empty(), report.interrupted))
+            (say.told(&report), exit_of(report.findings.is_empty(), report.interrupted))
         }
-        Command::Config => {
-            let effective = effective.ok_or_else(|| Error::Internal("no settings were looked at".into()))?;
-            (shown(&output, &effective.with_environment(&config::aws_variables())), Exit::Complete)
-        }
+        Command::Config => unreachable!("it is no run"),
     };
+    print(&text);
+    Ok(exit)
+}
+
+fn print(text: &str) {
     // a reader that closed the pipe has seen enough
     let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(exit)
 }
 
 /// Runs to the end, or to a signal, and shows how far it is.
@@ -119,8 +154,11 @@ fn wait<T, F: Future<Output = Result<T>>>(
     let runtime = runtime()?;
     let done = runtime.block_on(async {
         let shown = Arc::clone(progress).show(output);
+        let signals = Signals::new();
+        let (stop, stopped) = tokio::sync::oneshot::channel();
         tokio::select! {
-            done = run(signal()) => done,
+            done = run(stopped.map(drop).boxed()) => done,
+            () = given_up(signals, stop, &progress.watch) => Err(Error::Interrupted),
             () = shown => Err(Error::Internal("progress ended".into())),
         }
     });
@@ -129,14 +167,65 @@ fn wait<T, F: Future<Output = Result<T>>>(
     done
 }
 
-/// What was asked for: it is printed in any case.
-fn shown(output: &cli::OutputArgs, result: &(impl serde::Serialize + std::fmt::Display)) -> String {
-    if output.json { json(result) } else { result.to_string() }
+/// A run that has been told to end by itself, and does not, is given so much more time.
+const LAST_CHANCE: Duration = Duration::from_millis(300);
+
+/// The first signal tells the run to end; the second one, to leave everything as it is. Ready when the run has done neither in time.
+async fn given_up(mut signals: Signals, stop: tokio::sync::oneshot::Sender<()>, watch: &telemetry::Watch) {
+    signals.next().await;
+    let _ = stop.send(());
+    tokio::select! {
+        () = tokio::time::sleep(GRACE) => {}
+        () = signals.next() => {
+            tracing::warn!("a second signal: nothing is waited for; the next run clears what is left unfinished in a directory, a lifecycle rule what is in a bucket");
+            watch.hurry();
+        }
+    }
+    tokio::time::sleep(LAST_CHANCE).await;
 }
 
-/// What was done: `--quiet` leaves the table out.
-fn told(output: &cli::OutputArgs, result: &(impl serde::Serialize + std::fmt::Display)) -> String {
-    if output.quiet && !output.json { String::new() } else { shown(output, result) }
+/// Waits for the last thing that a run does, unless a signal comes.
+fn unless_stopped(last: BoxFuture<'_, ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = last => {}
+                    () = async { Signals::new().next().await } => tracing::warn!("a signal: metrics are not waited for"),
+                }
+            });
+            // looking a name up can take long
+            runtime.shutdown_background();
+        }
+        Err(e) => tracing::warn!("metrics were not pushed: {e}"),
+    }
+}
+
+/// A result, and the run that it is of.
+#[derive(serde::Serialize)]
+struct Named<'a, T> {
+    run_id: &'a str,
+    #[serde(flatten)]
+    result: &'a T,
+}
+
+/// How results are printed.
+struct Says<'a> {
+    output: &'a cli::OutputArgs,
+    run_id: &'a str,
+}
+
+impl Says<'_> {
+    /// What was asked for: it is printed in any case.
+    fn shown(&self, result: &(impl serde::Serialize + std::fmt::Display)) -> String {
+        if self.output.json { json(&Named { run_id: self.run_id, result }) } else { result.to_string() }
+    }
+
+    /// What was done: `--quiet` leaves the table out.
+    fn told(&self, result: &(impl serde::Serialize + std::fmt::Display)) -> String {
+        if self.output.quiet && !self.output.json { String::new() } else { self.shown(result) }
+    }
 }
 
 /// Threads that read and write local files. Few, as glibc's allocator keeps, for each thread, what it once held.
@@ -168,20 +257,4 @@ fn exit_of(complete: bool, interrupted: bool) -> Exit {
 
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|e| unreachable!("plain data: {e}")) + "\n"
-}
-
-/// Ready when the process is asked to stop; from now on, signals do not just kill it.
-fn signal() -> BoxFuture<'static, ()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let received = async move {
-        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    received.boxed()
 }

@@ -16,7 +16,7 @@ use crate::buffers::Buffers;
 use crate::catalog;
 use crate::config::{Depth, Encoder, Settings};
 use crate::encode::Tools;
-use crate::error::{Error, Result};
+use crate::error::{Error, Escaped, Result};
 use crate::fail_point;
 use crate::files::Tree;
 use crate::ledger::ObjectLedger;
@@ -24,8 +24,9 @@ use crate::object::Hashers;
 use crate::partition::ObjectKey;
 use crate::prove::{ObjectProof, Proofs};
 use crate::schema::Layout;
+use crate::signals::GRACE;
 use crate::store::Archive;
-use crate::telemetry::{Progress, PruneSummary, Summary};
+use crate::telemetry::{Progress, PruneSummary, Stage, Summary};
 use crate::upload::Transfers;
 use crate::workers::Workers;
 
@@ -47,9 +48,6 @@ mod verifying;
 pub use dry_run::DryRun;
 pub use pruning::prune_in;
 pub use verifying::verify_in;
-
-/// How long a run that is to stop may take to abort its uploads.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// Parts of all objects that are sent at a time, to a server and to a local disk: there is no latency to hide there.
 const PARTS_IN_FLIGHT: usize = 4;
@@ -143,37 +141,51 @@ pub async fn archive_into(
     shutdown: impl Future<Output = ()>,
 ) -> Result<Outcome> {
     let begun = Instant::now();
-    let (_lock, tree) = lock::locked_tree(&settings.checkpoints, &settings.filter, settings.lock_file.as_deref(), settings.dry_run).await?;
+    let watch = &progress.watch;
+    let locked = lock::locked_tree(&settings.checkpoints, &settings.filter, settings.lock_file.as_deref(), settings.dry_run).await;
+    let (_lock, tree) = watch.at(Stage::Scan, locked)?;
     fail_point::reach("scanned");
-    let context = Arc::new(Context::new(settings, open()?, progress)?);
+    let archive = watch.at(Stage::Catalog, open()).inspect_err(|_| watch.left().finish(&tree, settings.before))?;
+    watch.watch_requests(archive.requests());
+    let context = Arc::new(Context::new(settings, archive, Arc::clone(&progress))?);
     fail_point::reach("opened");
     if settings.dry_run {
         let plan = async {
             check_archive(&context).await?;
             dry_run::plan(&context, &tree).await
         };
-        return Ok(Outcome::Planned(Box::new(stopped_by(|| context.stop(), shutdown, plan).await?)));
+        return Ok(Outcome::Planned(Box::new(stopped_by(|| context.stop(), shutdown, watch.hurried(), plan).await?)));
     }
-    tracing::info!(checkpoints = %crate::error::Escaped(&settings.checkpoints), archive = %settings.archive, clusters = tree.clusters.len(), "archiving");
+    let (hosts, snapshots) = tree.size();
+    let clusters = tree.clusters.len();
+    tracing::info!(checkpoints = %Escaped(&settings.checkpoints), archive = %settings.archive, clusters, hosts, snapshots, version = env!("CARGO_PKG_VERSION"), "archiving");
     let mut summary = Summary::default();
-    summary.set_aside.extend(tree.set_aside.iter().cloned().map(Into::into));
+    tree.set_aside.iter().for_each(|note| watch.set_aside(Stage::Scan, note.clone(), &mut summary));
     let run = async {
-        check_archive(&context).await?;
+        watch.at(Stage::Catalog, check_archive(&context).await)?;
         archive_tree(&context, &tree, &mut summary).await?;
-        prune_tree(settings, &context, &tree, &mut summary).await
+        watch.at(Stage::Prune, prune_tree(settings, &context, &tree, &mut summary).await)
     };
-    match stopped_by(|| context.stop(), shutdown, run).await {
-        Ok(()) => {}
-        Err(Error::Interrupted) => summary.interrupted = true,
-        Err(e) => return Err(e),
-    }
+    let done = stopped_by(|| context.stop(), shutdown, watch.hurried(), run).await;
+    summary.interrupted = matches!(done, Err(Error::Interrupted));
     summary.finish(begun);
+    watch.left().finish(&tree, settings.before);
+    watch.figures().archive = Some(summary.clone());
+    if !summary.interrupted {
+        done?;
+    }
     fail_point::reach("done");
     Ok(Outcome::Done(Box::new(summary)))
 }
 
 /// Runs to the end, or, once `shutdown` is ready, to the next point at which everything under way can be given up.
-async fn stopped_by<T>(stop: impl FnOnce(), shutdown: impl Future<Output = ()>, run: impl Future<Output = Result<T>>) -> Result<T> {
+/// Or at once, when `hurried` is ready.
+async fn stopped_by<T>(
+    stop: impl FnOnce(),
+    shutdown: impl Future<Output = ()>,
+    hurried: impl Future<Output = ()>,
+    run: impl Future<Output = Result<T>>,
+) -> Result<T> {
     let (run, shutdown) = (pin!(run), pin!(shutdown));
     match futures::future::select(run, shutdown).await {
         futures::future::Either::Left((done, _)) => done,
@@ -181,7 +193,11 @@ async fn stopped_by<T>(stop: impl FnOnce(), shutdown: impl Future<Output = ()>, 
             tracing::warn!("stopping: uploads that are under way are given up, nothing more is deleted");
             stop();
             // a server that does not answer is not waited for; what it has of an upload, its lifecycle rule clears
-            tokio::time::timeout(GRACE, run).await.unwrap_or(Err(Error::Interrupted))
+            tokio::select! {
+                done = run => done,
+                () = tokio::time::sleep(GRACE) => Err(Error::Interrupted),
+                () = hurried => Err(Error::Interrupted),
+            }
         }
     }
 }
@@ -213,9 +229,10 @@ async fn archive_tree(context: &Arc<Context>, tree: &Tree, summary: &mut Summary
     for files in &tree.clusters {
         let mut only = None;
         loop {
-            let planned = planning::plan_cluster(context, files, only.as_ref()).await?;
+            let watch = &context.progress.watch;
+            let planned = watch.at(Stage::Catalog, planning::plan_cluster(context, files, only.as_ref()).await)?;
             fail_point::reach("planned");
-            summary.set_aside.extend(planned.set_aside.into_iter().map(Into::into));
+            planned.set_aside.into_iter().for_each(|note| watch.set_aside(Stage::Catalog, note, summary));
             if only.is_none() {
                 summary.already_archived += planned.archived;
                 summary.too_recent += planned.too_recent;

@@ -19,10 +19,13 @@ use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 use crate::error::{Error, Escaped, Result};
+use crate::telemetry::Requests;
 
 mod conditional;
+mod counted;
 
 use conditional::Conditional;
+use counted::Counted;
 
 /// Where unfinished objects of a directory lie.
 const STAGING: &str = "_tmp";
@@ -96,6 +99,7 @@ pub struct Archive {
     location: String,
     staging: Option<Arc<Staging>>,
     part_size: usize,
+    requests: Option<Arc<Requests>>,
 }
 
 impl fmt::Debug for Archive {
@@ -118,11 +122,13 @@ impl Archive {
                 Self::directory(path)
             }
             Location::S3 { bucket, prefix } => {
+                let requests = Arc::<Requests>::default();
                 let open = |retries| {
-                    let builder = s3_builder(bucket, environment).with_http_connector(Conditional(ReqwestConnector::default()));
+                    let counted = Counted::new(ReqwestConnector::default(), Arc::clone(&requests));
+                    let builder = s3_builder(bucket, environment).with_http_connector(Conditional(counted));
                     s3_store(bucket, prefix, builder, patience(retries))
                 };
-                Ok(Self { impatient: open(FIRST_RETRIES)?, ..Self::in_store(open(RETRIES)?, location.to_string()) })
+                Ok(Self { impatient: open(FIRST_RETRIES)?, requests: Some(Arc::clone(&requests)), ..Self::in_store(open(RETRIES)?, location.to_string()) })
             }
         }
     }
@@ -131,16 +137,18 @@ impl Archive {
     /// for `retry_for`, with shorter pauses; all else is as in [`Self::open`].
     pub fn in_bucket_through(connector: impl HttpConnector + Clone, bucket: &str, environment: &BTreeMap<String, String>, retry_for: Duration) -> Result<Self> {
         let pauses = BackoffConfig { init_backoff: Duration::from_millis(1), max_backoff: Duration::from_millis(20), base: 2.0 };
+        let requests = Arc::<Requests>::default();
         let open = |retries| {
-            let builder = s3_builder(bucket, environment).with_http_connector(Conditional(connector.clone()));
+            let counted = Counted::new(connector.clone(), Arc::clone(&requests));
+            let builder = s3_builder(bucket, environment).with_http_connector(Conditional(counted));
             s3_store(bucket, "", builder, RetryConfig { backoff: pauses.clone(), retry_timeout: retry_for, ..patience(retries) })
         };
-        Ok(Self { impatient: open(FIRST_RETRIES)?, ..Self::in_store(open(RETRIES)?, format!("s3://{bucket}")) })
+        Ok(Self { impatient: open(FIRST_RETRIES)?, requests: Some(Arc::clone(&requests)), ..Self::in_store(open(RETRIES)?, format!("s3://{bucket}")) })
     }
 
     /// An archive in any store that is not a local directory.
     pub fn in_store(store: Arc<dyn ObjectStore>, location: impl Into<String>) -> Self {
-        Self { impatient: Arc::clone(&store), store, location: location.into(), staging: None, part_size: PART_SIZE }
+        Self { impatient: Arc::clone(&store), store, location: location.into(), staging: None, part_size: PART_SIZE, requests: None }
     }
 
     /// Uploads begin with parts of so many bytes, for tests: real servers take no parts this small.
@@ -173,6 +181,11 @@ impl Archive {
     /// The store, for the first request of a run: a server that is not there is found out in seconds, not in minutes.
     pub fn first_contact(&self) -> &Arc<dyn ObjectStore> {
         &self.impatient
+    }
+
+    /// Counts of the requests to a server; none if there is none.
+    pub fn requests(&self) -> Option<&Arc<Requests>> {
+        self.requests.as_ref()
     }
 
     /// True if it is a directory.

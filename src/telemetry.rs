@@ -9,62 +9,30 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::cli::{LogFormat, OutputArgs, When};
+use crate::cli::{OutputArgs, When};
 use crate::error::SetAside;
 
+mod figures;
+mod lines;
+pub mod metrics;
 mod prune;
+mod publish;
+mod run;
+mod watch;
 
+pub use figures::{Figures, Verified};
+pub use lines::{RunId, init};
 pub use prune::{Kept, PruneSummary};
+pub use publish::PushUrl;
+pub use run::{Run, Subject};
+pub use watch::{Left, Requests, Stage, Unarchived, Watch};
 
 /// The bar on the terminal, which must step aside for log lines.
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
 
 /// Time between two lines of progress where there is no bar.
 const LINE_EVERY: Duration = Duration::from_secs(30);
-
-/// Sets logs up, once a process.
-pub fn init(output: &OutputArgs) {
-    let level = match (output.quiet, output.verbose) {
-        (true, _) => LevelFilter::ERROR,
-        (_, 0) => LevelFilter::INFO,
-        (_, 1) => LevelFilter::DEBUG,
-        _ => LevelFilter::TRACE,
-    };
-    let others = if output.verbose > 1 { LevelFilter::DEBUG } else { LevelFilter::ERROR };
-    let filter = Targets::new().with_target("cc_archiver", level).with_default(others);
-    let registry = tracing_subscriber::registry().with(filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(|| LogWriter).with_target(false);
-    let set = match output.log_format {
-        LogFormat::Text => registry.with(lines.with_ansi(std::io::stderr().is_terminal())).try_init(),
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
-    };
-    if set.is_err() {
-        tracing::debug!("logs were set up already");
-    }
-}
-
-/// Writes log lines to stderr, above the bar.
-struct LogWriter;
-
-impl Write for LogWriter {
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        let write = || std::io::stderr().write_all(line);
-        match BAR.get() {
-            Some(bar) => bar.suspend(write)?,
-            None => write()?,
-        }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        std::io::stderr().flush()
-    }
-}
 
 /// Counters that go up while a run is under way.
 #[derive(Debug, Default)]
@@ -81,6 +49,8 @@ pub struct Progress {
     pub rows: AtomicU64,
     /// Bytes sent to the archive.
     pub bytes_sent: AtomicU64,
+    /// What metrics tell.
+    pub watch: Watch,
 }
 
 impl Progress {
@@ -311,6 +281,12 @@ pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
     groups.join(",")
+}
+
+/// CPU time of the process so far.
+fn cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 /// The process' largest resident size so far, in bytes, where the system tells (Linux).

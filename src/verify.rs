@@ -42,6 +42,36 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    const ALL: [Self; 10] = [
+        Self::Empty,
+        Self::Unreadable,
+        Self::Inconsistent,
+        Self::Doubled,
+        Self::Dangling,
+        Self::Incomplete,
+        Self::Digest,
+        Self::Rows,
+        Self::DuplicateRows,
+        Self::Mismatch,
+    ];
+
+    /// As reports and metrics call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Unreadable => "unreadable",
+            Self::Inconsistent => "inconsistent",
+            Self::Doubled => "doubled",
+            Self::Dangling => "dangling",
+            Self::Incomplete => "incomplete",
+            Self::Digest => "digest",
+            Self::Rows => "rows",
+            Self::DuplicateRows => "duplicate_rows",
+            Self::Mismatch => "mismatch",
+        }
+    }
+
     /// What to do about it.
     fn advice(self) -> &'static str {
         match self {
@@ -135,6 +165,14 @@ pub struct Checkpoints {
     pub archived: u64,
     /// Not archived, or not as they are now.
     pub not_archived: Vec<String>,
+}
+
+impl Report {
+    /// How many findings there are of each kind.
+    pub fn findings_by_kind(&self) -> Vec<(&'static str, u64)> {
+        let count = |kind: Kind| self.findings.iter().filter(|found| found.kind == kind).count() as u64;
+        Kind::ALL.into_iter().map(|kind| (kind.name(), count(kind))).collect()
+    }
 }
 
 impl fmt::Display for Report {

@@ -11,13 +11,13 @@ use futures::{StreamExt, TryStreamExt};
 use super::host::{HostDone, HostJob, Planned};
 use super::objects::{HostDay, Message, Writer, Written};
 use super::{Context, Task, proof};
-use crate::error::{Error, Result};
+use crate::error::{Error, Escaped, Result};
 use crate::fail_point;
 use crate::files::ClusterFiles;
 use crate::names::Date;
 use crate::partition::Partition;
 use crate::plan::ClusterPlan;
-use crate::telemetry::Summary;
+use crate::telemetry::{Stage, Summary};
 
 /// Sources by (index of the host, index of the snapshot).
 pub type Sources = BTreeSet<(usize, usize)>;
@@ -33,6 +33,8 @@ pub struct ClusterRun<'a> {
     /// Sources that are out: damaged, too recent, or waiting.
     out: BTreeSet<usize>,
     archived: BTreeSet<usize>,
+    /// Those of them that may be archived in part only.
+    unsettled: BTreeSet<usize>,
     strays: Sources,
 }
 
@@ -40,7 +42,17 @@ impl<'a> ClusterRun<'a> {
     /// Prepares to carry out `plan` of the cluster's `files`.
     pub fn new(context: &'a Arc<Context>, files: &'a ClusterFiles, plan: &'a ClusterPlan) -> Self {
         let windows = plan.windows(files, context.budget.open_objects(), context.budget.bytes_of_host());
-        Self { context, files, plan, windows, carried: BTreeMap::new(), out: BTreeSet::new(), archived: BTreeSet::new(), strays: Sources::new() }
+        Self {
+            context,
+            files,
+            plan,
+            windows,
+            carried: BTreeMap::new(),
+            out: BTreeSet::new(),
+            archived: BTreeSet::new(),
+            unsettled: BTreeSet::new(),
+            strays: Sources::new(),
+        }
     }
 
     /// Goes through all windows, and gives the sources that went astray.
@@ -88,7 +100,8 @@ impl<'a> ClusterRun<'a> {
     async fn run_window(&mut self, window: usize, jobs: Vec<HostJob>, summary: &mut Summary) -> Result<()> {
         let mut writers = BTreeMap::new();
         let streamed = self.stream_hosts(window, jobs, &mut writers, summary).await;
-        let mut first_error = streamed.err();
+        // what a stream of hosts needs of the archive is rows to merge with
+        let mut first_error = streamed.err().map(|e| (Stage::Merge, e));
         for writer in writers.values() {
             if first_error.is_none() {
                 writer.send(Message::Finish).await;
@@ -108,16 +121,18 @@ impl<'a> ClusterRun<'a> {
                 }
                 // a writer that was not told to finish says that it was interrupted; that is no cause
                 Err(Error::Interrupted) if first_error.is_some() => {}
-                Err(e) => first_error = first_error.filter(|first| !matches!(first, Error::Interrupted)).or(Some(e)),
+                Err(e) => first_error = first_error.filter(|(_, first)| !matches!(first, Error::Interrupted)).or(Some((stage_of(&e), e))),
             }
         }
-        first_error.map_or(Ok(()), Err)?;
+        let watch = &self.context.progress.watch;
+        first_error.map_or(Ok(()), |(stage, e)| watch.at(stage, Err(e)))?;
         for (date, written) in visible {
             let Some(plan) = self.plan.partitions.get(&date) else { continue };
-            let wrong = proof::prove_partition(self.context, self.files, &plan.holdings, written).await?;
+            let wrong = watch.at(Stage::Prove, proof::prove_partition(self.context, self.files, &plan.holdings, written).await)?;
             fail_point::reach("proven");
-            summary.set_aside.extend(wrong.into_iter().map(Into::into));
+            wrong.into_iter().for_each(|note| watch.set_aside(Stage::Prove, note, summary));
         }
+        self.settle_archived(window);
         Ok(())
     }
 
@@ -153,6 +168,26 @@ impl<'a> ClusterRun<'a> {
         Ok(())
     }
 
+    /// What this window archived is archived, unless a later one, or another plan, is to archive more of it.
+    fn settle_archived(&mut self, window: usize) {
+        let mut unsettled = std::mem::take(&mut self.unsettled);
+        unsettled.retain(|work| {
+            let item = &self.plan.work[*work];
+            let later = || (window + 1..self.windows.len()).any(|later| self.takes_part(*work, later));
+            let stays = self.out.contains(work) || self.strays.contains(&(item.host, item.snapshot)) || later();
+            if !stays {
+                self.settle(*work);
+            }
+            stays
+        });
+        self.unsettled = unsettled;
+    }
+
+    fn settle(&self, work: usize) {
+        let item = &self.plan.work[work];
+        self.context.progress.watch.left().settle(self.files, (item.host, item.snapshot));
+    }
+
     fn writer(&self, date: Date) -> Result<Writer> {
         let partition = Partition { cluster: self.files.cluster.clone(), date };
         match self.plan.partitions.get(&date) {
@@ -172,12 +207,22 @@ impl<'a> ClusterRun<'a> {
             summary.nan_skipped += tally.nan;
         }
         summary.too_recent += host.too_recent.len() as u64;
-        self.out.extend(host.too_recent);
-        self.out.extend(host.waiting.iter().chain(&host.set_aside).map(|(work, _)| *work));
-        summary.waiting.extend(host.waiting.into_iter().map(|(_, note)| note.into()));
-        summary.set_aside.extend(host.set_aside.into_iter().map(|(_, note)| note.into()));
+        for work in host.too_recent {
+            self.out.insert(work);
+            self.settle(work);
+        }
+        for (work, note) in host.waiting {
+            tracing::debug!(path = %Escaped(&note.path), "waiting: {}", note.reason);
+            self.out.insert(work);
+            summary.waiting.push(note.into());
+        }
+        for (work, stage, note) in host.set_aside {
+            self.out.insert(work);
+            self.context.progress.watch.set_aside(stage, note, summary);
+        }
         for (work, elsewhere) in host.archived {
             self.archived.insert(work);
+            self.unsettled.insert(work);
             for date in elsewhere {
                 self.find_place(window, work, date);
             }
@@ -198,4 +243,9 @@ impl<'a> ClusterRun<'a> {
             }
         }
     }
+}
+
+/// Where a writer failed.
+fn stage_of(e: &Error) -> Stage {
+    if matches!(e, Error::Parquet { .. } | Error::Internal(_)) { Stage::Encode } else { Stage::Upload }
 }

@@ -22,6 +22,7 @@ use crate::names::{Date, Digest, Host};
 use crate::plan::{self, Left};
 use crate::read::{self, Unread};
 use crate::rows;
+use crate::telemetry::Stage;
 
 /// What to do with one host in one window.
 #[derive(Debug, Clone)]
@@ -62,8 +63,8 @@ pub struct HostDone {
     pub too_recent: Vec<usize>,
     /// Sources that wait for the next run, by index in the plan's work.
     pub waiting: Vec<(usize, SetAside)>,
-    /// Sources that cannot be archived, by index in the plan's work.
-    pub set_aside: Vec<(usize, SetAside)>,
+    /// Sources that cannot be archived, by index in the plan's work, and what failed.
+    pub set_aside: Vec<(usize, Stage, SetAside)>,
     /// Bytes read from disk.
     pub bytes_in: u64,
 }
@@ -151,7 +152,7 @@ impl HostJob {
                     let reason = undecidable(&key, &format!("it cannot be read back: {source}"));
                     for i in new.into_iter().rev() {
                         let source = sources.remove(i);
-                        done.set_aside.push((source.index, SetAside::new(self.path.join(&*source.file.name), &*reason)));
+                        done.set_aside.push((source.index, Stage::Merge, SetAside::new(self.path.join(&*source.file.name), &*reason)));
                     }
                     continue;
                 }
@@ -193,11 +194,11 @@ impl HostJob {
             }
             Err(Unread::Vanished) => {
                 let reason = "it was removed before all of it was archived; does cc-backend clean up sooner than runs come by?";
-                done.set_aside.push((index, SetAside::new(path, reason)));
+                done.set_aside.push((index, Stage::Read, SetAside::new(path, reason)));
                 return Ok(None);
             }
             Err(Unread::Failed(reason)) => {
-                done.set_aside.push((index, SetAside::new(path, reason)));
+                done.set_aside.push((index, Stage::Read, SetAside::new(path, reason)));
                 return Ok(None);
             }
         };
@@ -221,7 +222,7 @@ impl HostJob {
                 return Ok(None);
             }
             Err(Flaw { offset, reason }) => {
-                done.set_aside.push((index, SetAside { path, offset, reason }));
+                done.set_aside.push((index, Stage::Decode, SetAside { path, offset, reason }));
                 return Ok(None);
             }
         };
@@ -235,7 +236,7 @@ impl HostJob {
         }
         let unreadable = dates.iter().filter(|date| left.allows(**date)).find_map(|date| self.window.get(date)?.unreadable.first());
         if let Some((object, reason)) = unreadable {
-            done.set_aside.push((index, SetAside::new(path, undecidable(object, reason))));
+            done.set_aside.push((index, Stage::Catalog, SetAside::new(path, undecidable(object, reason))));
             return Ok(None);
         }
         fail_point::reach("decoded");

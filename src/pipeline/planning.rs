@@ -67,6 +67,7 @@ pub async fn plan_cluster(context: &Context, files: &ClusterFiles, only: Option<
         ledgers.loaded.retain(|date, _| needed.contains(date));
     }
     work.sort_by_key(|w| (w.host, w.snapshot));
+    context.progress.watch.left().plan(files, work.iter().map(|w| (w.host, w.snapshot)));
     let (work, set_aside) = without_unreadable(files, work, &ledgers.loaded);
     let plan = ClusterPlan::new(files, work, &ledgers.loaded, &context.layout, context.encoder);
     Ok(Planned { plan, archived, too_recent, set_aside })

@@ -22,7 +22,7 @@ use crate::partition::ObjectKey;
 use crate::prove::{self, Hashed, Ledgers, Proofs, Unhashed, Unproven};
 use crate::prune::{self, Age, Deletion};
 use crate::store::Archive;
-use crate::telemetry::{Progress, PruneSummary};
+use crate::telemetry::{Progress, PruneSummary, Stage};
 use crate::workers::Workers;
 
 /// Deletes snapshots that are old enough and proven. `open` opens the archive, which is only read; `shutdown` ends the run early.
@@ -33,8 +33,10 @@ pub async fn prune_in(
     shutdown: impl Future<Output = ()>,
 ) -> Result<Box<PruneSummary>> {
     let begun = Instant::now();
-    let (_lock, tree) = lock::locked_tree(&settings.checkpoints, &settings.filter, settings.lock_file.as_deref(), settings.dry_run).await?;
-    let archive = open()?;
+    let locked = lock::locked_tree(&settings.checkpoints, &settings.filter, settings.lock_file.as_deref(), settings.dry_run).await;
+    let (_lock, tree) = progress.watch.at(Stage::Scan, locked)?;
+    let archive = progress.watch.at(Stage::Catalog, open())?;
+    progress.watch.watch_requests(archive.requests());
     let workers = Workers::new(settings.workers)?;
     let hashers = Hashers::new(archive.clone(), workers.clone());
     let mut pruning = Pruning {
@@ -45,22 +47,25 @@ pub async fn prune_in(
         workers,
         hashers,
         proofs: Proofs::new(),
-        progress,
+        progress: Arc::clone(&progress),
     };
-    tracing::info!(checkpoints = %Escaped(&settings.checkpoints), archive = %settings.archive, dry_run = settings.dry_run, "pruning");
+    let (hosts, snapshots) = tree.size();
+    let (clusters, dry_run, version) = (tree.clusters.len(), settings.dry_run, env!("CARGO_PKG_VERSION"));
+    tracing::info!(checkpoints = %Escaped(&settings.checkpoints), archive = %settings.archive, clusters, hosts, snapshots, dry_run, version, "pruning");
     let mut summary = PruneSummary { dry_run: settings.dry_run, ..Default::default() };
     summary.attention.extend(tree.set_aside.iter().cloned().map(Into::into));
     let workers = pruning.workers.clone();
     let run = async {
-        catalog::any_object(&pruning.archive).await?;
-        pruning.prune_tree(&tree, &mut summary).await
+        progress.watch.at(Stage::Catalog, catalog::any_object(&pruning.archive).await)?;
+        progress.watch.at(Stage::Prune, pruning.prune_tree(&tree, &mut summary).await)
     };
-    match stopped_by(|| workers.stop(), shutdown, run).await {
-        Ok(()) => {}
-        Err(Error::Interrupted) => summary.interrupted = true,
-        Err(e) => return Err(e),
-    }
+    let done = stopped_by(|| workers.stop(), shutdown, progress.watch.hurried(), run).await;
+    summary.interrupted = matches!(done, Err(Error::Interrupted));
     summary.finish(begun);
+    progress.watch.figures().prune = Some(summary.clone());
+    if !summary.interrupted {
+        done?;
+    }
     Ok(Box::new(summary))
 }
 
@@ -214,6 +219,7 @@ impl Pruning {
                 Err(Unhashed::Vanished) => {}
                 Err(Unhashed::Changed) => summary.waiting.push(SetAside::new(path, "kept: it changed during this run").into()),
                 Err(Unhashed::Failed(reason)) => {
+                    self.progress.watch.failed(Stage::Read);
                     summary.kept.undeletable += 1;
                     summary.attention.push(SetAside::new(path, format!("kept: it cannot be read: {reason}")).into());
                 }
@@ -236,6 +242,7 @@ impl Pruning {
             while let Some((key, proof)) = proofs.try_next().await? {
                 self.check_stop()?;
                 if let Err(reason) = &proof {
+                    self.progress.watch.failed(Stage::Prove);
                     tracing::error!(object = archive.name_of(&key), "its proof failed: {reason}");
                 }
                 proven.push((key, proof));
@@ -266,7 +273,10 @@ impl Pruning {
             }
             Deletion::Vanished => {}
             Deletion::Replaced => summary.waiting.push(SetAside::new(path, "kept: it was replaced during this run").into()),
-            Deletion::Failed(reason) => cannot_delete(&path, &reason, summary),
+            Deletion::Failed(reason) => {
+                self.progress.watch.failed(Stage::Prune);
+                cannot_delete(&path, &reason, summary);
+            }
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ use crate::partition::{self, ObjectKey, Partition};
 use crate::prove::{self, Ledgers};
 use crate::scan;
 use crate::store::Archive;
-use crate::telemetry::Progress;
+use crate::telemetry::{Progress, Stage, Verified};
 use crate::verify::{self, Checkpoints, Crossings, Finding, Kind, Missing, Report};
 use crate::workers::Workers;
 
@@ -40,18 +40,27 @@ pub async fn verify_in(
     shutdown: impl Future<Output = ()>,
 ) -> Result<Box<Report>> {
     let begun = Instant::now();
-    let archive = open()?;
+    let watched = Arc::clone(&progress);
+    let watch = &watched.watch;
+    let archive = watch.at(Stage::Catalog, open())?;
+    watch.watch_requests(archive.requests());
     let workers = Workers::new(settings.workers)?;
     let verifying = Verifying { settings, hashers: Hashers::new(archive.clone(), workers.clone()), archive, workers: workers.clone(), progress };
-    tracing::info!(archive = %settings.archive, "verifying");
+    let checkpoints = settings.checkpoints.as_deref().map(|path| Escaped(path).to_string());
+    tracing::info!(archive = %settings.archive, checkpoints, read_data = settings.read_data, decode = settings.decode, version = env!("CARGO_PKG_VERSION"), "verifying");
     let mut report = Report::default();
-    match stopped_by(|| workers.stop(), shutdown, verifying.run(&mut report)).await {
-        Ok(()) => {}
-        Err(Error::Interrupted) => report.interrupted = true,
-        Err(e) => return Err(e),
-    }
+    let done = stopped_by(|| workers.stop(), shutdown, watch.hurried(), verifying.run(&mut report)).await;
+    report.interrupted = matches!(done, Err(Error::Interrupted));
     report.bytes_read = verifying.hashers.bytes();
     report.seconds = begun.elapsed().as_secs_f64();
+    report.findings.iter().for_each(|found| {
+        tracing::error!(kind = found.kind.name(), object = found.object, source = found.source, next = found.advice, "found: {}", found.reason)
+    });
+    report.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    watch.figures().verify = Some(Verified { objects: report.objects, bytes: report.bytes_read, findings: report.findings_by_kind() });
+    if !report.interrupted {
+        watch.at(Stage::Verify, done)?;
+    }
     Ok(Box::new(report))
 }
 

@@ -54,11 +54,14 @@ impl PruneSummary {
         self.attention.is_empty()
     }
 
-    /// Adds what is known at the end.
+    /// Adds what is known at the end, and logs what a person should look at.
     pub fn finish(&mut self, since: Instant) {
         self.seconds = since.elapsed().as_secs_f64();
         self.attention.sort_by(|a, b| a.path.cmp(&b.path));
         self.waiting.sort_by(|a, b| a.path.cmp(&b.path));
+        for note in &self.attention {
+            tracing::warn!(path = note.path, offset = note.offset, "{}", note.reason);
+        }
     }
 }
 

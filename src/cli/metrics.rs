@@ -1,0 +1,22 @@
+//! How a run is seen from outside.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::telemetry::{PushUrl, RunId};
+
+/// How a run is seen from outside.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Metrics")]
+pub struct MetricsArgs {
+    /// Leave the run's metrics in this file, in Prometheus' text format: docs/metrics.md. One file for each command.
+    #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_METRICS_FILE")]
+    pub metrics_file: Option<PathBuf>,
+    /// Send them to a Pushgateway; a URL without a path gets /metrics/job/cc-archiver/instance/HOST/command/COMMAND.
+    #[arg(long, value_name = "URL", env = "CC_ARCHIVER_METRICS_PUSH")]
+    pub metrics_push: Option<PushUrl>,
+    /// Name of the run in logs, result and metrics [default: time and four random digits]
+    #[arg(long, value_name = "ID", env = "CC_ARCHIVER_RUN_ID")]
+    pub run_id: Option<RunId>,
+}
