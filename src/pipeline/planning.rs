@@ -60,7 +60,11 @@ pub async fn plan_cluster(context: &Context, files: &ClusterFiles, only: Option<
                     needed.extend(item.left.dates());
                     work.push(item);
                 }
-                None => archived += 1,
+                None => {
+                    archived += 1;
+                    // a stray of the round before can be archived by now
+                    context.progress.watch.left().settle(files, (*h, *s));
+                }
             }
         }
         ledgers.load(needed.clone()).await?;
