@@ -389,6 +389,8 @@ fn a_configuration_that_names_no_tree_is_refused_where_one_is_needed() {
         assert!(run.code == Some(2) && run.stderr.contains("cc.json") && run.stderr.contains(reason), "{run:?}");
         let run = site.run(&["archive", "tree", "archive", "--dry-run", "--cc-backend-config", &path]);
         assert_eq!(run.code, Some(0), "not needed: {run:?}");
+        let run = site.run_with(&["archive", "archive", "--dry-run", "--cc-backend-config", &path], &[("CC_ARCHIVER_CHECKPOINTS", "tree")]);
+        assert_eq!(run.code, Some(0), "not needed: {run:?}");
     }
     let run = site.run(&["archive", "archive", "--cc-backend-config", "nowhere.json"]);
     assert!(run.code == Some(2) && run.stderr.contains("cannot read nowhere.json"), "{run:?}");
