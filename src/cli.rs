@@ -13,6 +13,10 @@ use crate::names::Date;
 use crate::schema::ValueEncoding;
 use crate::store::Location;
 
+mod s3;
+
+pub use s3::{Checksum, Rate, S3Args, Sse, Style, Tag};
+
 /// Archives ClusterCockpit's monitoring checkpoints as Parquet, in a directory or in S3, and never loses a sample.
 #[derive(Debug, Parser)]
 #[command(
@@ -42,8 +46,8 @@ pub enum Command {
         cc-archiver archive /var/lib/cc-backend/checkpoints ./archive --dry-run\n  \
         cc-archiver archive /var/lib/cc-backend/checkpoints ./archive\n  \
         AWS_ENDPOINT_URL=http://127.0.0.1:9000 cc-archiver archive checkpoints s3://monitoring/archive\n\n\
-        S3 is set up by the usual variables: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION,\n\
-        AWS_ENDPOINT_URL; or by the role of the pod, task or machine.")]
+        Credentials for S3 come from the usual variables (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN),\n\
+        or from the role of the pod, task or machine.")]
     Archive(Box<ArchiveArgs>),
     /// Delete local snapshots that are old enough and proven to be archived.
     ///
@@ -141,6 +145,9 @@ pub struct ArchiveArgs {
     /// Lock this file instead of the tree, where its file system cannot lock directories.
     #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE")]
     pub lock_file: Option<PathBuf>,
+    /// An archive in S3.
+    #[command(flatten)]
+    pub s3: S3Args,
 
     /// zstd(1..22), snappy or none.
     #[arg(long, value_name = "CODEC", default_value = "zstd(3)", help_heading = "Format", env = "CC_ARCHIVER_COMPRESSION")]
@@ -240,6 +247,9 @@ pub struct PruneArgs {
     /// Lock this file instead of the tree, where its file system cannot lock directories.
     #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE")]
     pub lock_file: Option<PathBuf>,
+    /// An archive in S3.
+    #[command(flatten)]
+    pub s3: S3Args,
 }
 
 /// Arguments of `verify`.
@@ -274,6 +284,9 @@ pub struct VerifyArgs {
     /// What a run may take.
     #[command(flatten)]
     pub resources: ResourceArgs,
+    /// An archive in S3.
+    #[command(flatten)]
+    pub s3: S3Args,
 }
 
 /// Dates from the first to the last, both included.

@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{ArchiveArgs, Dates, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, VerifyArgs};
+use crate::cli::{ArchiveArgs, Dates, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, S3Args, VerifyArgs};
 use crate::error::{Error, Escaped, Result};
 use crate::files::Filter;
 use crate::schema::Layout;
-use crate::store::Location;
+use crate::store::{Location, PART_SIZE};
+
+mod s3;
+
+pub use s3::{Credentials, Encryption, Endpoint, S3Settings, Secret};
 
 /// The least memory that a run can do with: one open object and one part in flight.
 const MIN_MEMORY: u64 = 64 << 20;
@@ -76,8 +80,8 @@ pub struct Settings {
     pub prune_after: Option<PruneRules>,
     /// Locked instead of the tree.
     pub lock_file: Option<PathBuf>,
-    /// The `AWS_*` variables.
-    pub environment: BTreeMap<String, String>,
+    /// How the archive is reached, if it is in S3.
+    pub s3: Option<S3Settings>,
 }
 
 impl Settings {
@@ -88,6 +92,12 @@ impl Settings {
             crate::fail_point::arm(&point);
         }
         let (workers, memory) = checked(&args.resources)?;
+        let s3 = s3_settings(&args.archive, &args.s3)?;
+        if let Some(s3) = &s3
+            && (s3.parts * PART_SIZE) as u64 > memory / 2
+        {
+            return Err(Error::Usage(format!("--parts {} of 8 MiB take more than half of --memory {}", s3.parts, args.resources.memory)));
+        }
         if args.object_size.as_u64() == 0 || args.row_group_rows == 0 {
             return Err(Error::Usage("--object-size and --row-group-rows must be positive".into()));
         }
@@ -112,7 +122,7 @@ impl Settings {
             layout,
             encoder: args.encoder,
             lock_file: args.lock_file,
-            environment: aws_variables(),
+            s3,
         };
         check_tree_is_left_alone(&settings.checkpoints, &settings.archive, settings.lock_file.as_deref())?;
         Ok(settings)
@@ -136,14 +146,15 @@ pub struct PruneSettings {
     pub workers: usize,
     /// Locked instead of the tree.
     pub lock_file: Option<PathBuf>,
-    /// The `AWS_*` variables.
-    pub environment: BTreeMap<String, String>,
+    /// How the archive is reached, if it is in S3.
+    pub s3: Option<S3Settings>,
 }
 
 impl PruneSettings {
     /// Checks what the command line says.
     pub fn new(args: PruneArgs) -> Result<Self> {
         let workers = readers(&args.resources)?;
+        let s3 = s3_settings(&args.archive, &args.s3)?;
         let settings = Self {
             checkpoints: args.checkpoints,
             archive: args.archive,
@@ -152,7 +163,7 @@ impl PruneSettings {
             dry_run: args.dry_run,
             workers,
             lock_file: args.lock_file,
-            environment: aws_variables(),
+            s3,
         };
         check_tree_is_left_alone(&settings.checkpoints, &settings.archive, settings.lock_file.as_deref())?;
         Ok(settings)
@@ -176,8 +187,8 @@ pub struct VerifySettings {
     pub checkpoints: Option<PathBuf>,
     /// Objects and files that are read at a time.
     pub workers: usize,
-    /// The `AWS_*` variables.
-    pub environment: BTreeMap<String, String>,
+    /// How the archive is reached, if it is in S3.
+    pub s3: Option<S3Settings>,
 }
 
 impl VerifySettings {
@@ -190,6 +201,7 @@ impl VerifySettings {
             return Err(Error::Usage(format!("there is no archive at {}", Escaped(path))));
         }
         Ok(Self {
+            s3: s3_settings(&args.archive, &args.s3)?,
             archive: args.archive,
             clusters: args.cluster,
             dates: args.date,
@@ -197,7 +209,6 @@ impl VerifySettings {
             decode: args.decode,
             checkpoints: args.checkpoints,
             workers,
-            environment: aws_variables(),
         })
     }
 }
@@ -280,6 +291,15 @@ fn check_tree_is_left_alone(checkpoints: &Path, archive: &Location, lock_file: O
         }
     }
     Ok(())
+}
+
+/// How an archive is reached that is in S3.
+fn s3_settings(archive: &Location, args: &S3Args) -> Result<Option<S3Settings>> {
+    match (archive, args.given_for_s3()) {
+        (Location::S3 { .. }, _) => S3Settings::new(args, &aws_variables()).map(Some),
+        (Location::Directory(_), None) => Ok(None),
+        (Location::Directory(_), Some(option)) => Err(Error::Usage(format!("{option} is for an archive in S3, and {archive} is a directory"))),
+    }
 }
 
 /// The variables that set S3 up, as far as they are UTF-8.

@@ -72,7 +72,7 @@ fn execute(cli: Cli) -> Result<Exit> {
     let (text, exit) = match cli.command {
         Command::Archive(args) => {
             let settings = config::Settings::new(*args)?;
-            let open = || store::Archive::open(&settings.archive, &settings.environment, settings.dry_run);
+            let open = || store::Archive::open(&settings.archive, settings.s3.as_ref(), settings.dry_run);
             let run = |shutdown| pipeline::archive_into(&settings, open, Arc::clone(&progress), shutdown);
             match wait(settings.workers, &output, &progress, run)? {
                 Outcome::Planned(plan) => (shown(&output, &plan), exit_of(plan.set_aside.is_empty(), false)),
@@ -81,7 +81,7 @@ fn execute(cli: Cli) -> Result<Exit> {
         }
         Command::Prune(args) => {
             let settings = config::PruneSettings::new(*args)?;
-            let open = || store::Archive::open(&settings.archive, &settings.environment, true);
+            let open = || store::Archive::open(&settings.archive, settings.s3.as_ref(), true);
             let run = |shutdown| pipeline::prune_in(&settings, open, Arc::clone(&progress), shutdown);
             let summary = wait(settings.workers, &output, &progress, run)?;
             let text = if settings.dry_run { shown(&output, &summary) } else { told(&output, &summary) };
@@ -89,7 +89,7 @@ fn execute(cli: Cli) -> Result<Exit> {
         }
         Command::Verify(args) => {
             let settings = config::VerifySettings::new(*args)?;
-            let open = || store::Archive::open(&settings.archive, &settings.environment, true);
+            let open = || store::Archive::open(&settings.archive, settings.s3.as_ref(), true);
             let run = |shutdown| pipeline::verify_in(&settings, open, Arc::clone(&progress), shutdown);
             let report = wait(settings.workers, &output, &progress, run)?;
             (told(&output, &report), exit_of(report.findings.is_empty(), report.interrupted))

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,7 +23,7 @@ use object_store::client::{
 use object_store::path::Path as Key;
 use object_store::{ClientOptions, ObjectStore, ObjectStoreExt};
 
-use support::{Bucket, Level, Snapshot, T0, Tree, assert_same_host_metrics, noise, s3};
+use support::{Bucket, Level, Snapshot, T0, Tree, assert_same_host_metrics, noise, s3, s3_settings};
 
 mod support;
 
@@ -201,8 +200,7 @@ impl Site {
     /// One run, whose requests are spoiled. Every rule must have had something to spoil.
     fn run(&self, rules: &[Rule]) -> Result<Summary, Error> {
         let spoiler = Spoiler { rules: rules.to_vec(), rival: Some(self.bucket.store()), ..Spoiler::default() };
-        let environment = self.bucket.environment().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let archive = Archive::in_bucket_through(spoiler.clone(), &self.bucket.name, &environment, Duration::from_secs(3))?;
+        let archive = Archive::in_bucket_through(spoiler.clone(), &self.bucket.name, &s3_settings(&self.bucket.environment(), &["--retry-for", "3s"]))?;
         let tree = self.tree.path().to_str().expect("UTF-8");
         let Command::Archive(args) = Cli::parse_from(["cc-archiver", "archive", tree, "/nonexistent", "--compression", "none"]).command else {
             unreachable!("it says archive")
