@@ -2,7 +2,7 @@
 
 SHELL = /bin/bash
 .DEFAULT_GOAL = test
-.PHONY: setup test test-all torture bench lint clean
+.PHONY: setup test test-minio test-all torture bench lint clean
 
 # The tests' own server is on this machine: never through a proxy. Settings of whoever runs them are not theirs.
 export NO_PROXY := 127.0.0.1,localhost,$(NO_PROXY)
@@ -19,7 +19,14 @@ test: setup
 	trap 'exit 130' INT TERM; \
 	localstack/up && cargo test --locked && cargo test --locked --features fail-points --test fail_points
 
-test-all: test lint
+# What a server must do that LocalStack does not check: against a MinIO that is built once, started and stopped. tests/minio/README.md
+test-minio: setup
+	@trap '[ -n "$$CC_ARCHIVER_TEST_MINIO_ENDPOINT" ] || tests/minio/down' EXIT; \
+	trap 'exit 130' INT TERM; \
+	tests/minio/up && env -u CC_ARCHIVER_TEST_S3_ENDPOINT \
+	cargo test --locked --features minio --test minio --test s3 --test conformance --test wire
+
+test-all: test test-minio lint
 
 # Ten times the schedules of faults that the tests play, and how often each fault struck.
 torture:
@@ -48,5 +55,6 @@ lint: $(DENY)
 # Removes whatever can be made again.
 clean:
 	localstack/down
+	tests/minio/down
 	cargo clean
 	rm -rf .venv

@@ -69,10 +69,11 @@ impl Shown {
 impl Asked {
     /// By the settings; S3 requests go to `host`.
     pub fn new(host: &str, settings: &S3Settings) -> Self {
+        let scheme = if settings.endpoint.as_ref().is_some_and(|url| url.is_plain()) { "http" } else { "https" };
         Self {
             host: host.to_owned(),
             credentials: (settings.credentials.kind(), settings.credentials.advice()),
-            endpoint: settings.endpoint.as_ref().map_or_else(|| format!("https://{host}"), ToString::to_string),
+            endpoint: format!("{scheme}://{host}"),
             region: settings.region().to_owned(),
             encryption: settings.encryption.clone(),
             storage_class: settings.storage_class.clone(),

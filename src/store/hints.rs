@@ -32,7 +32,12 @@ impl Refusal {
     pub fn new(status: u16, headers: &HeaderMap, body: &str) -> Self {
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let field = |name: &str| xml_field(body, name).map(str::to_owned);
-        let shortened = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(LONGEST_MESSAGE).collect::<String>();
+        let plain = |text: &str| {
+            [("&#39;", "'"), ("&apos;", "'"), ("&#34;", "\""), ("&quot;", "\""), ("&amp;", "&")]
+                .iter()
+                .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+        };
+        let shortened = |text: &str| plain(text).split_whitespace().collect::<Vec<_>>().join(" ").chars().take(LONGEST_MESSAGE).collect::<String>();
         let served = header("date").and_then(|date| DateTime::parse_from_rfc2822(date).ok());
         Self {
             status,

@@ -62,8 +62,7 @@ pub fn say(bucket: &str, settings: &S3Settings) {
     tracing::info!(
         bucket,
         endpoint = settings.endpoint.as_ref().map_or("AWS".to_owned(), ToString::to_string),
-        region = settings.region(),
-        region_is_default = settings.region.is_none(),
+        region = settings.region.as_deref().unwrap_or("us-east-1 (default)"),
         style = if place.virtual_host { "virtual host" } else { "path" },
         credentials = settings.credentials.kind(),
         "S3"

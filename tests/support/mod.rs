@@ -496,11 +496,11 @@ fn output_of(mut script: Command) -> String {
 
 // ---------------------------------------------------------------- S3
 
-/// The S3 server for tests: LocalStack, or the one that `CC_ARCHIVER_TEST_S3_ENDPOINT` names. It is started if need be;
-/// without it a test fails.
+/// The S3 server for tests: LocalStack, or the one that `CC_ARCHIVER_TEST_S3_ENDPOINT` names; with the feature `minio` a MinIO. It is
+/// started if need be; without it a test fails.
 pub fn endpoint() -> &'static str {
     static ENDPOINT: OnceLock<String> = OnceLock::new();
-    ENDPOINT.get_or_init(|| output_of(Command::new(repository().join("localstack/up"))))
+    ENDPOINT.get_or_init(|| output_of(Command::new(repository().join(if cfg!(feature = "minio") { "tests/minio/up" } else { "localstack/up" }))))
 }
 
 /// Variables for a server of tests, which knows these keys or accepts any.
@@ -598,6 +598,11 @@ impl Bucket {
     /// Begins a multipart upload and leaves it open.
     pub fn leave_upload_open(&self) {
         self.python("begin");
+    }
+
+    /// How each object is stored, in the order of their keys.
+    pub fn shown(&self) -> Vec<Value> {
+        self.python("show").lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
     fn python(&self, what: &str) -> String {
