@@ -33,7 +33,7 @@ pub struct S3Args {
     /// The key of --sse kms [default: the account's own]
     #[arg(long, value_name = "ID", env = "CC_ARCHIVER_SSE_KMS_KEY")]
     pub sse_kms_key: Option<String>,
-    /// Storage class of what is written, such as STANDARD_IA [default: the bucket's]
+    /// Storage class of what is written, such as STANDARD_IA [default: the server's]
     #[arg(long, value_name = "NAME", env = "CC_ARCHIVER_STORAGE_CLASS")]
     pub storage_class: Option<String>,
     /// Tag of what is written; can be repeated.

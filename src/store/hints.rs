@@ -88,7 +88,7 @@ pub fn hint(purpose: Purpose, refusal: &Refusal, asked: &Asked) -> Option<String
             "the server does not know the access key; check AWS_ACCESS_KEY_ID, and that --endpoint (AWS_ENDPOINT_URL) is the server that it is for".into()
         }
         "SignatureDoesNotMatch" => "the secret is not that of the access key; check AWS_SECRET_ACCESS_KEY (or a proxy changes requests on their way)".into(),
-        "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => {
+        "ExpiredToken" | "InvalidToken" | "InvalidTokenId" | "TokenRefreshRequired" => {
             format!("the session of the credentials ({}) has ended or is not known; get a new AWS_SESSION_TOKEN, or use a role", asked.credentials.0)
         }
         "RequestTimeTooSkewed" | "RequestExpired" => {

@@ -118,3 +118,25 @@ fn the_first_line_on_s3_says_where_and_by_which_credentials() {
     let line = with_keys(&mut command).expect(0).stderr;
     assert!(line.contains(&server.address) && line.contains("eu-south-1"), "{line}");
 }
+
+#[test]
+fn every_option_stands_in_the_documentation_and_nothing_else_does() {
+    use clap::CommandFactory;
+    let text = include_str!("../../docs/s3.md");
+    let mut cli = cc_archiver::cli::Cli::command();
+    cli.build();
+    for command in ["archive", "prune", "verify"] {
+        let command = cli.find_subcommand(command).expect("a command");
+        let options: Vec<String> = command
+            .get_arguments()
+            .filter(|arg| arg.get_help_heading() == Some("S3"))
+            .map(|arg| format!("| `--{} ", arg.get_long().expect("a name")))
+            .collect();
+        let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| `--") && line.contains("`CC_ARCHIVER_")).collect();
+        assert_eq!(rows.len(), options.len());
+        for (option, row) in options.iter().zip(rows) {
+            let variable = format!("`CC_ARCHIVER_{}`", option.trim_start_matches("| `--").trim().to_uppercase().replace('-', "_"));
+            assert!(row.replace("`--anonymous`", "`--anonymous `").starts_with(option) && row.contains(&variable), "{option}: {row}");
+        }
+    }
+}
