@@ -2,7 +2,7 @@
 
 SHELL = /bin/bash
 .DEFAULT_GOAL = test
-.PHONY: setup test test-spark test-all torture bench lint prometheus clean
+.PHONY: setup test test-spark test-minio test-all torture bench lint prometheus clean
 
 # The tests' own server is on this machine: never through a proxy. Settings of whoever runs them are not theirs.
 export NO_PROXY := 127.0.0.1,localhost,$(NO_PROXY)
@@ -23,7 +23,14 @@ test: setup
 test-spark: setup
 	cargo test --locked --features spark --test spark
 
-test-all: test test-spark lint prometheus
+# What a server must do that LocalStack does not check: against a MinIO that is built once, started and stopped. tests/minio/README.md
+test-minio: setup
+	@trap '[ -n "$$CC_ARCHIVER_TEST_MINIO_ENDPOINT" ] || tests/minio/down' EXIT; \
+	trap 'exit 130' INT TERM; \
+	tests/minio/up && env -u CC_ARCHIVER_TEST_S3_ENDPOINT \
+	cargo test --locked --features minio --test minio --test s3 --test conformance --test wire
+
+test-all: test test-spark test-minio lint prometheus
 
 # The alerts, their tests and the metrics of a run, by Prometheus' own tool.
 prometheus:
@@ -56,5 +63,6 @@ lint: $(DENY)
 # Removes whatever can be made again.
 clean:
 	localstack/down
+	tests/minio/down
 	cargo clean
 	rm -rf .venv

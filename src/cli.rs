@@ -1,23 +1,24 @@
 //! The command line.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use bytesize::ByteSize;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use parquet::basic::{Compression, ZstdLevel};
 
 use crate::config::{Depth, Encoder};
 use crate::files::Shard;
-use crate::names::Date;
 use crate::schema::ValueEncoding;
 use crate::store::Location;
 use crate::telemetry::Subject;
 
 mod metrics;
+mod s3;
+mod values;
 
 pub use metrics::MetricsArgs;
+pub use s3::{Checksum, Rate, S3Args, Sse, Style, Tag};
+pub use values::{Codec, Dates, Instant};
 
 /// Archives ClusterCockpit's monitoring checkpoints as Parquet, in a directory or in S3, and never loses a sample.
 #[derive(Debug, Parser)]
@@ -51,8 +52,8 @@ pub enum Command {
         cc-archiver archive /var/lib/cc-backend/checkpoints ./archive --dry-run\n  \
         cc-archiver archive /var/lib/cc-backend/checkpoints ./archive\n  \
         AWS_ENDPOINT_URL=http://127.0.0.1:9000 cc-archiver archive checkpoints s3://monitoring/archive\n\n\
-        S3 is set up by the usual variables: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION,\n\
-        AWS_ENDPOINT_URL; or by the role of the pod, task or machine.")]
+        Credentials for S3 come from the usual variables (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN),\n\
+        or from the role of the pod, task or machine.")]
     Archive(Box<ArchiveArgs>),
     /// Delete local snapshots that are old enough and proven to be archived.
     ///
@@ -79,6 +80,16 @@ pub enum Command {
 }
 
 impl Command {
+    /// How its archive is reached, if it is in S3; None for a command that has no archive.
+    pub fn s3_mut(&mut self) -> Option<&mut S3Args> {
+        match self {
+            Self::Archive(args) => Some(&mut args.s3),
+            Self::Prune(args) => Some(&mut args.s3),
+            Self::Verify(args) => Some(&mut args.s3),
+            Self::Config => None,
+        }
+    }
+
     /// What the command works on, and how it is seen from outside; None if it only says something.
     pub fn subject(&self) -> Option<(Subject, &MetricsArgs)> {
         let (name, done, tree, archive, metrics, dry_run) = match self {
@@ -174,6 +185,9 @@ pub struct ArchiveArgs {
     /// Lock this file instead of the tree, where its file system cannot lock directories.
     #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE")]
     pub lock_file: Option<PathBuf>,
+    /// An archive in S3.
+    #[command(flatten)]
+    pub s3: S3Args,
 
     /// zstd(1..22), snappy or none.
     #[arg(long, value_name = "CODEC", default_value = "zstd(3)", help_heading = "Format", env = "CC_ARCHIVER_COMPRESSION")]
@@ -282,6 +296,9 @@ pub struct PruneArgs {
     /// Lock this file instead of the tree, where its file system cannot lock directories.
     #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE")]
     pub lock_file: Option<PathBuf>,
+    /// An archive in S3.
+    #[command(flatten)]
+    pub s3: S3Args,
 }
 
 /// Arguments of `verify`.
@@ -319,81 +336,9 @@ pub struct VerifyArgs {
     /// How it is seen from outside.
     #[command(flatten)]
     pub metrics: MetricsArgs,
-}
-
-/// Dates from the first to the last, both included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dates {
-    /// The first; none: from the beginning.
-    pub first: Option<Date>,
-    /// The last; none: to the end.
-    pub last: Option<Date>,
-}
-
-impl FromStr for Dates {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let date = |text: &str| match text {
-            "" => Ok(None),
-            _ => Date::parse(text).map(Some).ok_or_else(|| format!("{text:?} is not a date such as 2026-03-01")),
-        };
-        let (first, last) = text.split_once("..").unwrap_or((text, text));
-        let (first, last) = (date(first)?, date(last)?);
-        match (first, last) {
-            (None, None) => Err("neither a date nor FROM..TO".into()),
-            (Some(first), Some(last)) if first > last => Err(format!("{first} comes after {last}")),
-            _ => Ok(Self { first, last }),
-        }
-    }
-}
-
-/// A point in time, as unix seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Instant(pub i64);
-
-impl FromStr for Instant {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(seconds) = text.parse() {
-            return Ok(Self(seconds));
-        }
-        if let Ok(time) = chrono::DateTime::parse_from_rfc3339(text) {
-            return Ok(Self(time.timestamp()));
-        }
-        if let Some(date) = Date::parse(text) {
-            return Ok(Self(date.start()));
-        }
-        match humantime::parse_duration(text) {
-            Ok(age) => Ok(Self(chrono::Utc::now().timestamp().saturating_sub_unsigned(age.as_secs()))),
-            Err(_) => Err("neither RFC 3339 (2026-03-01T12:00:00Z), a date (2026-03-01), unix seconds nor an age (48h)".into()),
-        }
-    }
-}
-
-/// A compression codec and its level.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Codec(pub Compression);
-
-impl FromStr for Codec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let zstd = |level: i32| match ZstdLevel::try_new(level) {
-            Ok(valid) if level > 0 => Ok(Self(Compression::ZSTD(valid))),
-            _ => Err("zstd has levels 1 to 22".to_owned()),
-        };
-        match text {
-            "none" => Ok(Self(Compression::UNCOMPRESSED)),
-            "snappy" => Ok(Self(Compression::SNAPPY)),
-            "zstd" => zstd(3),
-            _ => match text.strip_prefix("zstd(").and_then(|rest| rest.strip_suffix(')')).and_then(|level| level.parse().ok()) {
-                Some(level) => zstd(level),
-                None => Err("use zstd(1..22), snappy or none".into()),
-            },
-        }
-    }
+    /// An archive in S3.
+    #[command(flatten)]
+    pub s3: S3Args,
 }
 
 #[cfg(test)]
@@ -416,23 +361,6 @@ mod tests {
                 let expected = format!("CC_ARCHIVER_{}", arg.get_id().as_str().to_uppercase());
                 assert_eq!(arg.get_env().and_then(|e| e.to_str()), Some(expected.as_str()));
             }
-        }
-    }
-
-    #[test]
-    fn times_are_read_in_four_ways() {
-        for text in ["2026-03-01", "2026-03-01T00:00:00Z", "2026-03-01T01:00:00+01:00", "1772323200"] {
-            assert_eq!(text.parse(), Ok(Instant(1_772_323_200)), "{text}");
-        }
-        assert!("48h".parse::<Instant>().is_ok_and(|t| t.0 > 1_772_323_200));
-        assert!("yesterday".parse::<Instant>().is_err());
-    }
-
-    #[test]
-    fn codecs_are_checked() {
-        assert!("zstd(22)".parse::<Codec>().is_ok());
-        for wrong in ["zstd(0)", "zstd(23)", "gzip", "zstd(3"] {
-            assert!(wrong.parse::<Codec>().is_err(), "{wrong}");
         }
     }
 }

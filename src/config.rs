@@ -3,11 +3,11 @@
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{ArchiveArgs, Dates, MetricsArgs, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, SelectionArgs, VerifyArgs};
+use crate::cli::{ArchiveArgs, Dates, MetricsArgs, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, S3Args, SelectionArgs, VerifyArgs};
 use crate::error::{Error, Escaped, Result};
 use crate::files::{Filter, Shard};
 use crate::schema::Layout;
-use crate::store::Location;
+use crate::store::{Location, PART_SIZE};
 use crate::telemetry::PushUrl;
 
 mod aws;
@@ -16,12 +16,14 @@ mod effective;
 mod file;
 mod known;
 mod layers;
+mod s3;
 
 pub use aws::AwsVariables;
 pub use cc_backend::{CcBackend, Cleanup, Format};
 pub use effective::Effective;
 pub use known::{Kind, SECRETS, Setting, command, settings};
 pub use layers::Loaded;
+pub use s3::{Credentials, Encryption, Endpoint, S3Settings, Secret};
 
 /// The least memory that a run can do with: one open object and one part in flight.
 const MIN_MEMORY: u64 = 64 << 20;
@@ -91,8 +93,8 @@ pub struct Settings {
     pub lock_file: Option<PathBuf>,
     /// The age at which cc-backend takes snapshots away, if its configuration is known and says so.
     pub removes_after: Option<Duration>,
-    /// The `AWS_*` variables.
-    pub environment: AwsVariables,
+    /// How the archive is reached, if it is in S3.
+    pub s3: Option<S3Settings>,
 }
 
 impl Settings {
@@ -103,6 +105,12 @@ impl Settings {
             crate::fail_point::arm(&point);
         }
         let (workers, memory) = checked(&args.resources)?;
+        let s3 = s3_settings(&args.archive, &args.s3)?;
+        if let Some(s3) = &s3
+            && (s3.parts * PART_SIZE) as u64 > memory / 2
+        {
+            return Err(Error::Usage(format!("--parts {} of 8 MiB take more than half of --memory {}", s3.parts, args.resources.memory)));
+        }
         if args.object_size.as_u64() == 0 || args.row_group_rows == 0 {
             return Err(Error::Usage("--object-size and --row-group-rows must be positive".into()));
         }
@@ -128,7 +136,7 @@ impl Settings {
             encoder: args.encoder,
             lock_file: args.lock_file,
             removes_after: args.prune.cc_backend_config.as_deref().and_then(removes_after),
-            environment: aws_variables(),
+            s3,
         };
         check_tree_is_left_alone(&settings.checkpoints, &settings.archive, settings.lock_file.as_deref())?;
         Ok(settings)
@@ -152,14 +160,15 @@ pub struct PruneSettings {
     pub workers: usize,
     /// Locked instead of the tree.
     pub lock_file: Option<PathBuf>,
-    /// The `AWS_*` variables.
-    pub environment: AwsVariables,
+    /// How the archive is reached, if it is in S3.
+    pub s3: Option<S3Settings>,
 }
 
 impl PruneSettings {
     /// Checks what the command line says.
     pub fn new(args: PruneArgs) -> Result<Self> {
         let workers = readers(&args.resources)?;
+        let s3 = s3_settings(&args.archive, &args.s3)?;
         let settings = Self {
             checkpoints: args.checkpoints,
             archive: args.archive,
@@ -168,7 +177,7 @@ impl PruneSettings {
             dry_run: args.dry_run,
             workers,
             lock_file: args.lock_file,
-            environment: aws_variables(),
+            s3,
         };
         check_tree_is_left_alone(&settings.checkpoints, &settings.archive, settings.lock_file.as_deref())?;
         Ok(settings)
@@ -192,8 +201,8 @@ pub struct VerifySettings {
     pub checkpoints: Option<PathBuf>,
     /// Objects and files that are read at a time.
     pub workers: usize,
-    /// The `AWS_*` variables.
-    pub environment: AwsVariables,
+    /// How the archive is reached, if it is in S3.
+    pub s3: Option<S3Settings>,
 }
 
 impl VerifySettings {
@@ -206,6 +215,7 @@ impl VerifySettings {
             return Err(Error::Usage(format!("there is no archive at {}", Escaped(path))));
         }
         Ok(Self {
+            s3: s3_settings(&args.archive, &args.s3)?,
             archive: args.archive,
             clusters: args.cluster,
             dates: args.date,
@@ -213,7 +223,6 @@ impl VerifySettings {
             decode: args.decode,
             checkpoints: args.checkpoints,
             workers,
-            environment: aws_variables(),
         })
     }
 }
@@ -336,6 +345,19 @@ fn check_lies_outside(tree: &Path, checkpoints: &Path, what: &str, path: &Path) 
         )));
     }
     Ok(())
+}
+
+/// How an archive is reached that is in S3.
+fn s3_settings(archive: &Location, args: &S3Args) -> Result<Option<S3Settings>> {
+    match (archive, args.given_for_s3()) {
+        (Location::S3 { .. }, _) => {
+            let mut environment = aws_variables();
+            environment.fill_in(&args.keys);
+            S3Settings::new(args, &environment).map(Some)
+        }
+        (Location::Directory(_), None) => Ok(None),
+        (Location::Directory(_), Some(option)) => Err(Error::Usage(format!("{option} is for an archive in S3, and {archive} is a directory"))),
+    }
 }
 
 /// The variables that set S3 up, as far as they are UTF-8.

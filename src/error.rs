@@ -121,14 +121,42 @@ fn held_by(holder: &Option<String>) -> String {
     holder.as_ref().map_or(String::new(), |holder| format!(" ({holder})"))
 }
 
+/// A request without an answer. It travels inside of the store's error.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct Unreached {
+    /// What was asked, and why nothing came back.
+    pub what: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl Unreached {
+    fn within(source: &object_store::Error) -> Option<&Self> {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source);
+        while let Some(e) = cause {
+            if let Some(found) = e.downcast_ref() {
+                return Some(found);
+            }
+            cause = e.source();
+        }
+        None
+    }
+}
+
+/// A field of an answer in XML.
+pub fn xml_field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    rest.split_once(&format!("</{name}>")).map(|(value, _)| value.trim())
+}
+
 /// An error of the store on one line: servers answer in XML, of which code and message say enough.
 fn brief(source: &object_store::Error) -> String {
+    if let Some(unreached) = Unreached::within(source) {
+        return unreached.to_string();
+    }
     let text = source.to_string();
-    let field = |name: &str| {
-        let (_, rest) = text.split_once(&format!("<{name}>"))?;
-        rest.split_once(&format!("</{name}>")).map(|(value, _)| value.trim())
-    };
-    match (field("Code"), field("Message")) {
+    match (xml_field(&text, "Code"), xml_field(&text, "Message")) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(code), None) => code.to_owned(),
         _ => text.replace('\n', " "),
@@ -136,30 +164,20 @@ fn brief(source: &object_store::Error) -> String {
 }
 
 /// What to do about an error of the store, where that can be told.
-fn hint(source: &object_store::Error) -> &'static str {
-    use object_store::Error as E;
+fn hint(source: &object_store::Error) -> String {
+    let text = source.to_string();
+    let hint = match (Unreached::within(source), xml_field(&text, "Hint")) {
+        (Some(unreached), _) => &unreached.hint,
+        (None, Some(hint)) => hint,
+        (None, None) if is_full(source) => "the target is full; free some space and run again",
+        (None, None) => return String::new(),
+    };
+    format!("\n  hint: {hint}")
+}
+
+fn is_full(source: &object_store::Error) -> bool {
     let text = format!("{source:?}");
-    match source {
-        E::Unauthenticated { .. } => {
-            "\n  hint: the server does not accept the credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN"
-        }
-        E::PermissionDenied { .. } => {
-            "\n  hint: the credentials are known but may not do this; the policy needs s3:ListBucket, s3:GetObject, s3:PutObject and s3:AbortMultipartUpload"
-        }
-        E::NotFound { .. } if text.contains("NoSuchBucket") => "\n  hint: the bucket does not exist; create it, or check its name and AWS_ENDPOINT_URL",
-        _ if text.contains("NoSuchBucket") => "\n  hint: the bucket does not exist; create it, or check its name and AWS_ENDPOINT_URL",
-        _ if text.contains("StorageFull") || text.contains("os error 28") => "\n  hint: the target is full; free some space and run again",
-        _ if text.contains("InvalidAccessKeyId") || text.contains("SignatureDoesNotMatch") => {
-            "\n  hint: the server does not accept the credentials; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        }
-        _ if text.contains("InstanceMetadata") || text.contains("169.254.") => {
-            "\n  hint: no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role is attached"
-        }
-        _ if text.contains("Connect") || text.contains("dns error") => {
-            "\n  hint: the server cannot be reached; check AWS_ENDPOINT_URL, AWS_REGION and the network"
-        }
-        _ => "",
-    }
+    text.contains("StorageFull") || text.contains("os error 28")
 }
 
 /// A file that stays where it is because this run could not archive it.
@@ -221,10 +239,10 @@ mod tests {
 
     #[test]
     fn an_answer_in_xml_is_shown_on_one_line() {
-        let answer = "404: <?xml version='1.0'?>\n<Error><Code>NoSuchBucket</Code><Message>It is not there</Message></Error>";
+        let answer = "404: <?xml version='1.0'?>\n<Error><Code>NoSuchBucket</Code><Message>It is not there</Message><Hint>look</Hint></Error>";
         let e = Error::store("cannot list", "s3://b")(object_store::Error::Generic { store: "S3", source: answer.into() });
         let shown = e.to_string();
-        assert!(shown.starts_with("cannot list s3://b: NoSuchBucket: It is not there\n  hint: the bucket does not exist"), "{shown}");
+        assert!(shown.starts_with("cannot list s3://b: NoSuchBucket: It is not there\n  hint: look"), "{shown}");
     }
 
     #[test]

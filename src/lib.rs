@@ -101,16 +101,15 @@ fn say(Loaded { cli, effective, .. }: Loaded) -> Result<Exit> {
 }
 
 /// The commands that work on a tree or an archive.
-fn execute(Loaded { cli, keys, .. }: Loaded, run: &mut Run) -> Result<Exit> {
+fn execute(Loaded { cli, .. }: Loaded, run: &mut Run) -> Result<Exit> {
     let output = cli.output;
     let progress = Arc::clone(&run.progress);
     let say = Says { output: &output, run_id: run.id.as_str() };
     let (text, exit) = match cli.command {
         Command::Archive(args) => {
-            let mut settings = config::Settings::new(*args)?;
-            settings.environment.fill_in(&keys);
+            let settings = config::Settings::new(*args)?;
             run.removes_after = settings.removes_after;
-            let open = || store::Archive::open(&settings.archive, &settings.environment, settings.dry_run);
+            let open = || store::Archive::open(&settings.archive, settings.s3.as_ref(), settings.dry_run);
             let run = |shutdown| pipeline::archive_into(&settings, open, Arc::clone(&progress), shutdown);
             match wait(&output, &progress, run)? {
                 Outcome::Planned(plan) => (say.shown(&plan), exit_of(plan.set_aside.is_empty(), false)),
@@ -118,18 +117,16 @@ fn execute(Loaded { cli, keys, .. }: Loaded, run: &mut Run) -> Result<Exit> {
             }
         }
         Command::Prune(args) => {
-            let mut settings = config::PruneSettings::new(*args)?;
-            settings.environment.fill_in(&keys);
-            let open = || store::Archive::open(&settings.archive, &settings.environment, true);
+            let settings = config::PruneSettings::new(*args)?;
+            let open = || store::Archive::open(&settings.archive, settings.s3.as_ref(), true);
             let run = |shutdown| pipeline::prune_in(&settings, open, Arc::clone(&progress), shutdown);
             let summary = wait(&output, &progress, run)?;
             let text = if settings.dry_run { say.shown(&summary) } else { say.told(&summary) };
             (text, exit_of(summary.is_complete(), summary.interrupted))
         }
         Command::Verify(args) => {
-            let mut settings = config::VerifySettings::new(*args)?;
-            settings.environment.fill_in(&keys);
-            let open = || store::Archive::open(&settings.archive, &settings.environment, true);
+            let settings = config::VerifySettings::new(*args)?;
+            let open = || store::Archive::open(&settings.archive, settings.s3.as_ref(), true);
             let run = |shutdown| pipeline::verify_in(&settings, open, Arc::clone(&progress), shutdown);
             let report = wait(&output, &progress, run)?;
             (say.told(&report), exit_of(report.findings.is_empty(), report.interrupted))

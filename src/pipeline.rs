@@ -49,10 +49,6 @@ pub use dry_run::DryRun;
 pub use pruning::prune_in;
 pub use verifying::verify_in;
 
-/// Parts of all objects that are sent at a time, to a server and to a local disk: there is no latency to hide there.
-const PARTS_IN_FLIGHT: usize = 4;
-const LOCAL_PARTS_IN_FLIGHT: usize = 1;
-
 /// This part of the budget may be in buffers that wait to be used again.
 const BUFFERS_KEPT: u64 = 4;
 
@@ -83,11 +79,11 @@ impl Context {
     fn new(settings: &Settings, archive: Archive, progress: Arc<Progress>) -> Result<Self> {
         let buffers = Buffers::new((settings.memory / BUFFERS_KEPT) as usize);
         let workers = Workers::new(settings.workers)?;
-        let parts = if archive.is_local() { LOCAL_PARTS_IN_FLIGHT } else { PARTS_IN_FLIGHT };
         Ok(Self {
             hashers: Hashers::new(archive.clone(), workers.clone()),
             verify: settings.verify,
             proofs: Mutex::default(),
+            transfers: Arc::new(Transfers::new(&archive, buffers.clone(), Arc::clone(&progress))),
             archive,
             layout: settings.layout,
             before: settings.before,
@@ -96,7 +92,6 @@ impl Context {
             row_groups: Arc::new(Semaphore::new(settings.workers + 1)),
             encoder: settings.encoder,
             tools: Arc::new(Tools::new(&settings.layout, buffers.clone())),
-            transfers: Arc::new(Transfers::new(parts, buffers.clone(), Arc::clone(&progress))),
             buffers,
             budget: Budget::new(settings.memory),
             progress,
@@ -105,7 +100,7 @@ impl Context {
 
     /// Makes everything that is under way fail with [`Error::Interrupted`] at its next step.
     fn stop(&self) {
-        self.transfers.slots.close();
+        self.transfers.stop();
         self.row_groups.close();
         self.workers.stop();
     }

@@ -80,6 +80,7 @@ pub async fn uploaded(archive: &Archive, hashers: &Hashers, claim: &Claim, depth
         let shown = |tag: &Option<String>| tag.clone().unwrap_or_else(|| "none".into());
         return Ok(Err(format!("its ETag is {}, and the answer to the upload said {}", shown(&head.meta.e_tag), shown(&claim.e_tag))));
     }
+    archive.compare(&location, &head.extensions).await;
     let ledger = match read_back(archive, &head.meta).await {
         Ok(ledger) => ledger,
         Err(reason) => return Ok(Err(reason)),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use object_store::path::Path as Key;
-use object_store::{Attribute, Attributes, GetOptions, MultipartUpload, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult};
+use object_store::{Attribute, GetOptions, MultipartUpload, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult};
 use parquet::arrow::async_writer::AsyncFileWriter;
 use parquet::errors::ParquetError;
 use tokio::sync::Semaphore;
@@ -23,7 +23,7 @@ use crate::fail_point;
 use crate::ledger::{DIGEST_PLACEHOLDER, digest_position};
 use crate::names::Digest;
 use crate::partition::ObjectKey;
-use crate::store::{Archive, UPLOAD_TOKEN, random_token};
+use crate::store::{Archive, RateLimit, UPLOAD_TOKEN, random_token};
 use crate::telemetry::Progress;
 
 /// After so many parts of one size the size doubles.
@@ -52,16 +52,34 @@ const CONFLICT_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Transfers {
     /// One slot for every part that is being sent. Closed: no further part is sent, and uploads fail.
-    pub slots: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
+    /// Never anything in it; closed with the slots, so that nobody waits for a turn.
+    stopped: Semaphore,
+    limit: Option<Arc<RateLimit>>,
     buffers: Buffers,
     /// Where bytes sent are counted.
     progress: Arc<Progress>,
 }
 
 impl Transfers {
-    /// At most `parts` parts are sent at a time, from `buffers`.
-    pub fn new(parts: usize, buffers: Buffers, progress: Arc<Progress>) -> Self {
-        Self { slots: Arc::new(Semaphore::new(parts)), buffers, progress }
+    /// As many parts at a time, and as fast, as the archive's settings allow, from `buffers`.
+    pub fn new(archive: &Archive, buffers: Buffers, progress: Arc<Progress>) -> Self {
+        Self { slots: Arc::new(Semaphore::new(archive.parts())), stopped: Semaphore::new(0), limit: archive.limit().cloned(), buffers, progress }
+    }
+
+    /// Uploads fail with [`Error::Interrupted`] at their next step.
+    pub fn stop(&self) {
+        self.slots.close();
+        self.stopped.close();
+    }
+
+    /// Waits until so many bytes may be sent.
+    async fn turn(&self, bytes: u64) -> Result<()> {
+        let Some(limit) = &self.limit else { return Ok(()) };
+        tokio::select! {
+            () = limit.turn(bytes) => Ok(()),
+            _ = self.stopped.acquire() => Err(Error::Interrupted),
+        }
     }
 
     fn count(&self, bytes: u64) {
@@ -83,7 +101,7 @@ struct Destination {
 pub struct Sink {
     destination: Destination,
     multipart: Option<Box<dyn MultipartUpload>>,
-    parts: JoinSet<object_store::Result<()>>,
+    parts: JoinSet<Result<()>>,
     transfers: Arc<Transfers>,
     sent_parts: usize,
     /// The part that fills up.
@@ -107,16 +125,12 @@ impl Destination {
         self.archive.name_of(&self.key)
     }
 
-    /// Local files have no attributes; a rename that does not replace needs none.
-    fn attributes(&self) -> Attributes {
-        if self.staged { Attributes::new() } else { Attributes::from_iter([(Attribute::Metadata(UPLOAD_TOKEN.into()), self.token.clone())]) }
-    }
-
     /// One conditional PUT. A server that was writing the same key answers "conflict", which the store calls "exists" too.
     async fn put(&self, payload: PutPayload, size: u64) -> Result<Option<String>> {
         let mut tries = CONFLICT_TRIES;
         loop {
-            let options = PutOptions { mode: PutMode::Create, attributes: self.attributes(), ..Default::default() };
+            let options =
+                PutOptions { mode: PutMode::Create, attributes: self.archive.attributes(&self.token), tags: self.archive.tags(), ..Default::default() };
             let put = self.archive.store().put_opts(&self.target, payload.clone(), options).await;
             tries -= 1;
             if tries > 0 && matches!(put, Err(object_store::Error::AlreadyExists { .. })) && self.is_absent().await {
@@ -283,30 +297,30 @@ impl Sink {
         let payload = PutPayload::from(buffer.freeze());
         let slot = Arc::clone(&self.transfers.slots).acquire_owned().await.map_err(|_| Error::Interrupted)?;
         while let Some(done) = self.parts.try_join_next() {
-            self.part_done(done)?;
+            done??;
         }
         let multipart = match &mut self.multipart {
             Some(multipart) => multipart,
             none => {
-                let options = PutMultipartOptions { attributes: self.destination.attributes(), ..Default::default() };
-                let started = self.destination.archive.store().put_multipart_opts(&self.destination.target, options).await;
+                let Destination { archive, token, .. } = &self.destination;
+                let options = PutMultipartOptions { attributes: archive.attributes(token), tags: archive.tags(), ..Default::default() };
+                let started = archive.store().put_multipart_opts(&self.destination.target, options).await;
                 none.insert(started.map_err(Error::store("cannot start the upload of", self.destination.name()))?)
             }
         };
         let part = multipart.put_part(payload);
         self.sent_parts += 1;
         let transfers = Arc::clone(&self.transfers);
+        let name = self.destination.name();
         self.parts.spawn(async move {
             let _slot = slot;
-            part.await?;
+            // before the request is made, and signed
+            transfers.turn(size).await?;
+            part.await.map_err(Error::store("cannot upload a part of", name))?;
             transfers.count(size);
             Ok(())
         });
         Ok(())
-    }
-
-    fn part_done(&self, done: Result<object_store::Result<()>, tokio::task::JoinError>) -> Result<()> {
-        done?.map_err(Error::store("cannot upload a part of", self.destination.name()))
     }
 
     async fn publish(&mut self) -> Result<(Digest, Option<String>)> {
@@ -318,7 +332,7 @@ impl Sink {
         if self.multipart.is_some() {
             self.send_part().await?;
             while let Some(done) = self.parts.join_next().await {
-                self.part_done(done)?;
+                done??;
             }
             fail_point::reach("sent");
             self.destination.check_unused().await?;
@@ -328,6 +342,7 @@ impl Sink {
             }
         } else {
             let payload = PutPayload::from(self.buffer.take().map_or_else(Bytes::new, Buffer::freeze));
+            self.transfers.turn(self.size).await?;
             e_tag = self.destination.put(payload, self.size).await?;
             self.transfers.count(self.size);
         }

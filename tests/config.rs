@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use cc_archiver::cli::{Cli, Command as Wanted};
-use cc_archiver::config::{self, AwsVariables, Kind, SECRETS, Setting, Settings};
+use cc_archiver::config::{self, Credentials, Kind, SECRETS, Setting, Settings};
 use clap::Parser;
 use serde_json::{Map, Value, json};
 
@@ -315,12 +315,13 @@ fn a_file_that_is_refused_does_not_show_its_keys() {
 
 #[test]
 fn settings_are_debugged_without_secrets() {
-    let Wanted::Archive(args) = Cli::parse_from(["cc-archiver", "archive", "/a", "/b"]).command else { panic!("archive") };
-    let mut settings = Settings::new(*args).expect("valid");
-    let keys: AwsVariables = SECRETS.iter().map(|(_, variable, _)| ((*variable).to_owned(), SECRET.to_owned())).collect();
-    settings.environment.fill_in(&keys);
-    let shown = format!("{settings:?} {settings:#?} {keys:?}");
-    assert!(settings.environment.values().any(|value| value == SECRET) && shown.contains("AWS_SECRET_ACCESS_KEY"));
+    let Wanted::Archive(mut args) = Cli::parse_from(["cc-archiver", "archive", "/a", "s3://b"]).command else { panic!("archive") };
+    args.s3.keys = SECRETS.iter().zip([KEY, SECRET]).map(|((_, variable, _), value)| ((*variable).to_owned(), value.to_owned())).collect();
+    let mut shown = format!("{args:?}");
+    let settings = Settings::new(*args).expect("valid");
+    shown += &format!("{settings:?} {settings:#?}");
+    let credentials = &settings.s3.as_ref().expect("in S3").credentials;
+    assert!(matches!(credentials, Credentials::Keys { secret, .. } if secret.reveal() == SECRET) && shown.contains("AWS_SECRET_ACCESS_KEY"));
     assert!(!shown.contains(SECRET), "{shown}");
 }
 

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,7 +23,7 @@ use object_store::client::{
 use object_store::path::Path as Key;
 use object_store::{ClientOptions, ObjectStore, ObjectStoreExt};
 
-use support::{Bucket, Level, Snapshot, T0, Tree, assert_same_host_metrics, noise, s3};
+use support::{Bucket, Level, Snapshot, T0, Tree, assert_same_host_metrics, noise, s3, s3_settings};
 
 mod support;
 
@@ -176,6 +175,8 @@ struct Site {
     tree: Tree,
     snapshot: Snapshot,
     bucket: Bucket,
+    /// Of S3.
+    flags: &'static [&'static str],
 }
 
 impl Site {
@@ -187,7 +188,7 @@ impl Site {
         }
         let tree = Tree::new();
         tree.bin("c", "n1", &snapshot);
-        Self { tree, snapshot, bucket: s3() }
+        Self { tree, snapshot, bucket: s3(), flags: &["--retry-for", "3s"] }
     }
 
     fn small() -> Self {
@@ -201,8 +202,8 @@ impl Site {
     /// One run, whose requests are spoiled. Every rule must have had something to spoil.
     fn run(&self, rules: &[Rule]) -> Result<Summary, Error> {
         let spoiler = Spoiler { rules: rules.to_vec(), rival: Some(self.bucket.store()), ..Spoiler::default() };
-        let environment = self.bucket.environment().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        let archive = Archive::in_bucket_through(spoiler.clone(), &self.bucket.name, &environment, Duration::from_secs(3))?;
+        let settings = s3_settings(&self.bucket.environment(), self.flags);
+        let archive = Archive::in_bucket_through(spoiler.clone(), &self.bucket.name, &settings)?;
         let tree = self.tree.path().to_str().expect("UTF-8");
         let Command::Archive(args) = Cli::parse_from(["cc-archiver", "archive", tree, "/nonexistent", "--compression", "none"]).command else {
             unreachable!("it says archive")
@@ -353,6 +354,14 @@ fn a_conflict_over_nothing_is_tried_again() {
     for (status, code) in [(409, "ConditionalRequestConflict"), (412, "PreconditionFailed")] {
         Site::small().assert_survives(&[once(Request::Put, Spoiled::Answered(status, code))]);
     }
+}
+
+#[test]
+fn an_upload_with_every_option_that_fails_is_aborted_too() {
+    let flags = &["--retry-for", "3s", "--sse", "s3", "--storage-class", "REDUCED_REDUNDANCY", "--tag", "a=b", "--checksum", "sha256", "--parts", "2"];
+    let site = Site { flags, ..Site::large() };
+    site.assert_fails(&[Rule { nth: 2, ..once(Request::Part, Spoiled::Answered(400, "InvalidDigest")) }], "InvalidDigest");
+    site.assert_nothing_open();
 }
 
 #[test]

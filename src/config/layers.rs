@@ -10,7 +10,6 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches};
 
-use super::aws::AwsVariables;
 use super::cc_backend::CcBackend;
 use super::effective::Effective;
 use super::file::File;
@@ -28,8 +27,6 @@ const CC_BACKEND: &str = "cc_backend_config";
 pub struct Loaded {
     /// What is to be done, and how.
     pub cli: Cli,
-    /// Keys for S3 that the file has: the environment's win.
-    pub keys: AwsVariables,
     /// What a person should know, to be logged when logs are set up.
     pub warnings: Vec<String>,
     /// All settings, if they are asked for.
@@ -46,9 +43,12 @@ pub(super) fn load(args: Vec<OsString>, variable: impl Fn(&str) -> Option<OsStri
         Some((known::CONFIG, matches)) => Some(Effective::new(matches, &layers)),
         _ => None,
     };
-    let cli = Cli::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command))?;
+    let mut cli = Cli::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command))?;
     let file = layers.file.unwrap_or_default();
-    Ok(Loaded { cli, keys: file.keys, warnings: file.warnings, effective })
+    if let Some(s3) = cli.command.s3_mut() {
+        s3.keys = file.keys;
+    }
+    Ok(Loaded { cli, warnings: file.warnings, effective })
 }
 
 /// What lies below environment and flags, for one command.

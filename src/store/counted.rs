@@ -11,19 +11,19 @@ use crate::telemetry::Requests;
 
 /// Counts requests, and leaves them as they are.
 #[derive(Debug)]
-pub struct Counted<C> {
-    inner: C,
+pub struct Counted {
+    inner: Arc<dyn HttpConnector>,
     requests: Arc<Requests>,
 }
 
-impl<C> Counted<C> {
+impl Counted {
     /// Counts what goes through `inner`.
-    pub fn new(inner: C, requests: Arc<Requests>) -> Self {
+    pub fn new(inner: Arc<dyn HttpConnector>, requests: Arc<Requests>) -> Self {
         Self { inner, requests }
     }
 }
 
-impl<C: HttpConnector> HttpConnector for Counted<C> {
+impl HttpConnector for Counted {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(Client { inner: self.inner.connect(options)?, requests: Arc::clone(&self.requests) }))
     }

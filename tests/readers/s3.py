@@ -1,13 +1,15 @@
-"""Buckets for the tests. usage: s3.py make|uploads|begin|remove BUCKET
+"""Buckets for the tests. usage: s3.py make|uploads|begin|show|remove BUCKET
 
 make     creates the bucket
 uploads  prints the keys of multipart uploads that are open, one a line
 begin    begins a multipart upload, with one part, and leaves it open
+show     prints how each object is stored, one JSON object a line
 remove   deletes the bucket and all that is in it
 
 The server and the keys are taken from the AWS_* variables.
 """
 
+import json
 import sys
 
 import boto3
@@ -31,6 +33,16 @@ elif what == "uploads":
 elif what == "begin":
     begun = s3.create_multipart_upload(Bucket=bucket, Key="open")
     s3.upload_part(Bucket=bucket, Key="open", UploadId=begun["UploadId"], PartNumber=1, Body=b"x")
+elif what == "show":
+    for found in list(pages("list_objects_v2", "Contents")):
+        head = s3.head_object(Bucket=bucket, Key=found["Key"], ChecksumMode="ENABLED")
+        tags = s3.get_object_tagging(Bucket=bucket, Key=found["Key"])["TagSet"]
+        print(json.dumps({
+            "sse": head.get("ServerSideEncryption"),
+            "class": head.get("StorageClass", "STANDARD"),
+            "tags": {tag["Key"]: tag["Value"] for tag in tags},
+            "checksums": sorted(name for name in head if name.startswith("Checksum") and name != "ChecksumType"),
+        }))
 elif what == "remove":
     for upload in list(pages("list_multipart_uploads", "Uploads")):
         s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])

@@ -14,6 +14,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int64Type};
 use bytes::Bytes;
+use cc_archiver::cli::{self, Cli};
+use cc_archiver::config::S3Settings;
+use clap::Parser;
 use futures::TryStreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as Key;
@@ -493,11 +496,11 @@ fn output_of(mut script: Command) -> String {
 
 // ---------------------------------------------------------------- S3
 
-/// The S3 server for tests: LocalStack, or the one that `CC_ARCHIVER_TEST_S3_ENDPOINT` names. It is started if need be;
-/// without it a test fails.
+/// The S3 server for tests: LocalStack, or the one that `CC_ARCHIVER_TEST_S3_ENDPOINT` names; with the feature `minio` a MinIO. It is
+/// started if need be; without it a test fails.
 pub fn endpoint() -> &'static str {
     static ENDPOINT: OnceLock<String> = OnceLock::new();
-    ENDPOINT.get_or_init(|| output_of(Command::new(repository().join("localstack/up"))))
+    ENDPOINT.get_or_init(|| output_of(Command::new(repository().join(if cfg!(feature = "minio") { "tests/minio/up" } else { "localstack/up" }))))
 }
 
 /// Variables for a server of tests, which knows these keys or accepts any.
@@ -508,6 +511,14 @@ pub fn s3_environment(endpoint: &str) -> Vec<(&'static str, String)> {
         ("AWS_ACCESS_KEY_ID", "test".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "test-secret".to_owned()),
     ]
+}
+
+/// Settings of S3 as the program takes them from variables and flags.
+pub fn s3_settings(environment: &[(&'static str, String)], flags: &[&str]) -> S3Settings {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let cli = Cli::parse_from(["cc-archiver", "verify", "s3://bucket"].iter().chain(flags));
+    let cli::Command::Verify(args) = cli.command else { unreachable!("it says verify") };
+    S3Settings::new(&args.s3, &environment).expect("good settings")
 }
 
 /// All objects of a store below a prefix, by what follows it.
@@ -587,6 +598,11 @@ impl Bucket {
     /// Begins a multipart upload and leaves it open.
     pub fn leave_upload_open(&self) {
         self.python("begin");
+    }
+
+    /// How each object is stored, in the order of their keys.
+    pub fn shown(&self) -> Vec<Value> {
+        self.python("show").lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
     fn python(&self, what: &str) -> String {

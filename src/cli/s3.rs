@@ -1,0 +1,161 @@
+//! Options of an archive in S3.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use bytesize::ByteSize;
+use clap::builder::FalseyValueParser;
+use clap::{Args, ValueEnum};
+
+use crate::config::AwsVariables;
+
+/// How an archive in S3 is reached, and how objects are stored there.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "S3")]
+pub struct S3Args {
+    /// Keys of the configuration file; variables win.
+    #[arg(skip)]
+    pub keys: AwsVariables,
+    /// The server's address; http:// is taken at its word, without TLS [default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, else AWS]
+    #[arg(long, value_name = "URL", env = "CC_ARCHIVER_ENDPOINT")]
+    pub endpoint: Option<String>,
+    /// The bucket's region [default: AWS_REGION, AWS_DEFAULT_REGION, else us-east-1]
+    #[arg(long, value_name = "NAME", env = "CC_ARCHIVER_REGION")]
+    pub region: Option<String>,
+    /// Where the bucket's name stands: in the path or in the host's name; auto: in the path for an own endpoint, else in the host's name.
+    #[arg(long, value_enum, value_name = "STYLE", default_value = "auto", env = "CC_ARCHIVER_S3_STYLE")]
+    pub s3_style: Style,
+    /// Certificates (PEM) of authorities to trust beside those of the system [default: AWS_CA_BUNDLE]
+    #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Send requests without credentials.
+    #[arg(long, env = "CC_ARCHIVER_ANONYMOUS", value_parser = FalseyValueParser::new())]
+    pub anonymous: bool,
+    /// Encryption by the server; none: as the bucket has it.
+    #[arg(long, value_enum, default_value = "none", env = "CC_ARCHIVER_SSE")]
+    pub sse: Sse,
+    /// The key of --sse kms [default: the account's own]
+    #[arg(long, value_name = "ID", env = "CC_ARCHIVER_SSE_KMS_KEY")]
+    pub sse_kms_key: Option<String>,
+    /// Storage class of what is written, such as STANDARD_IA [default: the server's]
+    #[arg(long, value_name = "NAME", env = "CC_ARCHIVER_STORAGE_CLASS")]
+    pub storage_class: Option<String>,
+    /// Tag of what is written; can be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', env = "CC_ARCHIVER_TAG")]
+    pub tag: Vec<Tag>,
+    /// Checksum that the server is to check, beside the signature's.
+    #[arg(long, value_enum, value_name = "NAME", default_value = "crc64nvme", env = "CC_ARCHIVER_CHECKSUM")]
+    pub checksum: Checksum,
+    /// How long one request may take, its answer included.
+    #[arg(long, value_name = "DURATION", default_value = "100s", env = "CC_ARCHIVER_REQUEST_TIMEOUT")]
+    pub request_timeout: humantime::Duration,
+    /// How long a request that fails is repeated, with pauses that grow; at most 14m.
+    #[arg(long, value_name = "DURATION", default_value = "4m", env = "CC_ARCHIVER_RETRY_FOR")]
+    pub retry_for: humantime::Duration,
+    /// Send no more than this, such as 50MiB/s, all parts together.
+    #[arg(long, value_name = "SIZE/s", env = "CC_ARCHIVER_LIMIT_RATE")]
+    pub limit_rate: Option<Rate>,
+    /// Parts that are sent at a time, of all objects.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64), env = "CC_ARCHIVER_PARTS")]
+    pub parts: u8,
+}
+
+/// Where a bucket's name stands in a URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Style {
+    /// As the server is likely to want it.
+    Auto,
+    /// https://host/bucket/key
+    Path,
+    /// https://bucket.host/key
+    VirtualHost,
+}
+
+/// Encryption by the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Sse {
+    /// As the bucket has it.
+    None,
+    /// Keys of S3 (AES256).
+    S3,
+    /// A key of a key management service.
+    Kms,
+}
+
+/// Checksums that a server can check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Checksum {
+    /// CRC-64/NVME, the fastest.
+    Crc64nvme,
+    /// SHA-256, for servers that do not know the other.
+    Sha256,
+    /// None.
+    None,
+}
+
+/// Bytes a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate(pub NonZeroU64);
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a rate such as 50MiB/s");
+        let size: ByteSize = text.strip_suffix("/s").unwrap_or(text).trim().parse().map_err(|_| wrong())?;
+        NonZeroU64::new(size.as_u64()).map(Self).ok_or_else(|| "a rate of nothing would never end".into())
+    }
+}
+
+/// A tag of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tag {
+    /// Its name.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+}
+
+impl FromStr for Tag {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, value) = text.split_once('=').ok_or("it is not KEY=VALUE")?;
+        let allowed = |c: char| c.is_alphanumeric() || " +-=._:/@".contains(c);
+        if let Some(c) = text.chars().find(|c| !allowed(*c)) {
+            return Err(format!("S3 has no {c:?} in tags; letters, digits, spaces and + - = . _ : / @ are left"));
+        }
+        match (key.chars().count(), value.chars().count()) {
+            (0, _) => Err("its key is empty".into()),
+            (129.., _) => Err("a key has 128 characters at most".into()),
+            (_, 257..) => Err("a value has 256 characters at most".into()),
+            _ => Ok(Self { key: key.into(), value: value.into() }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_sizes_a_second() {
+        let rate = |text: &str| text.parse::<Rate>().map(|rate| rate.0.get());
+        assert_eq!([rate("50MiB/s"), rate("50MiB"), rate("1 kB/s")], [Ok(50 << 20), Ok(50 << 20), Ok(1000)]);
+        for wrong in ["", "fast", "0", "0MiB/s", "/s", "5MiB/h", "-1MiB/s"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn tags_are_what_s3_takes() {
+        let tag = |text: &str| text.parse::<Tag>().map(|tag| (tag.key, tag.value));
+        assert_eq!(tag("a=b=c"), Ok(("a".into(), "b=c".into())));
+        assert_eq!(tag("team="), Ok(("team".into(), String::new())));
+        assert_eq!(tag("Größe=1 m/s"), Ok(("Größe".into(), "1 m/s".into())));
+        for wrong in ["", "a", "=b", "a=b&c", "a=b\nc", &format!("{}=b", "a".repeat(129)), &format!("a={}", "b".repeat(257))] {
+            assert!(tag(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! A bucket, from settings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Config, Checksum};
+use object_store::client::HttpConnector;
+use object_store::path::Path as Key;
+use object_store::prefix::PrefixStore;
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+
+use super::answers::{Asked, Wire};
+use super::conditional::Conditional;
+use crate::cli;
+use crate::config::{Credentials, Encryption, S3Settings};
+use crate::error::{Error, Result};
+
+/// So many that the time limit of retries ends them: a server may be away for minutes while a run is under way.
+const RETRIES: usize = 100;
+/// Of a run's first request.
+const FIRST_RETRIES: usize = 5;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Pauses between retries, each of random length between the first and twice the one before it; the same for tests.
+pub const PAUSES: BackoffConfig = BackoffConfig { init_backoff: Duration::from_millis(200), max_backoff: Duration::from_secs(20), base: 2.0 };
+pub const SHORT_PAUSES: BackoffConfig = BackoffConfig { init_backoff: Duration::from_millis(1), max_backoff: Duration::from_millis(20), base: 2.0 };
+
+/// Where a bucket is, as the settings come to.
+struct Place {
+    /// The address, with the bucket if it has a host of its own; none: AWS.
+    endpoint: Option<String>,
+    virtual_host: bool,
+    /// Host and port that S3 requests go to.
+    host: String,
+}
+
+impl Place {
+    fn of(bucket: &str, settings: &S3Settings) -> Self {
+        let virtual_host = match settings.style {
+            cli::Style::Path => false,
+            cli::Style::VirtualHost => true,
+            // certificates of AWS are for one level of names
+            cli::Style::Auto => settings.endpoint.is_none() && !bucket.contains('.'),
+        };
+        let endpoint = settings.endpoint.as_ref().map(|url| if virtual_host { url.of_bucket(bucket) } else { url.to_string() });
+        let host = match &endpoint {
+            Some(url) => url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default().to_owned(),
+            None if virtual_host => format!("{bucket}.s3.{}.amazonaws.com", settings.region()),
+            None => format!("s3.{}.amazonaws.com", settings.region()),
+        };
+        Self { endpoint, virtual_host, host }
+    }
+}
+
+/// The first line of a run about S3, and what of the environment was not taken.
+pub fn say(bucket: &str, settings: &S3Settings) {
+    for variable in &settings.not_taken {
+        tracing::warn!("{variable}");
+    }
+    let place = Place::of(bucket, settings);
+    tracing::info!(
+        bucket,
+        endpoint = settings.endpoint.as_ref().map_or("AWS".to_owned(), ToString::to_string),
+        region = settings.region.as_deref().unwrap_or("us-east-1 (default)"),
+        style = if place.virtual_host { "virtual host" } else { "path" },
+        credentials = settings.credentials.kind(),
+        "S3"
+    );
+}
+
+/// A bucket, opened.
+pub struct Opened {
+    /// For a whole run.
+    pub store: Arc<dyn ObjectStore>,
+    /// For its first request.
+    pub impatient: Arc<dyn ObjectStore>,
+    /// What objects are to be.
+    pub asked: Arc<Asked>,
+}
+
+/// Opens a bucket; nothing is sent yet.
+pub fn open(bucket: &str, prefix: &str, settings: &S3Settings, through: Arc<dyn HttpConnector>, pauses: BackoffConfig) -> Result<Opened> {
+    let place = Place::of(bucket, settings);
+    let asked = Arc::new(Asked::new(&place.host, settings));
+    let wire = Wire { through, asked: Arc::clone(&asked) };
+    let unusable = |e| Error::Usage(format!("cannot use s3://{bucket}: {e}"));
+    let open = |retries| -> Result<Arc<dyn ObjectStore>> {
+        let max_retries = if settings.retry_for.is_zero() { 0 } else { retries };
+        let retry = RetryConfig { backoff: pauses.clone(), max_retries, retry_timeout: settings.retry_for };
+        let builder = builder(bucket, &place, settings).map_err(unusable)?.with_retry(retry);
+        let s3 = builder.with_http_connector(Conditional(wire.clone())).build().map_err(unusable)?;
+        if prefix.is_empty() {
+            return Ok(Arc::new(s3));
+        }
+        let prefix = Key::parse(prefix).map_err(|e| Error::Usage(format!("s3://{bucket}/{prefix}: {e}")))?;
+        Ok(Arc::new(PrefixStore::new(s3, prefix)))
+    };
+    Ok(Opened { store: open(RETRIES)?, impatient: open(FIRST_RETRIES)?, asked })
+}
+
+fn builder(bucket: &str, place: &Place, settings: &S3Settings) -> object_store::Result<AmazonS3Builder> {
+    let plain = settings.endpoint.as_ref().is_some_and(|url| url.is_plain());
+    let client = ClientOptions::new().with_timeout(settings.request_timeout).with_allow_http(plain);
+    let client = client.with_connect_timeout(CONNECT_TIMEOUT.min(settings.request_timeout));
+    let client = settings.authorities.iter().cloned().fold(client, ClientOptions::with_root_certificate);
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(bucket)
+        .with_region(settings.region())
+        .with_virtual_hosted_style_request(place.virtual_host)
+        .with_client_options(client);
+    if let Some(endpoint) = &place.endpoint {
+        builder = builder.with_endpoint(endpoint);
+    }
+    builder = match settings.checksum {
+        cli::Checksum::Crc64nvme => builder.with_checksum_algorithm(Checksum::CRC64NVME),
+        cli::Checksum::Sha256 => builder.with_checksum_algorithm(Checksum::SHA256),
+        cli::Checksum::None => builder,
+    };
+    if let Some(encryption) = &settings.encryption {
+        builder = builder.with_config("aws_server_side_encryption".parse()?, encryption.header());
+        if let Encryption::Kms(Some(key)) = encryption {
+            builder = builder.with_config("aws_sse_kms_key_id".parse()?, key);
+        }
+    }
+    Ok(with_credentials(builder, &settings.credentials))
+}
+
+fn with_credentials(builder: AmazonS3Builder, credentials: &Credentials) -> AmazonS3Builder {
+    let set = |builder: AmazonS3Builder, key, value: Option<&str>| match value {
+        Some(value) => builder.with_config(key, value),
+        None => builder,
+    };
+    match credentials {
+        Credentials::Anonymous => builder.with_skip_signature(true),
+        Credentials::Keys { id, secret, token } => {
+            let builder = builder.with_access_key_id(id).with_secret_access_key(secret.reveal());
+            set(builder, Config::Token, token.as_ref().map(|token| token.reveal()))
+        }
+        Credentials::WebIdentity { token_file, role, session, sts } => {
+            let builder = builder.with_config(Config::WebIdentityTokenFile, token_file.to_string_lossy()).with_config(Config::RoleArn, role);
+            let builder = set(builder, Config::RoleSessionName, session.as_deref());
+            set(builder, Config::StsEndpoint, sts.as_deref())
+        }
+        Credentials::Container(uri) => builder.with_config(Config::ContainerCredentialsRelativeUri, uri),
+        Credentials::PodIdentity { uri, token_file } => {
+            builder.with_config(Config::ContainerCredentialsFullUri, uri).with_config(Config::ContainerAuthorizationTokenFile, token_file.to_string_lossy())
+        }
+        Credentials::Instance(metadata) => set(builder, Config::MetadataEndpoint, metadata.as_deref()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+    use std::collections::BTreeMap;
+
+    fn place(bucket: &str, flags: &[&str]) -> (Option<String>, String) {
+        let all = ["cc-archiver", "verify", "s3://b", "--anonymous"].iter().chain(flags);
+        let Command::Verify(args) = Cli::parse_from(all).command else { unreachable!("it says verify") };
+        let place = Place::of(bucket, &S3Settings::new(&args.s3, &BTreeMap::new()).expect("they are good"));
+        (place.endpoint, place.host)
+    }
+
+    #[test]
+    fn a_bucket_has_a_host_of_its_own_at_aws_and_a_path_elsewhere_unless_told_otherwise() {
+        let region = ["--region", "eu-central-1"];
+        assert_eq!(place("b", &region), (None, "b.s3.eu-central-1.amazonaws.com".into()));
+        assert_eq!(place("a.b", &region), (None, "s3.eu-central-1.amazonaws.com".into()));
+        assert_eq!(place("b", &["--s3-style", "path"]), (None, "s3.us-east-1.amazonaws.com".into()));
+        let own = ["--endpoint", "https://s3.example.org:8443/"];
+        assert_eq!(place("b", &own), (Some("https://s3.example.org:8443".into()), "s3.example.org:8443".into()));
+        let host = ["--endpoint", "https://s3.example.org:8443/", "--s3-style", "virtual-host"];
+        assert_eq!(place("b", &host), (Some("https://b.s3.example.org:8443".into()), "b.s3.example.org:8443".into()));
+    }
+}

@@ -1,0 +1,32 @@
+# shellcheck shell=bash
+# What up and down share; sourced by both.
+here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
+venvs=$(dirname -- "$(dirname -- "$here")")/.venv
+data=$venvs/minio-data
+
+say() { printf 'minio: %s\n' "$*" >&2; }
+die() { say "$@"; exit 1; }
+
+# One up or down at a time. The lock lies outside the data, which down removes.
+lock() {
+  command -v flock >/dev/null || die "flock is missing (package util-linux)"
+  mkdir -p "$venvs"
+  exec 9>"$data.lock"
+  flock -n 9 || { say "waiting for another up or down"; flock 9; }
+}
+
+# Sets pid and succeeds if the process in the pid file runs and serves our data.
+ours() {
+  pid=$(cat "$data/pid" 2>/dev/null) && [[ $pid =~ ^[0-9]+$ ]] || return 1
+  [[ "$(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline")" == *" server "*" $data/objects "* ]] 2>/dev/null
+}
+
+stop() {
+  local i
+  ours || return 0
+  kill -TERM -- "-$pid" 2>/dev/null || true
+  for ((i = 0; i < 100; i++)); do ours || return 0; sleep 0.1; done
+  kill -KILL -- "-$pid" 2>/dev/null || true
+  for ((i = 0; i < 50; i++)); do ours || return 0; sleep 0.1; done
+  die "process $pid does not end"
+}
