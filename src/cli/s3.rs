@@ -66,9 +66,9 @@ pub struct S3Args {
 pub enum Style {
     /// As the server is likely to want it.
     Auto,
-    /// https://host/bucket/key
+    /// In the path: host/bucket/key
     Path,
-    /// https://bucket.host/key
+    /// In the name of the host: bucket.host/key
     VirtualHost,
 }
 
