@@ -12,10 +12,12 @@ use crate::schema::ValueEncoding;
 use crate::store::Location;
 use crate::telemetry::Subject;
 
+mod doctor;
 mod metrics;
 mod s3;
 mod values;
 
+pub use doctor::DoctorArgs;
 pub use metrics::MetricsArgs;
 pub use s3::{Checksum, Rate, S3Args, Sse, Style, Tag};
 pub use values::{Codec, Dates, Instant};
@@ -69,6 +71,14 @@ pub enum Command {
         cc-archiver verify s3://monitoring/archive --date 2026-03-01..2026-03-31 --read-data\n  \
         cc-archiver verify ./archive --read-data=5 --decode")]
     Verify(Box<VerifyArgs>),
+    /// Look at a tree and an archive as runs will use them, and say what to do before they fail.
+    ///
+    /// Reads the tree, writes one small object to the archive, and removes it again if it may. Exit code 3 if there is an error, 0 if
+    /// there are warnings only.
+    #[command(after_long_help = "Examples:\n  \
+        cc-archiver doctor /var/lib/cc-backend/checkpoints ./archive\n  \
+        cc-archiver doctor --cc-backend-config /etc/cc-backend/config.json s3://monitoring/archive --prune-after 7d --every 6h")]
+    Doctor(Box<DoctorArgs>),
     /// Show all settings as they are in effect, and where each came from.
     ///
     /// Takes all options of the other commands, and does nothing but say what they would be: by default, by cc-backend's configuration,
@@ -86,6 +96,7 @@ impl Command {
             Self::Archive(args) => Some(&mut args.s3),
             Self::Prune(args) => Some(&mut args.s3),
             Self::Verify(args) => Some(&mut args.s3),
+            Self::Doctor(args) => Some(&mut args.s3),
             Self::Config => None,
         }
     }
@@ -96,7 +107,7 @@ impl Command {
             Self::Archive(args) => ("archive", "archived", Some(&args.checkpoints), &args.archive, &args.metrics, args.dry_run),
             Self::Prune(args) => ("prune", "pruned", Some(&args.checkpoints), &args.archive, &args.metrics, args.dry_run),
             Self::Verify(args) => ("verify", "verified", args.checkpoints.as_ref(), &args.archive, &args.metrics, false),
-            Self::Config => return None,
+            Self::Doctor(_) | Self::Config => return None,
         };
         Some((Subject { name, done, checkpoints: tree.cloned(), archive: archive.to_string(), dry_run }, metrics))
     }

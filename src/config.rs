@@ -12,6 +12,7 @@ use crate::telemetry::PushUrl;
 
 mod aws;
 mod cc_backend;
+mod doctor;
 mod effective;
 mod file;
 mod known;
@@ -20,6 +21,7 @@ mod s3;
 
 pub use aws::AwsVariables;
 pub use cc_backend::{CcBackend, Cleanup, Format};
+pub use doctor::{DoctorSettings, Wishes};
 pub use effective::Effective;
 pub use known::{Kind, SECRETS, Setting, command, settings};
 pub use layers::Loaded;

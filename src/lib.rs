@@ -29,6 +29,7 @@ pub mod store;
 pub mod object;
 pub mod telemetry;
 pub mod workers;
+pub mod doctor;
 
 // the stages, in the order of the data
 pub mod scan;
@@ -69,7 +70,7 @@ pub fn run(loaded: Loaded) -> Exit {
     };
     let Some((subject, metrics)) = loaded.cli.command.subject() else {
         begin(&telemetry::RunId::default());
-        return exit_with(say(loaded));
+        return exit_with(tell(loaded));
     };
     let mut run = Run::new(metrics.run_id.clone().unwrap_or_default(), subject);
     begin(&run.id);
@@ -92,11 +93,18 @@ fn exit_with(done: Result<Exit>) -> Exit {
     })
 }
 
-/// The commands that only say something.
-fn say(Loaded { cli, effective, .. }: Loaded) -> Result<Exit> {
+/// The commands that only tell something.
+fn tell(Loaded { cli, effective, .. }: Loaded) -> Result<Exit> {
+    let output = &cli.output;
+    if let Command::Doctor(args) = cli.command {
+        let settings = config::DoctorSettings::new(*args)?;
+        let found = wait(output, &Arc::default(), |shutdown| pipeline::examine_in(&settings, shutdown))?;
+        print(&if output.json { json(&found) } else { found.to_string() });
+        return Ok(exit_of(found.count(doctor::Level::Error) == 0, false));
+    }
     let effective = effective.ok_or_else(|| Error::Internal("no settings were looked at".into()))?;
     let effective = effective.with_environment(&config::aws_variables());
-    print(&if cli.output.json { json(&effective) } else { effective.to_string() });
+    print(&if output.json { json(&effective) } else { effective.to_string() });
     Ok(Exit::Complete)
 }
 
@@ -131,7 +139,7 @@ fn execute(Loaded { cli, .. }: Loaded, run: &mut Run) -> Result<Exit> {
             let report = wait(&output, &progress, run)?;
             (say.told(&report), exit_of(report.findings.is_empty(), report.interrupted))
         }
-        Command::Config => unreachable!("it is no run"),
+        Command::Doctor(_) | Command::Config => unreachable!("they are no runs"),
     };
     print(&text);
     Ok(exit)

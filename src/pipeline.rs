@@ -37,6 +37,7 @@ use pruning::Pruning;
 mod budget;
 mod cluster;
 mod dry_run;
+mod examining;
 mod host;
 mod lock;
 mod objects;
@@ -46,6 +47,7 @@ mod pruning;
 mod verifying;
 
 pub use dry_run::DryRun;
+pub use examining::examine_in;
 pub use pruning::prune_in;
 pub use verifying::verify_in;
 

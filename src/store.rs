@@ -18,11 +18,14 @@ mod answers;
 mod conditional;
 mod counted;
 mod hints;
+mod lifecycle;
 mod limit;
 mod location;
 mod s3;
+mod spoiled;
 mod staging;
 
+pub use lifecycle::Lifecycle;
 pub use limit::RateLimit;
 pub use location::Location;
 
@@ -57,6 +60,7 @@ pub struct Archive {
     /// What objects are to be, and whether the server keeps to it.
     asked: Arc<Asked>,
     requests: Option<Arc<Requests>>,
+    bucket: Option<s3::Bucket>,
 }
 
 impl fmt::Debug for Archive {
@@ -92,16 +96,37 @@ impl Archive {
         Self::in_s3(bucket, "", settings, Arc::new(connector), s3::SHORT_PAUSES)
     }
 
+    /// The same archive over a line that changes what is sent, to see whether its server notices; None if there is no server.
+    pub fn spoiled(location: &Location, settings: Option<&S3Settings>) -> Result<Option<Self>> {
+        match (location, settings) {
+            (Location::S3 { bucket, prefix }, Some(settings)) => {
+                let line = Arc::new(spoiled::Spoiled(Arc::new(ReqwestConnector::default())));
+                Self::in_s3(bucket, prefix, settings, line, s3::SHORT_PAUSES).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
     fn in_s3(bucket: &str, prefix: &str, settings: &S3Settings, through: Arc<dyn HttpConnector>, pauses: BackoffConfig) -> Result<Self> {
         let requests = Arc::<Requests>::default();
         let counted = Arc::new(Counted::new(through, Arc::clone(&requests)));
-        let s3::Opened { store, impatient, asked } = s3::open(bucket, prefix, settings, counted, pauses)?;
+        let s3::Opened { store, impatient, asked, bucket: opened } = s3::open(bucket, prefix, settings, counted, pauses)?;
         let location = Location::S3 { bucket: bucket.into(), prefix: prefix.into() }.to_string();
         let mut tags = TagSet::default();
         settings.tags.iter().for_each(|tag| tags.push(&tag.key, &tag.value));
         let storage_class = settings.storage_class.clone();
         let limit = asked.limit.clone();
-        Ok(Self { impatient, parts: settings.parts, limit, tags, storage_class, asked, requests: Some(requests), ..Self::in_store(store, location) })
+        Ok(Self {
+            impatient,
+            parts: settings.parts,
+            limit,
+            tags,
+            storage_class,
+            asked,
+            requests: Some(requests),
+            bucket: Some(opened),
+            ..Self::in_store(store, location)
+        })
     }
 
     /// An archive in any store that is not a local directory.
@@ -118,6 +143,7 @@ impl Archive {
             storage_class: None,
             asked: Arc::default(),
             requests: None,
+            bucket: None,
         }
     }
 
@@ -161,6 +187,19 @@ impl Archive {
     /// The store, for the first request of a run: a server that is not there is found out in seconds, not in minutes.
     pub fn first_contact(&self) -> &Arc<dyn ObjectStore> {
         &self.impatient
+    }
+
+    /// How many seconds this machine's clock is ahead of the server's, by its last answer; None if it has not told.
+    pub fn clock_ahead(&self) -> Option<i64> {
+        self.asked.clock_ahead()
+    }
+
+    /// What becomes of uploads that nobody finishes.
+    pub async fn lifecycle(&self) -> object_store::Result<Lifecycle> {
+        match &self.bucket {
+            Some(bucket) => bucket.lifecycle().await,
+            None => Ok(Lifecycle::Aborts),
+        }
     }
 
     /// Counts of the requests to a server; none if there is none.

@@ -47,7 +47,7 @@ pub struct Lock {
 
 impl Lock {
     /// Locks the tree, or `instead` of it a file that is made if need be.
-    fn take(tree: &Path, instead: Option<&Path>, shard: Option<Shard>) -> Result<Self> {
+    pub fn take(tree: &Path, instead: Option<&Path>, shard: Option<Shard>) -> Result<Self> {
         let files = match (instead, shard) {
             (None, None) => vec![exclusive(tree, File::open(tree))?],
             (None, Some(_)) => vec![shared(tree, File::open(tree))?],

@@ -1,8 +1,8 @@
 //! What a server answers: errors are said in words, with what to do, and settings that it ignores are noticed.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -32,6 +32,8 @@ pub struct Asked {
     pub limit: Option<Arc<RateLimit>>,
     /// What was said already.
     said: Said,
+    /// How far this machine's clock is ahead of the server's, in seconds.
+    ahead: OnceLock<i64>,
 }
 
 #[derive(Debug, Default)]
@@ -85,7 +87,13 @@ impl Asked {
             },
             limit: settings.limit_rate.map(|rate| Arc::new(RateLimit::new(rate))),
             said: Said::default(),
+            ahead: OnceLock::new(),
         }
+    }
+
+    /// How far this machine's clock is ahead of the server's, in seconds, by the first answer that told.
+    pub fn clock_ahead(&self) -> Option<i64> {
+        self.ahead.get().copied()
     }
 
     /// True if an object's tags must be asked for, as its HEAD did not show them; once a run.
@@ -203,7 +211,11 @@ impl HttpService for Client {
         let size = request.body().content_length() as u64;
         let place = self.place(&request, purpose);
         let with_checksum = self.asked.checksum.filter(|name| request.headers().contains_key(*name));
-        match self.through.execute(request).await {
+        let answer = self.through.execute(request).await;
+        if let Some(ahead) = answer.as_ref().ok().and_then(|answer| hints::clock_ahead(answer.headers())) {
+            self.asked.ahead.get_or_init(|| ahead);
+        }
+        match answer {
             Ok(mut answer) if answer.status().is_success() => {
                 if purpose == Purpose::Read {
                     let shown = Shown::of(answer.headers());

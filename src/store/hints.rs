@@ -38,11 +38,10 @@ impl Refusal {
                 .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
         };
         let shortened = |text: &str| plain(text).split_whitespace().collect::<Vec<_>>().join(" ").chars().take(LONGEST_MESSAGE).collect::<String>();
-        let served = header("date").and_then(|date| DateTime::parse_from_rfc2822(date).ok());
         Self {
             status,
             region: header("x-amz-bucket-region").map(str::to_owned).or_else(|| field("Region")),
-            ahead: served.map(|served| (Utc::now() - served.to_utc()).num_seconds()),
+            ahead: clock_ahead(headers),
             message: shortened(xml_field(body, "Message").unwrap_or(if body.contains("<Code>") { "" } else { body })),
             code: field("Code").unwrap_or_default(),
         }
@@ -71,6 +70,13 @@ impl Refusal {
         let text = format!("{} {}", self.code, self.message).to_ascii_lowercase();
         words.iter().any(|word| text.contains(word))
     }
+}
+
+/// How far this machine's clock is ahead of the server's, in seconds, if the answer tells its time.
+pub fn clock_ahead(headers: &HeaderMap) -> Option<i64> {
+    let date = headers.get("date")?.to_str().ok()?;
+    let served = DateTime::parse_from_rfc2822(date).ok()?;
+    Some((Utc::now() - served.to_utc()).num_seconds())
 }
 
 /// What to do about an answer, where that can be told.

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey as Config, Checksum};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Config, Checksum};
 use object_store::client::HttpConnector;
 use object_store::path::Path as Key;
 use object_store::prefix::PrefixStore;
+use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 use super::answers::{Asked, Wire};
 use super::conditional::Conditional;
+use super::lifecycle::{self, Lifecycle};
 use crate::cli;
 use crate::config::{Credentials, Encryption, S3Settings};
 use crate::error::{Error, Result};
@@ -77,38 +79,62 @@ pub struct Opened {
     pub impatient: Arc<dyn ObjectStore>,
     /// What objects are to be.
     pub asked: Arc<Asked>,
+    /// For what is asked of the bucket itself.
+    pub bucket: Bucket,
+}
+
+/// A bucket, for requests that object_store has no call for.
+#[derive(Clone)]
+pub struct Bucket {
+    signer: Arc<dyn Signer>,
+    through: Arc<dyn HttpConnector>,
+    options: ClientOptions,
+}
+
+impl Bucket {
+    /// What becomes of uploads that nobody finishes.
+    pub async fn lifecycle(&self) -> object_store::Result<Lifecycle> {
+        lifecycle::of_bucket(&*self.signer, &*self.through, &self.options).await
+    }
 }
 
 /// Opens a bucket; nothing is sent yet.
 pub fn open(bucket: &str, prefix: &str, settings: &S3Settings, through: Arc<dyn HttpConnector>, pauses: BackoffConfig) -> Result<Opened> {
     let place = Place::of(bucket, settings);
     let asked = Arc::new(Asked::new(&place.host, settings));
-    let wire = Wire { through, asked: Arc::clone(&asked) };
+    let wire = Wire { through: Arc::clone(&through), asked: Arc::clone(&asked) };
     let unusable = |e| Error::Usage(format!("cannot use s3://{bucket}: {e}"));
-    let open = |retries| -> Result<Arc<dyn ObjectStore>> {
+    let build = |retries| {
         let max_retries = if settings.retry_for.is_zero() { 0 } else { retries };
         let retry = RetryConfig { backoff: pauses.clone(), max_retries, retry_timeout: settings.retry_for };
         let builder = builder(bucket, &place, settings).map_err(unusable)?.with_retry(retry);
-        let s3 = builder.with_http_connector(Conditional(wire.clone())).build().map_err(unusable)?;
+        builder.with_http_connector(Conditional(wire.clone())).build().map_err(unusable)
+    };
+    let below = |s3: AmazonS3| -> Result<Arc<dyn ObjectStore>> {
         if prefix.is_empty() {
             return Ok(Arc::new(s3));
         }
         let prefix = Key::parse(prefix).map_err(|e| Error::Usage(format!("s3://{bucket}/{prefix}: {e}")))?;
         Ok(Arc::new(PrefixStore::new(s3, prefix)))
     };
-    Ok(Opened { store: open(RETRIES)?, impatient: open(FIRST_RETRIES)?, asked })
+    let impatient = build(FIRST_RETRIES)?;
+    let bucket = Bucket { signer: Arc::new(impatient.clone()), through, options: client_options(settings) };
+    Ok(Opened { store: below(build(RETRIES)?)?, impatient: below(impatient)?, asked, bucket })
 }
 
-fn builder(bucket: &str, place: &Place, settings: &S3Settings) -> object_store::Result<AmazonS3Builder> {
+fn client_options(settings: &S3Settings) -> ClientOptions {
     let plain = settings.endpoint.as_ref().is_some_and(|url| url.is_plain());
     let client = ClientOptions::new().with_timeout(settings.request_timeout).with_allow_http(plain);
     let client = client.with_connect_timeout(CONNECT_TIMEOUT.min(settings.request_timeout));
-    let client = settings.authorities.iter().cloned().fold(client, ClientOptions::with_root_certificate);
+    settings.authorities.iter().cloned().fold(client, ClientOptions::with_root_certificate)
+}
+
+fn builder(bucket: &str, place: &Place, settings: &S3Settings) -> object_store::Result<AmazonS3Builder> {
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket)
         .with_region(settings.region())
         .with_virtual_hosted_style_request(place.virtual_host)
-        .with_client_options(client);
+        .with_client_options(client_options(settings));
     if let Some(endpoint) = &place.endpoint {
         builder = builder.with_endpoint(endpoint);
     }

@@ -1,0 +1,237 @@
+//! The archive: what runs will ask of a store is tried, with one small object that readers pass over.
+
+use std::path::Path;
+use std::time::Instant;
+
+use bytes::Bytes;
+use bytesize::ByteSize;
+use object_store::path::Path as Key;
+use object_store::{GetOptions, GetResult, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload};
+use rustix::fs::Access;
+
+use super::Check;
+use crate::error::{Error, Escaped};
+use crate::store::{Archive, Lifecycle, UPLOAD_TOKEN, random_token};
+
+/// Readers pass over what begins with an underscore. One key for all, so that at most one object stays where none may be deleted.
+const PROBE: &str = "_doctor/probe";
+
+/// Clocks that are further apart are worth a word; S3 refuses requests from 15 minutes on. Seconds.
+const SKEW: u64 = 60;
+const MOST_SKEW: u64 = 10 * 60;
+
+/// Less space than this is worth a word.
+const LITTLE: u64 = 10 << 30;
+
+fn told(e: object_store::Error) -> String {
+    let text = Error::store("refused", "the request")(e).to_string();
+    text.trim_start_matches("refused the request: ").replace("\n  hint: ", "; ")
+}
+
+/// An archive in a directory that exists. `None` for `archive` says that it does not, yet.
+pub async fn check_directory(path: &Path, archive: Option<&Archive>) -> Vec<Check> {
+    const NAME: &str = "archive";
+    let Some(archive) = archive else {
+        let parent = path.ancestors().skip(1).find(|parent| parent.is_dir()).unwrap_or(Path::new("."));
+        return vec![match rustix::fs::access(parent, Access::WRITE_OK | Access::EXEC_OK) {
+            Ok(()) => Check::ok(NAME, format!("{} is not there yet; the first run makes it", Escaped(path))),
+            Err(e) => Check::error(
+                NAME,
+                format!("{} is not there, and cannot be made: {}: {e}", Escaped(path), Escaped(parent)),
+                "make it, and let this user write to it",
+            ),
+        }];
+    };
+    let mut checks = vec![match try_directory(archive).await {
+        Ok(()) => Check::ok(NAME, format!("{} can be written to; what is there is not overwritten", Escaped(path))),
+        Err(why) => Check::error(NAME, why, "let this user write there; the file system must have hard links"),
+    }];
+    if let Ok(status) = rustix::fs::statvfs(path) {
+        let free = status.f_bavail.saturating_mul(status.f_frsize);
+        let found = format!("{} free", ByteSize(free));
+        checks.push(if free < LITTLE {
+            Check::warning("archive's space", found, "give it more space: a full disk ends runs")
+        } else {
+            Check::ok("archive's space", found)
+        });
+    }
+    checks
+}
+
+/// Stages an object and renames it, as an upload does; a second one of its name must be refused.
+async fn try_directory(archive: &Archive) -> Result<(), String> {
+    let name = Key::from(format!("_tmp/doctor-{}", random_token().map_err(|e| e.to_string())?));
+    let staged = || archive.staged(&Key::from(PROBE)).map_err(|e| e.to_string())?.ok_or_else(|| "it is no directory".to_owned());
+    let store = archive.store();
+    let attempt = async {
+        let first = staged()?;
+        store.put(&first, PutPayload::from_static(b"probe")).await.map_err(told)?;
+        store.rename_if_not_exists(&first, &name).await.map_err(told)?;
+        store.put(&first, PutPayload::from_static(b"second")).await.map_err(told)?;
+        let second = store.rename_if_not_exists(&first, &name).await;
+        store.delete(&first).await.map_err(told)?;
+        match second {
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Ok(()) => Err("a file was overwritten that should not have been".into()),
+            Err(e) => Err(told(e)),
+        }
+    };
+    let done = attempt.await;
+    let _ = store.delete(&name).await;
+    done
+}
+
+/// An archive in a bucket. `spoiled` reaches the same place, and changes what is sent on its way.
+pub async fn check_store(archive: &Archive, spoiled: Option<&Archive>) -> Vec<Check> {
+    let begun = Instant::now();
+    let first = archive.first_contact().list_with_delimiter(None).await;
+    let mut checks = vec![match first {
+        Ok(_) => Check::ok("listing", format!("{archive:?} answers in {} ms", begun.elapsed().as_millis())),
+        Err(e) => return vec![Check::error("listing", told(e), "correct this first; nothing else was tried")],
+    }];
+    checks.push(clock(archive));
+    let key = Key::from(PROBE);
+    let Ok(token) = random_token() else { return checks };
+    let written = write(archive, &key, &token).await;
+    let can_write = written.is_ok();
+    checks.push(match written {
+        Ok(()) => Check::ok("writing", "an object can be written"),
+        Err(e) => Check::error("writing", told(e), "allow s3:PutObject below the prefix, for archive; prune and verify need not write"),
+    });
+    if can_write {
+        checks.push(reading(archive, &key, &token).await);
+        checks.push(conditional(archive, &key).await);
+        checks.push(multipart(archive, &key).await);
+        if let Some(spoiled) = spoiled {
+            checks.push(integrity(spoiled, &key).await);
+        }
+        checks.push(deleting(archive, &key).await);
+    }
+    checks.push(lifecycle(archive).await);
+    checks
+}
+
+fn clock(archive: &Archive) -> Check {
+    const NAME: &str = "clock";
+    let Some(ahead) = archive.clock_ahead() else {
+        return Check::warning(NAME, "the server does not tell its time", "keep this machine's clock right: requests are refused from 15 minutes on");
+    };
+    let found = match ahead.unsigned_abs() {
+        seconds if seconds <= 2 => "the server's is the same".to_owned(),
+        seconds => format!("this machine is {} {} the server", super::said(seconds), if ahead > 0 { "ahead of" } else { "behind" }),
+    };
+    match ahead.unsigned_abs() {
+        seconds if seconds > MOST_SKEW => Check::error(NAME, found, "set the clock: requests are refused from 15 minutes on"),
+        seconds if seconds > SKEW => Check::warning(NAME, found, "set the clock by NTP"),
+        _ => Check::ok(NAME, found),
+    }
+}
+
+fn options(archive: &Archive, token: &str, mode: PutMode) -> PutOptions {
+    PutOptions { mode, attributes: archive.attributes(token), tags: archive.tags(), ..Default::default() }
+}
+
+async fn write(archive: &Archive, key: &Key, token: &str) -> object_store::Result<()> {
+    let body = PutPayload::from(Bytes::copy_from_slice(token.as_bytes()));
+    archive.store().put_opts(key, body, options(archive, token, PutMode::Overwrite)).await.map(drop)
+}
+
+async fn reading(archive: &Archive, key: &Key, token: &str) -> Check {
+    const NAME: &str = "reading";
+    let read = async {
+        let head: GetResult = archive.store().get_opts(key, GetOptions { head: true, ..Default::default() }).await?;
+        let bytes = archive.store().get(key).await?.bytes().await?;
+        archive.compare(key, &head.extensions).await;
+        let named = head.attributes.get(&object_store::Attribute::Metadata(UPLOAD_TOKEN.into())).is_some_and(|found| **found == *token);
+        Ok::<_, object_store::Error>((bytes == token.as_bytes(), named))
+    };
+    match read.await {
+        Ok((true, true)) => Check::ok(NAME, "it comes back as it was written, with its metadata"),
+        Ok((false, _)) => Check::error(NAME, "it comes back with other bytes than were written", "do not use this server: it does not keep what it is given"),
+        Ok((_, false)) => Check::error(NAME, "its metadata are lost", "do not use this server: a lost answer could not be told from somebody else's upload"),
+        Err(e) => Check::error(NAME, told(e), "allow s3:GetObject below the prefix"),
+    }
+}
+
+/// A PUT and a completion that must not overwrite what is there.
+async fn conditional(archive: &Archive, key: &Key) -> Check {
+    const NAME: &str = "no overwriting";
+    let advice = "use a server that honours If-None-Match: with this one only one machine may write to the archive";
+    let put = archive.store().put_opts(key, PutPayload::from_static(b"second"), options(archive, "second", PutMode::Create)).await;
+    if !matches!(put, Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. })) {
+        let found = put.map_or_else(|e| format!("a conditional PUT is not understood: {}", told(e)), |_| "a conditional PUT overwrites all the same".into());
+        return Check::error(NAME, found, advice);
+    }
+    match complete_over(archive, key).await {
+        Ok(true) => Check::warning(NAME, "a conditional completion of an upload overwrites all the same", advice),
+        Ok(false) => Check::ok(NAME, "conditional writes and completions are refused where something is"),
+        Err(e) => Check::warning(NAME, format!("not known for completions: {}", told(e)), "see the next line"),
+    }
+}
+
+/// Completes an upload over an object. True if the server let it.
+async fn complete_over(archive: &Archive, key: &Key) -> object_store::Result<bool> {
+    let mut upload = begin(archive, key).await?;
+    let sent = upload.put_part(PutPayload::from_static(b"third")).await;
+    let completed = match sent {
+        Ok(()) => upload.complete().await.is_ok(),
+        Err(_) => false,
+    };
+    if !completed {
+        let _ = upload.abort().await;
+    }
+    sent.map(|()| completed)
+}
+
+async fn begin(archive: &Archive, key: &Key) -> object_store::Result<Box<dyn object_store::MultipartUpload>> {
+    let options = PutMultipartOptions { attributes: archive.attributes("doctor"), tags: archive.tags(), ..Default::default() };
+    archive.store().put_multipart_opts(key, options).await
+}
+
+async fn multipart(archive: &Archive, key: &Key) -> Check {
+    const NAME: &str = "multipart uploads";
+    let mut upload = match begin(archive, key).await {
+        Ok(upload) => upload,
+        Err(e) => return Check::error(NAME, told(e), "allow s3:PutObject: large objects are uploaded in parts"),
+    };
+    let sent = upload.put_part(PutPayload::from_static(b"part")).await;
+    let aborted = upload.abort().await;
+    match (sent, aborted) {
+        (Ok(()), Ok(())) => Check::ok(NAME, "they can be begun and given up"),
+        (Err(e), _) => Check::error(NAME, format!("no part can be sent: {}", told(e)), "allow s3:PutObject: large objects are uploaded in parts"),
+        (_, Err(e)) => Check::error(NAME, format!("they cannot be given up: {}", told(e)), "allow s3:AbortMultipartUpload"),
+    }
+}
+
+/// Bytes that change on their way must not be stored.
+async fn integrity(spoiled: &Archive, key: &Key) -> Check {
+    const NAME: &str = "integrity";
+    let put = spoiled.first_contact().put_opts(key, PutPayload::from_static(b"these bytes change"), options(spoiled, "spoiled", PutMode::Overwrite)).await;
+    match put {
+        Err(_) => Check::ok(NAME, "bytes that change on their way are refused"),
+        Ok(_) => {
+            Check::error(NAME, "bytes that change on their way are stored", "archive with --verify full, or use a server that checks signatures and checksums")
+        }
+    }
+}
+
+async fn deleting(archive: &Archive, key: &Key) -> Check {
+    const NAME: &str = "cleaning up";
+    match archive.store().delete(key).await {
+        Ok(()) => Check::ok(NAME, "the object of this check is gone"),
+        Err(_) => Check::ok(NAME, format!("{} stays: nothing may be deleted, and no run needs to", archive.name_of(key))),
+    }
+}
+
+async fn lifecycle(archive: &Archive) -> Check {
+    const NAME: &str = "lifecycle rule";
+    let advice = "give the bucket a rule that aborts incomplete multipart uploads after two days (deploy/iam): a run that is killed can leave one, which costs its bytes";
+    match archive.lifecycle().await {
+        Ok(Lifecycle::Aborts) => Check::ok(NAME, "uploads that are left unfinished are cleared"),
+        Ok(Lifecycle::Lacks) => Check::warning(NAME, "uploads that are left unfinished stay", advice),
+        Ok(Lifecycle::Hidden(why)) => {
+            Check::warning(NAME, format!("not known: {why}"), format!("allow s3:GetLifecycleConfiguration to have it looked at; {advice}"))
+        }
+        Err(e) => Check::warning(NAME, format!("not known: {}", told(e)), advice),
+    }
+}
