@@ -69,18 +69,49 @@ def manifests():
         if "deprecated" in error:
             finding(name, error.strip())
         resources = list(yaml.safe_load_all(text))
-        for resource in resources:
-            for version in KUBERNETES:
-                try:
-                    kubernetes_validate.validate(resource, version, strict=True)
-                except Exception as e:
-                    finding(f"{name}, {resource.get('kind')}", f"not valid for Kubernetes {version}: {e}")
+        valid(name, resources)
         cron_job(name, resources)
         configuration(name, resources)
         used |= {Path(part).name for part in yaml.safe_load((layer / "kustomization.yaml").read_text()).get("components", [])}
+    documented()
     for component in (DEPLOY / "kubernetes/components").iterdir():
         expect(component.name, "no overlay builds this component", component.name in used)
     return f"{len(layers)} layers, each for Kubernetes {' and '.join(KUBERNETES)}"
+
+
+def valid(name, resources):
+    for resource in resources:
+        for version in KUBERNETES:
+            try:
+                kubernetes_validate.validate(resource, version, strict=True)
+            except Exception as e:
+                finding(f"{name}, {resource.get('kind')}", f"not valid for Kubernetes {version}: {e}")
+    expect(name, "no value is missing", not has_null(resources))
+
+
+def documented():
+    """The patches in the docs do something, on the overlay for AWS, which has all that they are for."""
+    blocks = re.findall(r"^```yaml\n(patches:.*?)^```", DOCS.read_text() if DOCS.is_file() else "", re.M | re.S)
+    expect("docs/deploy.md", "it has patches", len(blocks) >= 2)
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch, "kubernetes")
+        shutil.copytree(DEPLOY / "kubernetes", copy)
+        plain = output(kustomize, "build", str(copy / "overlays/aws"))[1]
+        for block in blocks:
+            site = copy / "overlays/documented"
+            site.mkdir(exist_ok=True)
+            (site / "kustomization.yaml").write_text("resources: [../aws]\n" + block)
+            code, text, error = output(kustomize, "build", str(site))
+            where = f"docs/deploy.md, {block.splitlines()[1].strip()}"
+            expect(where, f"the patch does not fit, or changes nothing: {error.strip()}", code == 0 and text != plain)
+            valid(where, list(yaml.safe_load_all(text)))
+
+
+def has_null(value):
+    """Schemas take null for all that may be left out: what a patch has lost, or a key without its value."""
+    if isinstance(value, (dict, list)):
+        return any(map(has_null, value.values() if isinstance(value, dict) else value))
+    return value is None
 
 
 def cron_job(name, resources):
@@ -198,12 +229,14 @@ def policy(file, value):
     if file.name in ACTIONS:
         allowed, statements = set(), value.get("Statement", [])
         for statement in statements:
-            actions = statement.get("Action")
-            allowed |= set(actions if isinstance(actions, list) else [actions])
+            actions, resource = statement["Action"], statement["Resource"]
+            actions = actions if isinstance(actions, list) else [actions]
+            allowed |= set(actions)
             expect(file.name, "it only allows", statement.get("Effect") == "Allow")
-            resource = statement.get("Resource", "*")
-            expect(file.name, "each statement names its bucket, folder or key", resource not in ["*", "arn:aws:s3:::*"] and isinstance(resource, str))
-            if "s3:ListBucket" in (actions if isinstance(actions, list) else [actions]):
+            bucket = "s3:ListBucket" in actions
+            where = "arn:aws:s3:::monitoring" if bucket else "arn:aws:kms:" if "kms" in file.name else "arn:aws:s3:::monitoring/archive/*"
+            expect(file.name, f"{actions}: {where} and nothing more", resource == where or where.endswith(":kms:") and resource.startswith(where))
+            if bucket:
                 expect(file.name, "it lists below the archive only", at(statement, "Condition", "StringLike", "s3:prefix") == "archive/*")
         expect(file.name, f"it allows {sorted(allowed)}", allowed == ACTIONS[file.name])
     elif file.name == "lifecycle.json":
