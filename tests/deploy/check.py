@@ -104,7 +104,10 @@ def documented():
             code, text, error = output(kustomize, "build", str(site))
             where = f"docs/deploy.md, {block.splitlines()[1].strip()}"
             expect(where, f"the patch does not fit, or changes nothing: {error.strip()}", code == 0 and text != plain)
-            valid(where, list(yaml.safe_load_all(text)))
+            resources = list(yaml.safe_load_all(text))
+            valid(where, resources)
+            cron_job(where, resources)
+            expect(where, "it replaces, and adds nothing beside", all(len(at(r, "metadata", "annotations") or "1") == 1 for r in resources))
 
 
 def has_null(value):
