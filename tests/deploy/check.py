@@ -375,6 +375,12 @@ def systemd():
     examples = sorted((folder / "examples").glob("*.conf"))
     expect("systemd", "units are missing", len(units) == 4 and len(examples) >= 3)
     with_path(folder, units, examples)
+    with tempfile.TemporaryDirectory() as root:
+        Path(root, "etc").mkdir()
+        code, text, error = output("systemd-sysusers", f"--root={root}", str(folder / "cc-archiver.sysusers.conf"))
+        users = Path(root, "etc/passwd")
+        made = code == 0 and users.is_file() and users.read_text().startswith("cc-archiver:")
+        expect("cc-archiver.sysusers.conf", f"it does not make the user: {error.strip()}", made)
     said = []
     for unit in folder.glob("*.service"):
         code, text, error = output("systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE}", str(unit))
@@ -403,7 +409,8 @@ def with_path(folder, units, examples):
                 (scratch / "cc-archiver.service.d").mkdir()
                 shutil.copy(example, scratch / "cc-archiver.service.d" / example.name)
             for unit in units:
-                code, text, error = output("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(scratch / unit.name), env={"PATH": "/usr/bin:/bin", "SYSTEMD_LOG_LEVEL": "info"})
+                environment = {"PATH": "/usr/bin:/bin", "SYSTEMD_LOG_LEVEL": "info"}
+                code, text, error = output("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(scratch / unit.name), env=environment)
                 said = [line for line in (text + error).splitlines() if unit.stem in line or ".conf" in line]
                 for line in said or ([(text + error).strip()] if code else []):
                     finding(f"{unit.name}{f' with {example.name}' if example else ''}", line.replace(str(scratch), ""))
