@@ -2,7 +2,7 @@
 
 SHELL = /bin/bash
 .DEFAULT_GOAL = test
-.PHONY: setup test test-spark test-minio test-all torture bench lint prometheus clean
+.PHONY: setup test test-spark test-minio test-deploy test-all torture bench lint prometheus clean
 
 # The tests' own server is on this machine: never through a proxy. Settings of whoever runs them are not theirs.
 export NO_PROXY := 127.0.0.1,localhost,$(NO_PROXY)
@@ -30,7 +30,12 @@ test-minio: setup
 	tests/minio/up && env -u CC_ARCHIVER_TEST_S3_ENDPOINT \
 	cargo test --locked --features minio --test minio --test s3 --test conformance --test wire
 
-test-all: test test-spark test-minio lint prometheus
+test-all: test test-spark test-minio test-deploy lint prometheus
+
+# What else is in deploy/: manifests, units, policies, every name in them and in docs/deploy.md, and the program in what its container
+# holds. Needs Go (kustomize), systemd-analyze, and root on a Debian.
+test-deploy:
+	tests/deploy/check
 
 # The alerts, their tests and the metrics of a run, by Prometheus' own tool.
 prometheus:
