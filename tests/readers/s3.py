@@ -1,8 +1,9 @@
-"""Buckets for the tests. usage: s3.py make|uploads|begin|show|remove BUCKET
+"""Buckets for the tests. usage: s3.py make|uploads|begin|expire|show|remove BUCKET
 
 make     creates the bucket
 uploads  prints the keys of multipart uploads that are open, one a line
 begin    begins a multipart upload, with one part, and leaves it open
+expire   gives the bucket a rule that aborts uploads which nobody finishes
 show     prints how each object is stored, one JSON object a line
 remove   deletes the bucket and all that is in it
 
@@ -33,6 +34,9 @@ elif what == "uploads":
 elif what == "begin":
     begun = s3.create_multipart_upload(Bucket=bucket, Key="open")
     s3.upload_part(Bucket=bucket, Key="open", UploadId=begun["UploadId"], PartNumber=1, Body=b"x")
+elif what == "expire":
+    rule = {"ID": "unfinished", "Status": "Enabled", "Filter": {"Prefix": ""}, "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 2}}
+    s3.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": [rule]})
 elif what == "show":
     for found in list(pages("list_objects_v2", "Contents")):
         head = s3.head_object(Bucket=bucket, Key=found["Key"], ChecksumMode="ENABLED")

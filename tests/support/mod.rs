@@ -595,6 +595,11 @@ impl Bucket {
         self.python("uploads").lines().map(str::to_owned).collect()
     }
 
+    /// Gives the bucket a rule that aborts uploads which nobody finishes.
+    pub fn abort_unfinished_uploads(&self) {
+        self.python("expire");
+    }
+
     /// Begins a multipart upload and leaves it open.
     pub fn leave_upload_open(&self) {
         self.python("begin");
