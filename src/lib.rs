@@ -162,8 +162,10 @@ fn wait<T, F: Future<Output = Result<T>>>(
         let signals = Signals::new();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         tokio::select! {
-            done = run(stopped.map(drop).boxed()) => done,
+            // a signal is heard before the next step
+            biased;
             () = given_up(signals, stop, &progress.watch) => Err(Error::Interrupted),
+            done = run(stopped.map(drop).boxed()) => done,
             () = shown => Err(Error::Internal("progress ended".into())),
         }
     });

@@ -69,7 +69,7 @@ fn disjoint(parts: &[Part]) -> bool {
 
 /// No instant stands in two parts: what is new is written as it is.
 fn plain(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -> Vec<Piece> {
-    let mut pieces = Vec::new();
+    let mut pieces = Vec::with_capacity(parts.len());
     for Part { input, span, .. } in parts.iter().filter(|part| !inputs[part.input].held) {
         let values = &inputs[*input].snapshot.values;
         let rows = span.values(values).filter(|v| !v.is_nan()).count();

@@ -184,9 +184,10 @@ async fn stopped_by<T>(
     run: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     let (run, shutdown) = (pin!(run), pin!(shutdown));
-    match futures::future::select(run, shutdown).await {
-        futures::future::Either::Left((done, _)) => done,
-        futures::future::Either::Right(((), run)) => {
+    // asked first: no step is begun after it is ready
+    match futures::future::select(shutdown, run).await {
+        futures::future::Either::Right((done, _)) => done,
+        futures::future::Either::Left(((), run)) => {
             tracing::warn!("stopping: uploads that are under way are given up, nothing more is deleted");
             stop();
             // a server that does not answer is not waited for; what it has of an upload, its lifecycle rule clears
