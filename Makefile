@@ -32,10 +32,13 @@ test-minio: setup
 
 test-all: test test-spark test-minio test-deploy lint prometheus
 
-# What else is in deploy/: manifests, units, policies, every name in them and in docs/deploy.md, and the program in what its container
-# holds. Needs Go (kustomize), systemd-analyze, and root on a Debian.
+# What else is in deploy/: manifests, units, every name in them and in docs/deploy.md, the program in what its container holds, and policies,
+# on a MinIO. Needs Go (kustomize, MinIO), systemd-analyze, and root on a Debian.
 test-deploy:
 	tests/deploy/check
+	@trap '[ -n "$$CC_ARCHIVER_TEST_MINIO_ENDPOINT" ] || tests/minio/down' EXIT; \
+	trap 'exit 130' INT TERM; \
+	tests/deploy/policies
 
 # The alerts, their tests and the metrics of a run, by Prometheus' own tool.
 prometheus:
