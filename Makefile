@@ -35,10 +35,9 @@ test-all: test test-spark test-minio test-deploy lint prometheus
 # What else is in deploy/: manifests, units, every name in them and in docs/deploy.md, the program in what its container holds, and policies,
 # on a MinIO. Needs Go (kustomize, MinIO), systemd-analyze, and root on a Debian.
 test-deploy:
-	tests/deploy/check
-	@trap '[ -n "$$CC_ARCHIVER_TEST_MINIO_ENDPOINT" ] || tests/minio/down' EXIT; \
+	@trap '[ -n "$$CC_ARCHIVER_TEST_S3_ENDPOINT" ] || localstack/down; [ -n "$$CC_ARCHIVER_TEST_MINIO_ENDPOINT" ] || tests/minio/down' EXIT; \
 	trap 'exit 130' INT TERM; \
-	tests/deploy/policies
+	tests/deploy/check && tests/deploy/policies
 
 # The alerts, their tests and the metrics of a run, by Prometheus' own tool.
 prometheus:

@@ -438,9 +438,24 @@ def in_unit(unit):
 
 # --- the container
 
+DEBIAN = {"bookworm": "12", "trixie": "13"}
+
+
+def versions(package):
+    """What is built in the image, and what it is put upon, agree with each other and with Cargo.toml."""
+    where, text = "deploy/Dockerfile", (DEPLOY / "Dockerfile").read_text()
+    build = re.search(r"^FROM rust:([\d.]+)-slim-(\w+) AS build$", text, re.M)
+    base = re.search(r"^FROM gcr\.io/distroless/cc-debian(\d+):nonroot$", text, re.M)
+    if not build or not base:
+        return finding(where, "it builds from rust:VERSION-slim-RELEASE, on gcr.io/distroless/cc-debianN:nonroot")
+    expect(where, f"Rust {build[1]} is not rust-version of Cargo.toml, {package['rust-version']}", build[1] == package["rust-version"])
+    expect(where, f"{build[2]} has another glibc than Debian {base[1]}", DEBIAN.get(build[2]) == base[1])
+
 
 def container():
-    version = tomllib.loads((REPO / "Cargo.toml").read_text())["package"]["version"]
+    package = tomllib.loads((REPO / "Cargo.toml").read_text())["package"]
+    version = package["version"]
+    versions(package)
     for file in [DEPLOY / "Dockerfile", *(DEPLOY / "kubernetes/overlays").glob("*/kustomization.yaml")]:
         for found in re.findall(r"(?:image\.version=\"|newTag: |-t cc-archiver:)([\d.]+\d)", file.read_text()):
             expect(file.relative_to(REPO), f"the version is {version}, not {found}", found == version)
