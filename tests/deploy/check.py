@@ -9,6 +9,7 @@ import tempfile
 import tomllib
 from functools import cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import yaml
@@ -70,8 +71,9 @@ def manifests():
             finding(name, error.strip())
         resources = list(yaml.safe_load_all(text))
         valid(name, resources)
-        cron_job(name, resources)
+        cron_jobs(name, resources)
         configuration(name, resources)
+        network(name, resources)
         used |= {Path(part).name for part in yaml.safe_load((layer / "kustomization.yaml").read_text()).get("components", [])}
     documented()
     for component in (DEPLOY / "kubernetes/components").iterdir():
@@ -92,7 +94,7 @@ def valid(name, resources):
 def documented():
     """The patches in the docs do something, on the overlay for AWS, which has all that they are for."""
     blocks = re.findall(r"^```yaml\n(patches:.*?)^```", DOCS.read_text() if DOCS.is_file() else "", re.M | re.S)
-    expect("docs/deploy.md", "it has patches", len(blocks) >= 2)
+    expect("docs/deploy.md", "it has patches", len(blocks) >= 3)
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch, "kubernetes")
         shutil.copytree(DEPLOY / "kubernetes", copy)
@@ -106,7 +108,8 @@ def documented():
             expect(where, f"the patch does not fit, or changes nothing: {error.strip()}", code == 0 and text != plain)
             resources = list(yaml.safe_load_all(text))
             valid(where, resources)
-            cron_job(where, resources)
+            cron_jobs(where, resources)
+            expect(where, "it changes every CronJob, or none", len({"your-claim" in json.dumps(r) for r in resources if r["kind"] == "CronJob"}) == 1)
             expect(where, "it replaces, and adds nothing beside", all(len(at(r, "metadata", "annotations") or "1") == 1 for r in resources))
 
 
@@ -117,33 +120,37 @@ def has_null(value):
     return value is None
 
 
-def cron_job(name, resources):
-    of_kind = {kind: [r for r in resources if r["kind"] == kind] for kind in {r["kind"] for r in resources}}
-    if len(of_kind.get("CronJob", [])) != 1 or len(of_kind.get("ServiceAccount", [])) != 1:
-        return finding(name, "there must be one CronJob and one ServiceAccount")
-    cron, account = of_kind["CronJob"][0]["spec"], of_kind["ServiceAccount"][0]
+def cron_jobs(name, resources):
+    crons = {r["metadata"]["name"]: r["spec"] for r in resources if r["kind"] == "CronJob"}
+    accounts = [r for r in resources if r["kind"] == "ServiceAccount"]
+    wanted = ["cc-archiver"] if name == "base" else ["cc-archiver", "cc-archiver-verify"]
+    if sorted(crons) != wanted or len(accounts) != 1:
+        return finding(name, f"there must be the CronJobs {wanted} and one ServiceAccount, and there are {sorted(crons)} and {len(accounts)}")
+    for job, spec in crons.items():
+        where = name if job == "cc-archiver" else f"{name}, {job}"
+        cron_job(name, where, spec, accounts[0])
+        (archives if job == "cc-archiver" else verifies)(name, where, spec)
+
+
+def cron_job(name, where, cron, account):
+    """What holds for every one of them."""
     job = at(cron, "jobTemplate", "spec") or {}
     pod = at(job, "template", "spec") or {}
     container = at(pod, "containers", 0) or {}
 
     def must(what, condition):
-        expect(name, what, condition)
+        expect(where, what, condition)
 
     must("one run at a time: concurrencyPolicy Forbid", cron.get("concurrencyPolicy") == "Forbid")
     must("a time zone", cron.get("timeZone"))
     must("a late run still begins: startingDeadlineSeconds", cron.get("startingDeadlineSeconds", 0) >= 600)
-    must("a run ends before the next, 6 h later: activeDeadlineSeconds", 0 < job.get("activeDeadlineSeconds", 0) < 6 * 3600)
-    must("every six hours", re.fullmatch(r"\d+ \*/6 \* \* \*", cron.get("schedule", "")))
     must("restartPolicy Never, without which there is no podFailurePolicy", pod.get("restartPolicy") == "Never")
     must("more time to end than the program's 5 s", pod.get("terminationGracePeriodSeconds", 0) > 10)
 
-    sharded = job.get("completionMode") == "Indexed"
     rules = at(job, "podFailurePolicy", "rules") or []
     must("the first rule passes over disruptions", at(rules, 0, "action") == "Ignore" and at(rules, 0, "onPodConditions", 0, "type") == "DisruptionTarget")
-    must("exit codes 2 to 4 are not tried again", at(rules, 1, "onExitCodes", "values") == NOT_AGAIN and at(rules, 1, "onExitCodes", "operator") == "In")
+    must("exit codes are not tried again", at(rules, 1, "onExitCodes", "operator") == "In")
     must("the rule is for the container that there is", at(rules, 1, "onExitCodes", "containerName") == container.get("name"))
-    must("one shard's exit code does not end the others", at(rules, 1, "action") == ("FailIndex" if sharded else "FailJob"))
-    must("other failures are tried again", (job.get("backoffLimitPerIndex", 0) if sharded else job.get("backoffLimit", 0)) > 0)
 
     must("no token of the API server", account.get("automountServiceAccountToken") is False and pod.get("automountServiceAccountToken") is False)
     must("the pod has the service account", pod.get("serviceAccountName") == at(account, "metadata", "name"))
@@ -160,17 +167,34 @@ def cron_job(name, resources):
         must(f"{kind} of CPU and memory", set(at(container, "resources", kind) or {}) >= {"cpu", "memory"})
 
     mounts = {mount["name"]: mount for mount in container.get("volumeMounts", [])}
-    arguments = container.get("args", [])
-    prunes = any(argument.startswith("--prune-after") for argument in arguments)
     must("every mount has its volume", set(mounts) == {volume["name"] for volume in pod.get("volumes", [])})
-    must("the tree is read-only unless it is pruned", at(mounts, "checkpoints", "readOnly") is (not prunes))
-    must("what prunes is called so", prunes == (name == "prune"))
     must("nothing else but locks is writable", all(mount.get("readOnly") for key, mount in mounts.items() if key not in ["checkpoints", "locks"]))
     keys = [entry for entry in container.get("env", []) if re.search("KEY|SECRET|TOKEN", entry["name"])]
     must("keys come from a secret", all(at(entry, "valueFrom", "secretKeyRef") for entry in keys))
     must("keys, or a role", name == "base" or bool(keys) != bool(at(account, "metadata", "annotations", "eks.amazonaws.com/role-arn")))
     must("the image has a tag", name == "base" or re.search(r":\d+\.\d+\.\d+$", container.get("image", "")))
 
+
+def archives(name, where, cron):
+    job = cron["jobTemplate"]["spec"]
+    container = job["template"]["spec"]["containers"][0]
+    mounts = {mount["name"]: mount for mount in container.get("volumeMounts", [])}
+    arguments = container.get("args", [])
+    sharded = job.get("completionMode") == "Indexed"
+    rule = at(job, "podFailurePolicy", "rules", 1)
+
+    def must(what, condition):
+        expect(where, what, condition)
+
+    must("it archives", at(arguments, 0) == "archive")
+    must("every six hours", re.fullmatch(r"\d+ \*/6 \* \* \*", cron.get("schedule", "")))
+    must("a run ends before the next, 6 h later: activeDeadlineSeconds", 0 < job.get("activeDeadlineSeconds", 0) < 6 * 3600)
+    must("exit codes 2 to 4 are not tried again", at(rule, "onExitCodes", "values") == NOT_AGAIN)
+    must("one shard's exit code does not end the others", at(rule, "action") == ("FailIndex" if sharded else "FailJob"))
+    must("other failures are tried again", (job.get("backoffLimitPerIndex", 0) if sharded else job.get("backoffLimit", 0)) > 0)
+    prunes = any(argument.startswith("--prune-after") for argument in arguments)
+    must("the tree is read-only unless it is pruned", at(mounts, "checkpoints", "readOnly") is (not prunes))
+    must("what prunes is called so", prunes == (name == "prune"))
     must("shards are an Indexed Job", sharded == (name == "sharded"))
     if sharded:
         count = job.get("completions")
@@ -180,18 +204,65 @@ def cron_job(name, resources):
         must("no limit for all shards together", "backoffLimit" not in job)
 
 
+def verifies(name, where, cron):
+    job = cron["jobTemplate"]["spec"]
+    container = job["template"]["spec"]["containers"][0]
+    arguments = container.get("args", [])
+
+    def must(what, condition):
+        expect(where, what, condition)
+
+    must("it verifies", at(arguments, 0) == "verify" and any(argument.startswith("--read-data=") for argument in arguments))
+    must("every week", re.fullmatch(r"\d+ \d+ \* \* [0-6]", cron.get("schedule", "")))
+    must("a run ends before the next, a week later: activeDeadlineSeconds", 0 < job.get("activeDeadlineSeconds", 0) < 7 * 86_400)
+    # it takes no lock, so it never ends with 4
+    must("exit codes 2 and 3 are not tried again", at(job, "podFailurePolicy", "rules", 1, "onExitCodes", "values") == [2, 3])
+    must("other failures are tried again", at(job, "podFailurePolicy", "rules", 1, "action") == "FailJob" and job.get("backoffLimit", 0) > 0)
+    must("it writes nowhere", all(mount.get("readOnly") for mount in container.get("volumeMounts", [])))
+
+
+def network(name, resources):
+    """The network policy is for these pods, and lets them come to where the configuration sends them."""
+    found = [r["spec"] for r in resources if r["kind"] == "NetworkPolicy"]
+    if name == "base":
+        return expect(name, "it has no network policy: an overlay knows the archive", not found)
+    if len(found) != 1:
+        return finding(name, "there must be one NetworkPolicy")
+    chosen = at(found, 0, "podSelector", "matchLabels") or {}
+    expect(name, "the network policy is for something", chosen)
+    for job in [r for r in resources if r["kind"] == "CronJob"]:
+        labels = at(job, "spec", "jobTemplate", "spec", "template", "metadata", "labels") or {}
+        expect(name, f"the network policy is for the pods of {job['metadata']['name']}", chosen.items() <= labels.items())
+    expect(name, "nobody talks to the pods", "Ingress" in found[0]["policyTypes"] and not found[0].get("ingress"))
+    open_ports = {(port["protocol"], port["port"]) for rule in found[0].get("egress", []) if not rule.get("to") for port in rule.get("ports", [])}
+    expect(name, "not every port is open", "Egress" in found[0]["policyTypes"] and all(rule.get("ports") for rule in found[0].get("egress", [])))
+    expect(name, "names can be looked up", {("UDP", 53), ("TCP", 53)} <= open_ports)
+    settings = json.loads(next(r for r in resources if r["kind"] == "ConfigMap")["data"]["config.json"])
+    expect(name, "each command has a group of its own in the Pushgateway: it is not named for all", "metrics-push" not in settings)
+    for key in {"endpoint"} & set(settings):
+        url = urlsplit(settings[key])
+        port = url.port or {"http": 80, "https": 443}[url.scheme]
+        expect(name, f"the network policy lets the pods come to {key}, port {port}", ("TCP", port) in open_ports)
+    expect(name, "the network policy lets the pods come to S3", "endpoint" in settings or ("TCP", 443) in open_ports)
+
+
 def configuration(name, resources):
-    """The mounted configuration is the one that kustomize made, and says what the manifest says."""
+    """The configuration is the one that kustomize made, and says what the manifests say."""
     maps = [r for r in resources if r["kind"] == "ConfigMap"]
-    pod = at([r for r in resources if r["kind"] == "CronJob"], 0, "spec", "jobTemplate", "spec", "template", "spec") or {}
+    try:
+        settings = json.loads(maps[0]["data"]["config.json"])
+    except (IndexError, KeyError, ValueError) as e:
+        return finding(name, f"config.json: {e}")
+    config_keys(f"{name}, config.json", settings)
+    for job in [r for r in resources if r["kind"] == "CronJob"]:
+        pod = at(job, "spec", "jobTemplate", "spec", "template", "spec") or {}
+        mounted(f"{name}, {job['metadata']['name']}", pod, maps, settings)
+
+
+def mounted(name, pod, maps, settings):
     named = {at(volume, "configMap", "name") for volume in pod.get("volumes", [])}
     if len(maps) != 1 or at(maps, 0, "metadata", "name") not in named:
         return finding(name, "the generated ConfigMap is not mounted")
-    try:
-        settings = json.loads(maps[0]["data"]["config.json"])
-    except (KeyError, ValueError) as e:
-        return finding(name, f"config.json: {e}")
-    config_keys(f"{name}, config.json", settings)
     mounts = {mount["mountPath"]: mount["name"] for mount in at(pod, "containers", 0, "volumeMounts") or []}
     expect(name, "the configuration's tree is where the volume is", mounts.get(settings.get("checkpoints")) == "checkpoints")
     expect(name, "the configuration is where --config says", "--config=/etc/cc-archiver/config.json" in (at(pod, "containers", 0, "args") or []) and "/etc/cc-archiver" in mounts)
