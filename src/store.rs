@@ -60,7 +60,7 @@ pub struct Archive {
     /// What objects are to be, and whether the server keeps to it.
     asked: Arc<Asked>,
     requests: Option<Arc<Requests>>,
-    bucket: Option<s3::Bucket>,
+    bucket: Option<Arc<s3::Bucket>>,
 }
 
 impl fmt::Debug for Archive {
@@ -124,7 +124,7 @@ impl Archive {
             storage_class,
             asked,
             requests: Some(requests),
-            bucket: Some(opened),
+            bucket: Some(Arc::new(opened)),
             ..Self::in_store(store, location)
         })
     }
