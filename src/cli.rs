@@ -73,7 +73,7 @@ pub enum Command {
     Verify(Box<VerifyArgs>),
     /// Look at a tree and an archive as runs will use them, and say what to do before they fail.
     ///
-    /// Reads the tree, writes one small object to the archive, and removes it again if it may. Exit code 3 if there is an error, 0 if
+    /// Reads the tree, writes two small objects to the archive, and removes them again if it may. Exit code 3 if there is an error, 0 if
     /// there are warnings only.
     #[command(after_long_help = "Examples:\n  \
         cc-archiver doctor /var/lib/cc-backend/checkpoints ./archive\n  \

@@ -244,6 +244,9 @@ impl MetricsSettings {
         if let (Some(file), Some(tree)) = (&args.metrics_file, checkpoints) {
             check_lies_outside(&resolved(tree), tree, "metrics file", file)?;
         }
+        if let Some(file) = args.metrics_file.as_ref().filter(|file| file.exists() && !file.is_file()) {
+            return Err(Error::Usage(format!("--metrics-file {} is no regular file\n  hint: it is read and replaced at the end of each run", Escaped(file))));
+        }
         Ok(Self { file: args.metrics_file.clone(), push: args.metrics_push.clone() })
     }
 }
@@ -302,7 +305,13 @@ fn filter(args: SelectionArgs) -> Result<Filter> {
             let index = index.parse().map_err(|_| Error::Usage(format!("{COMPLETION_INDEX} is {index:?}, which is not an index")))?;
             Some(Shard::new(index, count).map_err(|why| Error::Usage(format!("--shards {count}: {why}")))?)
         }
-        (shard, _) => shard,
+        // one of them can stand in the file, which the command line does not see
+        (Some(shard), Some(count)) => {
+            return Err(Error::Usage(format!(
+                "--shard {shard} and --shards {count} are both set\n  hint: cc-archiver config says where; leave one of them out"
+            )));
+        }
+        (shard, None) => shard,
     };
     Ok(Filter { clusters: args.cluster, host: args.host, shard })
 }

@@ -178,6 +178,33 @@ fn a_lock_file_keeps_out_whole_runs_and_shards_of_another_number() {
 }
 
 #[test]
+fn a_run_that_does_not_know_of_the_lock_file_is_kept_out_all_the_same() {
+    let (tree, _) = tree(0..1);
+    let archive = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("lock");
+    let with_file = ["--lock-file", path.to_str().expect("UTF-8")];
+    let tree_lock = File::open(tree.path()).expect("opened");
+    tree_lock.try_lock().expect("locked, as a run without the file does");
+    run(&mut local("archive", &tree, &archive, &with_file)).expect(4);
+    tree_lock.unlock().expect("unlocked");
+    run(&mut local("archive", &tree, &archive, &with_file)).expect(0);
+}
+
+#[test]
+fn a_shard_and_a_number_of_shards_from_two_places_are_refused() {
+    let (tree, _) = tree(0..1);
+    let archive = tempfile::tempdir().expect("a folder");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("c.json");
+    std::fs::write(&file, r#"{"shard": "0/4"}"#).expect("written");
+    let flags = ["--shards", "4", "--config", file.to_str().expect("UTF-8")];
+    let output = local("archive", &tree, &archive, &flags).env("JOB_COMPLETION_INDEX", "1").output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("are both set"), "{said}");
+}
+
+#[test]
 fn shards_that_nobody_numbers_are_refused() {
     let (tree, _) = tree(0..1);
     let archive = tempfile::tempdir().expect("a folder");

@@ -13,12 +13,16 @@ use super::Check;
 use crate::error::{Error, Escaped};
 use crate::store::{Archive, Lifecycle, UPLOAD_TOKEN, random_token};
 
-/// Readers pass over what begins with an underscore. One key for all, so that at most one object stays where none may be deleted.
+/// Readers pass over what begins with an underscore. Always the same keys, so that at most two objects stay where none may be deleted.
 const PROBE: &str = "_doctor/probe";
+const PROBE_OF_PARTS: &str = "_doctor/probe-of-parts";
 
 /// Clocks that are further apart are worth a word; S3 refuses requests from 15 minutes on. Seconds.
 const SKEW: u64 = 60;
 const MOST_SKEW: u64 = 10 * 60;
+
+/// Of these one stands in the answer of a server that has noticed other bytes than were signed.
+const NOTICED: [&str; 4] = ["digest", "checksum", "sha256", "signature"];
 
 /// Less space than this is worth a word.
 const LITTLE: u64 = 10 << 30;
@@ -32,6 +36,9 @@ fn told(e: object_store::Error) -> String {
 pub async fn check_directory(path: &Path, archive: Option<&Archive>) -> Vec<Check> {
     const NAME: &str = "archive";
     let Some(archive) = archive else {
+        if let Some(file) = path.ancestors().find(|above| above.exists() && !above.is_dir()) {
+            return vec![Check::error(NAME, format!("{} is no directory", Escaped(file)), "name a directory, or s3://bucket/prefix")];
+        }
         let parent = path.ancestors().skip(1).find(|parent| parent.is_dir()).unwrap_or(Path::new("."));
         return vec![match rustix::fs::access(parent, Access::WRITE_OK | Access::EXEC_OK) {
             Ok(()) => Check::ok(NAME, format!("{} is not there yet; the first run makes it", Escaped(path))),
@@ -165,22 +172,24 @@ async fn conditional(archive: &Archive, key: &Key) -> Check {
     match complete_over(archive, key).await {
         Ok(true) => Check::warning(NAME, "a conditional completion of an upload overwrites all the same", advice),
         Ok(false) => Check::ok(NAME, "conditional writes and completions are refused where something is"),
-        Err(e) => Check::warning(NAME, format!("not known for completions: {}", told(e)), "see the next line"),
+        Err(e) => Check::error(NAME, format!("a conditional completion of an upload is not understood: {}", told(e)), advice),
     }
 }
 
 /// Completes an upload over an object. True if the server let it.
 async fn complete_over(archive: &Archive, key: &Key) -> object_store::Result<bool> {
     let mut upload = begin(archive, key).await?;
-    let sent = upload.put_part(PutPayload::from_static(b"third")).await;
-    let completed = match sent {
-        Ok(()) => upload.complete().await.is_ok(),
-        Err(_) => false,
+    let completed = match upload.put_part(PutPayload::from_static(b"third")).await {
+        Ok(()) => upload.complete().await.map(|_| true),
+        Err(e) => Err(e),
     };
-    if !completed {
+    if completed.is_err() {
         let _ = upload.abort().await;
     }
-    sent.map(|()| completed)
+    match completed {
+        Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(false),
+        other => other,
+    }
 }
 
 async fn begin(archive: &Archive, key: &Key) -> object_store::Result<Box<dyn object_store::MultipartUpload>> {
@@ -196,8 +205,18 @@ async fn multipart(archive: &Archive, key: &Key) -> Check {
     };
     let sent = upload.put_part(PutPayload::from_static(b"part")).await;
     let aborted = upload.abort().await;
+    // one that was completed by a check before, and could not be deleted, is as good
+    let completed = complete_over(archive, &Key::from(PROBE_OF_PARTS)).await;
     match (sent, aborted) {
-        (Ok(()), Ok(())) => Check::ok(NAME, "they can be begun and given up"),
+        (Ok(()), Ok(())) if completed.is_ok() => Check::ok(NAME, "they can be begun, completed and given up"),
+        (Ok(()), Ok(())) => {
+            let found = completed.map_or_else(told, |_| String::new());
+            Check::error(
+                NAME,
+                format!("they cannot be completed: {found}"),
+                "allow s3:PutObject, and kms:Decrypt with --sse kms: large objects are uploaded in parts",
+            )
+        }
         (Err(e), _) => Check::error(NAME, format!("no part can be sent: {}", told(e)), "allow s3:PutObject: large objects are uploaded in parts"),
         (_, Err(e)) => Check::error(NAME, format!("they cannot be given up: {}", told(e)), "allow s3:AbortMultipartUpload"),
     }
@@ -207,8 +226,9 @@ async fn multipart(archive: &Archive, key: &Key) -> Check {
 async fn integrity(spoiled: &Archive, key: &Key) -> Check {
     const NAME: &str = "integrity";
     let put = spoiled.first_contact().put_opts(key, PutPayload::from_static(b"these bytes change"), options(spoiled, "spoiled", PutMode::Overwrite)).await;
-    match put {
-        Err(_) => Check::ok(NAME, "bytes that change on their way are refused"),
+    match put.map_err(told) {
+        Err(why) if NOTICED.iter().any(|word| why.to_ascii_lowercase().contains(word)) => Check::ok(NAME, "bytes that change on their way are refused"),
+        Err(why) => Check::warning(NAME, format!("not known: {why}"), "look at it again when the server answers"),
         Ok(_) => {
             Check::error(NAME, "bytes that change on their way are stored", "archive with --verify full, or use a server that checks signatures and checksums")
         }
@@ -217,8 +237,9 @@ async fn integrity(spoiled: &Archive, key: &Key) -> Check {
 
 async fn deleting(archive: &Archive, key: &Key) -> Check {
     const NAME: &str = "cleaning up";
-    match archive.store().delete(key).await {
-        Ok(()) => Check::ok(NAME, "the object of this check is gone"),
+    let parts = archive.store().delete(&Key::from(PROBE_OF_PARTS)).await;
+    match archive.store().delete(key).await.and(parts) {
+        Ok(()) => Check::ok(NAME, "the objects of this check are gone"),
         Err(_) => Check::ok(NAME, format!("{} stays: nothing may be deleted, and no run needs to", archive.name_of(key))),
     }
 }

@@ -42,7 +42,17 @@ async fn examine_tree(settings: &DoctorSettings) -> Result<Vec<Check>> {
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) as i64;
         let mut checks = doctor::check_tree(root, &tree, &settings.wishes, now);
-        checks.push(match Lock::take(root, settings.lock_file.as_deref(), None) {
+        if rustix::process::geteuid().is_root() {
+            let advice = "look again as the user that runs cc-archiver: root may do what that one may not";
+            checks.push(Check::warning("user", "this is root: rights were not really tried", advice));
+        }
+        // a lock file is not made here: it might be somebody else's then
+        let lock_file = settings.lock_file.as_deref();
+        if lock_file.is_some_and(|path| !path.exists()) {
+            checks.push(Check::ok("lock", "the first run makes the lock file"));
+            return checks;
+        }
+        checks.push(match Lock::take(root, lock_file, None) {
             Ok(_) => Check::ok("lock", "the tree can be locked"),
             Err(e @ Error::Locked(..)) => Check::ok("lock", e.to_string().replace("\n  hint: ", "; ")),
             Err(e) => Check::error("lock", e.to_string().replace("\n  hint: ", "; "), "name a file where files can be locked: --lock-file"),

@@ -25,16 +25,25 @@ pub async fn locked_tree(root: &Path, filter: &Filter, instead: Option<&Path>, u
         async move { spawn_blocking(move || scan::scan(&root, &filter)).await? }
     };
     // what is no directory is for the scan to refuse
-    if unlocked || !root.is_dir() {
+    if unlocked {
         return Ok((None, scan().await?));
+    }
+    if !root.is_dir() {
+        scan().await?;
+        return Err(Error::Usage(format!("{} appeared just now, and is not locked\n  hint: run again", Escaped(root))));
     }
     let mut lock = Lock::take(root, instead, filter.shard)?;
     fail_point::reach("locked");
     let mut tree = scan().await?;
     if filter.shard.is_some() && instead.is_none() {
         lock.take_hosts(&tree)?;
-        // once more: until now another run may have worked on them
+        // once more: until now another run may have worked on them. A host that has come meanwhile is the next run's.
+        let locked = tree;
         tree = scan().await?;
+        for files in &mut tree.clusters {
+            let before = locked.clusters.iter().find(|before| before.cluster == files.cluster);
+            files.hosts.retain(|host| before.is_some_and(|before| before.hosts.iter().any(|known| known.host == host.host)));
+        }
     }
     Ok((Some(lock), tree))
 }
@@ -48,7 +57,7 @@ pub struct Lock {
 impl Lock {
     /// Locks the tree, or `instead` of it a file that is made if need be.
     pub fn take(tree: &Path, instead: Option<&Path>, shard: Option<Shard>) -> Result<Self> {
-        let files = match (instead, shard) {
+        let mut files = match (instead, shard) {
             (None, None) => vec![exclusive(tree, File::open(tree))?],
             (None, Some(_)) => vec![shared(tree, File::open(tree))?],
             (Some(path), None) => vec![exclusive(path, lock_file(path))?],
@@ -60,6 +69,9 @@ impl Lock {
                 vec![all, own]
             }
         };
+        if instead.is_some() {
+            files.extend(tree_besides(tree, shard)?);
+        }
         Ok(Self { files })
     }
 
@@ -71,6 +83,16 @@ impl Lock {
             self.files.push(exclusive(&path, File::open(&path))?);
         }
         Ok(())
+    }
+}
+
+/// The tree's own lock beside a lock file, where it can be locked: for runs that do not know of the file.
+fn tree_besides(tree: &Path, shard: Option<Shard>) -> Result<Option<File>> {
+    let Ok(file) = File::open(tree) else { return Ok(None) };
+    match if shard.is_some() { file.try_lock_shared() } else { file.try_lock() } {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked(tree.to_owned(), holder_of(&file))),
+        Err(TryLockError::Error(_)) => Ok(None),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpResponseBody, HttpService};
+use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService};
 use object_store::{ClientOptions, HeaderMap};
 
 use super::hints::{self, Refusal};
@@ -236,7 +236,10 @@ impl HttpService for Client {
                 self.explained(purpose, answer).await
             }
             Err(e) => {
-                self.failed(purpose, size);
+                // without a connection nothing was sent
+                if e.kind() != HttpErrorKind::Connect {
+                    self.failed(purpose, size);
+                }
                 Err(hints::unreached(e, purpose, &place, &self.asked))
             }
         }
@@ -265,7 +268,8 @@ impl Client {
     /// An answer that is an error: of its body only the code and the message are left, and what to do is added.
     async fn explained(&self, purpose: Purpose, answer: HttpResponse) -> Result<HttpResponse, HttpError> {
         let (mut head, body) = answer.into_parts();
-        let body = body.bytes().await?;
+        // the status says enough, also where the rest breaks off
+        let body = body.bytes().await.unwrap_or_default();
         let refusal = Refusal::new(head.status.as_u16(), &head.headers, &String::from_utf8_lossy(&body));
         let hint = hints::hint(purpose, &refusal, &self.asked);
         // A redirect without a place is the answer of a wrong region; object_store would not show its body. What a server does not

@@ -1,6 +1,8 @@
 //! Objects of a directory are staged below `_tmp/`, which readers pass over, and renamed when they are whole and synced.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use object_store::path::Path as Key;
@@ -10,6 +12,9 @@ use crate::error::{Error, Escaped, Result};
 
 /// Where unfinished objects of a directory lie.
 pub const STAGING: &str = "_tmp";
+
+/// How often a folder is made, if others clear it away.
+const TRIES: usize = 20;
 
 /// A folder below `_tmp/` of this process' own, locked as long as it lives.
 pub struct Staging {
@@ -30,19 +35,43 @@ impl Staging {
             Some((name, _)) => name.clone(),
             None => {
                 clear_abandoned(&self.root);
-                let name = format!("{}-{}", std::process::id(), random_token()?);
-                let path = self.root.join(&name);
-                std::fs::create_dir_all(&path).map_err(Error::io("cannot create", &path))?;
-                let lock = File::open(&path).map_err(Error::io("cannot open", &path))?;
-                // without locks other runs cannot tell this folder from an abandoned one, and leave both alone
-                if let Err(e) = lock.try_lock() {
-                    tracing::debug!(path = %Escaped(&path), "cannot lock: {e}");
-                }
-                folder.insert((name, lock)).0.clone()
+                folder.insert(own_folder(&self.root)?).0.clone()
             }
         };
         Ok(Key::from_iter([STAGING, &name, &key.as_ref().replace(['/', '%', '='], "-")]))
     }
+}
+
+/// Makes a folder and locks it. Runs that begin at the same time clear away what nobody has locked yet, and take `_tmp` itself away when
+/// they end: so a folder counts when it is locked and still there.
+fn own_folder(root: &Path) -> Result<(String, File)> {
+    let mut left = TRIES;
+    loop {
+        let name = format!("{}-{}", std::process::id(), random_token()?);
+        let path = root.join(&name);
+        left -= 1;
+        let lock = match std::fs::create_dir_all(&path).and_then(|()| File::open(&path)) {
+            Ok(lock) => lock,
+            Err(e) if [ErrorKind::NotFound, ErrorKind::AlreadyExists].contains(&e.kind()) && left > 0 => continue,
+            Err(e) => return Err(Error::io("cannot create", &path)(e)),
+        };
+        match lock.try_lock() {
+            Ok(()) if is_at(&lock, &path) => return Ok((name, lock)),
+            Ok(()) | Err(TryLockError::WouldBlock) if left > 0 => {}
+            Ok(()) | Err(TryLockError::WouldBlock) => return Err(Error::Archive(format!("{} is cleared away by other runs again and again", Escaped(&path)))),
+            // without locks other runs cannot tell this folder from an abandoned one, and leave both alone
+            Err(TryLockError::Error(e)) => {
+                tracing::debug!(path = %Escaped(&path), "cannot lock: {e}");
+                return Ok((name, lock));
+            }
+        }
+    }
+}
+
+/// True if what is open still has this path.
+fn is_at(file: &File, path: &Path) -> bool {
+    let place = |status: std::io::Result<std::fs::Metadata>| status.map(|status| (status.dev(), status.ino())).ok();
+    place(file.metadata()).is_some_and(|open| place(std::fs::metadata(path)) == Some(open))
 }
 
 impl Drop for Staging {
@@ -61,8 +90,9 @@ impl Drop for Staging {
 pub fn clear_abandoned(root: &Path) {
     for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
         let path = entry.path();
-        let abandoned = File::open(&path).is_ok_and(|lock| lock.try_lock().is_ok());
-        if abandoned && entry.file_type().is_ok_and(|t| t.is_dir()) {
+        // held until all is gone: whoever made it just now sees that it is not his any more
+        let lock = File::open(&path).ok().filter(|lock| lock.try_lock().is_ok());
+        if lock.is_some() && entry.file_type().is_ok_and(|t| t.is_dir()) {
             match std::fs::remove_dir_all(&path) {
                 Ok(()) => tracing::info!(path = %Escaped(&path), "cleared what an interrupted run left"),
                 Err(e) => tracing::warn!(path = %Escaped(&path), "cannot clear what an interrupted run left: {e}"),
@@ -73,6 +103,21 @@ pub fn clear_abandoned(root: &Path) {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn runs_that_begin_at_once_keep_their_folders() {
+        let archive = tempfile::tempdir().expect("a folder");
+        let run = || {
+            for _ in 0..200 {
+                let staging = super::Staging::new(archive.path());
+                let key = staging.key_for(&super::Key::from("a")).expect("a folder of its own");
+                let path = archive.path().join(key.as_ref());
+                std::fs::write(&path, "x").expect("the folder is there");
+                std::fs::remove_file(&path).expect("and the file in it");
+            }
+        };
+        std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(run))));
+    }
+
     use crate::store::{Archive, Location};
     use object_store::path::Path as Key;
     use std::path::Path;
