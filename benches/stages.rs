@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cc_archiver::buffers::Buffers;
-use cc_archiver::checkpoint::decode;
+use cc_archiver::checkpoint::{Form, decode};
 use cc_archiver::data::{Rows, Snapshot};
 use cc_archiver::encode::{Format, ObjectEncoder, ReferenceEncoder, RunsEncoder, Tools};
 use cc_archiver::files;
@@ -88,7 +88,8 @@ fn json(from: i64) -> Bytes {
 }
 
 fn decoded(bytes: &Bytes, kind: files::Kind, buffers: &Buffers) -> Snapshot {
-    decode(bytes.clone(), files::Format { kind, compression: files::Compression::None }, BEGIN, buffers).expect("a snapshot")
+    let form = Form { format: files::Format { kind, compression: files::Compression::None }, from: BEGIN, size: bytes.len() as u64 };
+    decode(bytes.clone(), form, u64::MAX, buffers).expect("a snapshot")
 }
 
 fn snapshot(from: i64) -> Snapshot {
@@ -112,7 +113,7 @@ fn merge_two(bencher: Bencher, later: i64) {
     let snapshots = [snapshot(BEGIN), snapshot(BEGIN + later)];
     let inputs = snapshots.each_ref().map(|snapshot| Input { snapshot, held: false });
     let date = Date::of(BEGIN).expect("valid");
-    bencher.counter(ItemsCount::new(2 * SAMPLES)).bench(|| merge(date, &inputs));
+    bencher.counter(ItemsCount::new(2 * SAMPLES)).bench(|| merge(&date.into(), &inputs));
 }
 
 #[divan::bench]
@@ -128,11 +129,11 @@ fn merge_overlapping(bencher: Bencher) {
 /// Rows of a host's day, in row groups of `limit`.
 fn row_groups(limit: usize) -> (usize, impl Fn() -> Vec<Rows>) {
     let snapshots = [snapshot(BEGIN), snapshot(BEGIN + 60 * VALUES as i64)];
-    let merged = merge(Date::of(BEGIN).expect("valid"), &snapshots.each_ref().map(|snapshot| Input { snapshot, held: false }));
+    let merged = merge(&Date::of(BEGIN).expect("valid").into(), &snapshots.each_ref().map(|snapshot| Input { snapshot, held: false }));
     let values = snapshots.map(|snapshot| snapshot.values);
     let cut = move || {
         let (mut groups, mut found) = (RowGroups::new(limit), Vec::new());
-        groups.push(&rows_of(&Host::new("n0001"), &merged.series, &values), |rows| found.push(rows));
+        groups.push(&rows_of(&Host::new("n0001"), &merged.series, &values).0, |rows| found.push(rows));
         found.extend(groups.finish());
         found
     };

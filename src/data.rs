@@ -3,6 +3,7 @@
 //! Nothing here holds a value per key column and row. Key columns are runs, and timestamps are (start, frequency,
 //! count): only values take memory, four bytes each.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,6 +13,14 @@ use crate::names::{Date, END_OF_TIME, Host, Selector};
 
 /// The most dates that one snapshot may feed. A snapshot covers hours; a header that claims more is not believed.
 pub const MAX_DATES: usize = 1_000;
+
+/// Bytes of memory that a series takes on its way from a snapshot to a row group, its values and its level not counted.
+pub const SERIES_COST: usize = 512;
+
+/// The same for a level.
+pub fn level_cost(selector: &Selector) -> usize {
+    256 + selector.scope.len() + selector.scope_id.len() + selector.path.len()
+}
 
 /// One decoded snapshot: its series, and the values of all of them in one piece of memory.
 #[derive(Debug, Clone)]
@@ -94,6 +103,17 @@ impl Span {
         self.part(first, end.saturating_sub(first))
     }
 
+    /// The parts of the span, date by date.
+    pub fn days(&self) -> impl Iterator<Item = (Date, Span)> {
+        let mut rest = *self;
+        std::iter::from_fn(move || {
+            let date = Date::of(rest.start).filter(|_| rest.len > 0)?;
+            let day = rest.within(date.start(), date.end());
+            rest = rest.part(day.len, rest.len - day.len);
+            Some((date, day))
+        })
+    }
+
     /// `len` values from index `first` on.
     pub fn part(&self, first: usize, len: usize) -> Span {
         Span { start: self.time(first), at: self.at + 4 * first, len, ..*self }
@@ -117,24 +137,51 @@ impl Span {
 }
 
 impl Snapshot {
-    /// The dates on which the snapshot has a sample, in order.
-    pub fn dates(&self) -> Result<Vec<Date>, String> {
-        let mut dates = std::collections::BTreeSet::new();
+    /// The days on which the snapshot has a sample.
+    ///
+    /// # Errors
+    /// If they are more than any snapshot has.
+    pub fn days(&self) -> Result<Days, String> {
+        let mut days = Days::default();
         for series in &self.series {
-            let mut rest = series.span;
-            while rest.len > 0 {
-                let Some(date) = Date::of(rest.start) else { break };
-                let day = rest.within(date.start(), date.end());
-                if !dates.contains(&date) && day.values(&self.values).any(|v| !v.is_nan()) {
-                    dates.insert(date);
-                    if dates.len() > MAX_DATES {
-                        return Err(format!("samples on more than {MAX_DATES} dates"));
-                    }
+            for (date, part) in series.span.days() {
+                if days.has(date) || part.values(&self.values).any(|v| !v.is_nan()) {
+                    days.add(date, &part)?;
                 }
-                rest = rest.part(day.len, rest.len - day.len);
             }
         }
-        Ok(dates.into_iter().collect())
+        Ok(days)
+    }
+}
+
+/// The dates on which a snapshot has a sample, and from when to when its series reach on each.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Days(BTreeMap<Date, (i64, i64)>);
+
+impl Days {
+    /// True if the date is known to have a sample.
+    pub fn has(&self, date: Date) -> bool {
+        self.0.contains_key(&date)
+    }
+
+    /// Adds the part of a series that lies on a date that has a sample.
+    ///
+    /// # Errors
+    /// If there are more dates than any snapshot has.
+    pub fn add(&mut self, date: Date, part: &Span) -> Result<(), String> {
+        let (first, last) = self.0.entry(date).or_insert((part.start, part.last()));
+        (*first, *last) = (part.start.min(*first), part.last().max(*last));
+        if self.0.len() > MAX_DATES { Err(format!("samples on more than {MAX_DATES} dates")) } else { Ok(()) }
+    }
+
+    /// The dates, in order.
+    pub fn dates(&self) -> impl Iterator<Item = Date> {
+        self.0.keys().copied()
+    }
+
+    /// Times of the first and of the last value of a date, which may be NaN.
+    pub fn extent(&self, date: Date) -> Option<(i64, i64)> {
+        self.0.get(&date).copied()
     }
 }
 
@@ -145,6 +192,13 @@ pub struct SeriesKey {
     pub metric: Arc<str>,
     /// Scope, id and path.
     pub selector: Arc<Selector>,
+}
+
+impl SeriesKey {
+    /// Both, to compare them with what is not a key yet.
+    pub fn pair(&self) -> (&str, &Selector) {
+        (&self.metric, &self.selector)
+    }
 }
 
 /// One series of a host on one date after the merge: spans in time order that do not overlap.
@@ -185,7 +239,7 @@ pub struct Tally {
     /// Time of the first and last sample.
     pub extent: Option<(i64, i64)>,
     /// Which of the host's snapshots hold rows of `held`, by index.
-    pub holders: std::collections::BTreeSet<usize>,
+    pub holders: BTreeSet<usize>,
 }
 
 impl Tally {
@@ -193,6 +247,18 @@ impl Tally {
     pub fn reach(&mut self, time: i64) {
         let (first, last) = self.extent.unwrap_or((time, time));
         self.extent = Some((first.min(time), last.max(time)));
+    }
+
+    /// Adds what became of other samples of the same snapshot and date.
+    pub fn add(&mut self, other: Tally) {
+        self.rows += other.rows;
+        self.nan += other.nan;
+        self.written += other.written;
+        self.superseded += other.superseded;
+        self.held += other.held;
+        self.conflicting += other.conflicting;
+        other.extent.into_iter().for_each(|(first, last)| [first, last].into_iter().for_each(|time| self.reach(time)));
+        self.holders.extend(other.holders);
     }
 }
 

@@ -18,6 +18,7 @@ pub mod files;
 pub mod ledger;
 pub mod names;
 pub mod partition;
+pub mod portion;
 pub mod schema;
 
 // the surroundings

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::data::{Piece, SeriesKey, SeriesRows, Snapshot, Span, Tally};
-use crate::names::Date;
+use crate::portion::Range;
 
 /// A snapshot that takes part.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +18,7 @@ pub struct Input<'a> {
     pub held: bool,
 }
 
-/// One host's date.
+/// One host's date, or a range of its keys.
 #[derive(Debug)]
 pub struct Merged {
     /// Series in the archive's order; pieces refer to inputs by index. Series without a row are left out.
@@ -34,9 +34,9 @@ struct Part {
     span: Span,
 }
 
-/// Merges the samples of `date` of all `inputs`, the later one in the list being the newer.
-pub fn merge(date: Date, inputs: &[Input]) -> Merged {
-    let mut parts = parts_of(date, inputs);
+/// Merges the samples of all `inputs` that lie in `range`, the later one in the list being the newer.
+pub fn merge(range: &Range, inputs: &[Input]) -> Merged {
+    let mut parts = parts_of(range, inputs);
     parts.sort_by(|a, b| (&a.key, a.span.start, a.input).cmp(&(&b.key, b.span.start, b.input)));
     let mut merged = Merged { series: Vec::new(), tallies: vec![Tally::default(); inputs.len()] };
     for group in parts.chunk_by(|a, b| a.key == b.key) {
@@ -48,14 +48,14 @@ pub fn merge(date: Date, inputs: &[Input]) -> Merged {
     merged
 }
 
-fn parts_of(date: Date, inputs: &[Input]) -> Vec<Part> {
+fn parts_of(range: &Range, inputs: &[Input]) -> Vec<Part> {
     let mut parts = Vec::new();
     for (input, Input { snapshot, .. }) in inputs.iter().enumerate() {
         for series in &snapshot.series {
-            let span = series.span.within(date.start(), date.end());
-            if span.len > 0 {
-                let selector = snapshot.levels[series.level as usize].clone();
-                parts.push(Part { key: SeriesKey { metric: series.metric.clone(), selector }, input, span });
+            let span = series.span.within(range.date.start(), range.date.end());
+            let selector = &snapshot.levels[series.level as usize];
+            if span.len > 0 && range.holds(&series.metric, selector) {
+                parts.push(Part { key: SeriesKey { metric: series.metric.clone(), selector: selector.clone() }, input, span });
             }
         }
     }
@@ -154,7 +154,7 @@ fn instant_by_instant(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::Selector;
+    use crate::names::{Date, Selector};
     use std::sync::Arc;
 
     const NAN: f32 = f32::NAN;
@@ -167,7 +167,7 @@ mod tests {
     }
 
     fn rows(inputs: &[Input]) -> (Vec<(i64, f32)>, Vec<Tally>) {
-        let merged = merge(Date::of(0).expect("valid"), inputs);
+        let merged = merge(&Date::of(0).expect("valid").into(), inputs);
         let pieces = merged.series.iter().flat_map(|s| &s.pieces);
         let rows = pieces.flat_map(|p| (0..p.span.len).map(|i| (p.span.time(i), p.span.value(&inputs[p.input].snapshot.values, i))));
         (rows.filter(|(_, v)| !v.is_nan()).collect(), merged.tallies)

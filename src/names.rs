@@ -124,6 +124,16 @@ impl Digest {
     pub fn of(bytes: &[u8]) -> Self {
         blake3::hash(bytes).into()
     }
+
+    /// The digest of all that can be read.
+    ///
+    /// # Errors
+    /// Those of the reader.
+    pub fn of_reader(reader: impl std::io::Read) -> std::io::Result<Self> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(reader)?;
+        Ok(hasher.finalize().into())
+    }
 }
 
 impl From<blake3::Hash> for Digest {

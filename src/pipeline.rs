@@ -40,10 +40,12 @@ mod dry_run;
 mod examining;
 mod host;
 mod lock;
+mod merging;
 mod objects;
 mod planning;
 mod proof;
 mod pruning;
+mod stored;
 mod verifying;
 
 pub use dry_run::DryRun;

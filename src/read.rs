@@ -1,6 +1,6 @@
 //! Stage 4: the bytes of one snapshot, read once, without following links, and only if nobody wrote to it meanwhile.
 
-use std::fs::{Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -27,9 +27,6 @@ pub enum Unread {
 
 /// Reads the file at `path`, which the scan saw with `size` and `mtime` (ns).
 pub async fn read(buffers: &Buffers, path: &Path, size: u64, mtime: i64) -> Result<Bytes, Unread> {
-    if size > MAX_SIZE {
-        return Err(Unread::Failed(format!("it has {size} bytes, and no snapshot has more than {MAX_SIZE}")));
-    }
     let (path, buffers) = (path.to_owned(), buffers.clone());
     // one blocking task for the whole file: chunk by chunk every byte would be copied once more
     match tokio::task::spawn_blocking(move || read_blocking(&buffers, &path, size, mtime)).await {
@@ -39,11 +36,23 @@ pub async fn read(buffers: &Buffers, path: &Path, size: u64, mtime: i64) -> Resu
 }
 
 fn read_blocking(buffers: &Buffers, path: &Path, size: u64, mtime: i64) -> Result<Bytes, Unread> {
-    let failed = |e: io::Error| match e.kind() {
-        ErrorKind::NotFound => Unread::Vanished,
-        _ if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Unread::Changed,
-        _ => Unread::Failed(e.to_string()),
-    };
+    through(path, size, mtime, |file| {
+        fail_point::reach("reading");
+        let mut bytes = buffers.try_take(size as usize + 1).map_err(|e| Unread::Failed(e.to_string()))?;
+        // at most one byte more than it should have, so that a file that grows is seen to
+        file.take(size + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 == size { Ok(bytes.freeze()) } else { Err(Unread::Changed) }
+    })?
+}
+
+/// Opens the file at `path`, which the scan saw with `size` and `mtime` (ns), and gives it to `go`. Blocks.
+///
+/// # Errors
+/// [`Unread`]; also if it is another file afterwards: what `go` found is worth nothing then.
+pub fn through<T>(path: &Path, size: u64, mtime: i64, go: impl FnOnce(&File) -> T) -> Result<T, Unread> {
+    if size > MAX_SIZE {
+        return Err(Unread::Failed(format!("it has {size} bytes, and no snapshot has more than {MAX_SIZE}")));
+    }
     // NONBLOCK: a FIFO that took the file's place must not hang the run
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
@@ -51,14 +60,16 @@ fn read_blocking(buffers: &Buffers, path: &Path, size: u64, mtime: i64) -> Resul
     if !before.is_file() || before.len() != size || files::mtime(&before) != mtime {
         return Err(Unread::Changed);
     }
-    fail_point::reach("reading");
-    let mut bytes = buffers.try_take(size as usize + 1).map_err(|e| Unread::Failed(e.to_string()))?;
-    // at most one byte more than it should have, so that a file that grows is seen to
-    (&file).take(size + 1).read_to_end(&mut bytes).map_err(failed)?;
+    let found = go(&file);
     let after = file.metadata().map_err(failed)?;
     let identity = |m: &Metadata| (m.dev(), m.ino(), m.len(), m.mtime(), m.mtime_nsec());
-    if bytes.len() as u64 != size || identity(&before) != identity(&after) {
-        return Err(Unread::Changed);
+    if identity(&before) == identity(&after) { Ok(found) } else { Err(Unread::Changed) }
+}
+
+fn failed(e: io::Error) -> Unread {
+    match e.kind() {
+        ErrorKind::NotFound => Unread::Vanished,
+        _ if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Unread::Changed,
+        _ => Unread::Failed(e.to_string()),
     }
-    Ok(bytes.freeze())
 }

@@ -10,11 +10,18 @@ use crate::names::Host;
 /// Pieces of fewer values are copied together: a slice of them would take more memory than they do.
 const WORTH_A_SLICE: usize = 32;
 
-/// A host's series as rows; `values` are those of the inputs that pieces refer to, and are not copied where they can be sliced.
-/// NaN becomes no row.
-pub fn rows_of(host: &Host, series: &[SeriesRows], values: &[Bytes]) -> Rows {
-    let mut rows = Expansion::default();
+/// Runs of times after which a host's next rows are others, so that gaps in time do not add up.
+const MOST_TIMES: usize = 128 << 10;
+
+/// A host's series as rows, or the first of them, and how many series that are; `values` are those of the inputs that pieces
+/// refer to, and are not copied where they can be sliced. NaN becomes no row.
+pub fn rows_of(host: &Host, series: &[SeriesRows], values: &[Bytes]) -> (Rows, usize) {
+    let (mut rows, mut done) = (Expansion::default(), 0);
     for SeriesRows { key, pieces } in series {
+        if rows.times.len() >= MOST_TIMES {
+            break;
+        }
+        done += 1;
         let before = rows.len;
         rows.first_time = rows.times.len();
         for piece in pieces {
@@ -25,7 +32,7 @@ pub fn rows_of(host: &Host, series: &[SeriesRows], values: &[Bytes]) -> Rows {
             rows.series.push(SeriesRun { host: host.clone(), key: key.clone(), rows: count });
         }
     }
-    rows.finish()
+    (rows.finish(), done)
 }
 
 /// Where some values are.
@@ -118,6 +125,11 @@ fn until_nan(values: &[[u8; 4]]) -> usize {
     values[at..].iter().position(is_nan).map_or(values.len(), |i| at + i)
 }
 
+/// A row group ends when it has so many runs of times, or of series: what few values each have takes far more memory than
+/// its values, in a reader, too.
+const MOST_TIMES_OF_GROUP: usize = 256 << 10;
+const MOST_SERIES_OF_GROUP: usize = 64 << 10;
+
 /// Gathers rows into row groups of one size, whatever the sizes of hosts.
 #[derive(Debug)]
 pub struct RowGroups {
@@ -126,7 +138,7 @@ pub struct RowGroups {
 }
 
 impl RowGroups {
-    /// Row groups of `limit` rows, the last one excepted.
+    /// Row groups of `limit` rows, the last one excepted, and those whose series are very short.
     pub fn new(limit: usize) -> Self {
         Self { limit, pending: Rows::default() }
     }
@@ -135,9 +147,13 @@ impl RowGroups {
     pub fn push(&mut self, rows: &Rows, mut full: impl FnMut(Rows)) {
         let mut rest = Cursor { rows, left: rows.len(), value: (0, 0), series: (0, 0), time: (0, 0) };
         while rest.left > 0 {
-            let room = self.limit - self.pending.len();
+            let Rows { series, times, .. } = &self.pending;
+            let room = (self.limit - self.pending.len())
+                .min(rows_in(rest.time, MOST_TIMES_OF_GROUP - times.len(), self.limit, |i| rows.times.get(i).map(|run| run.rows)))
+                .min(rows_in(rest.series, MOST_SERIES_OF_GROUP - series.len(), self.limit, |i| rows.series.get(i).map(|run| run.rows)));
             rest.move_to(&mut self.pending, room);
-            if self.pending.len() == self.limit {
+            let Rows { series, times, .. } = &self.pending;
+            if self.pending.len() == self.limit || times.len() == MOST_TIMES_OF_GROUP || series.len() == MOST_SERIES_OF_GROUP {
                 full(std::mem::take(&mut self.pending));
             }
         }
@@ -195,6 +211,18 @@ impl Cursor<'_> {
     }
 }
 
+/// How many rows the next `runs` runs have from `at` on; more than `enough` are not counted.
+fn rows_in((index, done): (usize, usize), runs: usize, enough: usize, rows: impl Fn(usize) -> Option<usize>) -> usize {
+    let mut all = 0;
+    for rows in (index..index + runs).map_while(rows) {
+        all += rows;
+        if all >= done + enough {
+            break;
+        }
+    }
+    all - done
+}
+
 /// Takes `count` rows from the runs at `at`, as (index, rows of it done before, rows of it taken).
 fn advance(at: &mut (usize, usize), mut count: usize, len: impl Fn(usize) -> usize, mut take: impl FnMut(usize, usize, usize)) {
     while count > 0 {
@@ -217,7 +245,7 @@ mod tests {
         let bytes: Bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>().into();
         let key = SeriesKey { metric: "m".into(), selector: Arc::new(Selector::node()) };
         let span = Span { start: 0, frequency: 60, at: 0, len: values.len() };
-        rows_of(&Host::new(host), &[SeriesRows { key, pieces: vec![Piece { input: 0, span, dense: false }] }], &[bytes])
+        rows_of(&Host::new(host), &[SeriesRows { key, pieces: vec![Piece { input: 0, span, dense: false }] }], &[bytes]).0
     }
 
     fn flat(rows: &Rows) -> Vec<(String, i64, f32)> {

@@ -10,11 +10,12 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use cc_archiver::buffers::Buffers;
-use cc_archiver::checkpoint::{self, Flaw};
-use cc_archiver::data::Snapshot;
+use cc_archiver::checkpoint::{self, Flaw, Form, Refusal};
+use cc_archiver::data::{Rows, Snapshot, Tally};
 use cc_archiver::files::{self, Compression, Format, Kind};
 use cc_archiver::merge::{self, Input};
-use cc_archiver::names::Host;
+use cc_archiver::names::{Digest, Host};
+use cc_archiver::portion::Range;
 use cc_archiver::read::{self, Unread};
 use cc_archiver::rows;
 use parquet::file::reader::SerializedFileReader;
@@ -900,7 +901,66 @@ fn format_of(ending: &str) -> Format {
 }
 
 fn decode(ending: &str, bytes: Vec<u8>) -> Result<Snapshot, Flaw> {
-    checkpoint::decode(Bytes::from(bytes), format_of(ending), T, &Buffers::new(0))
+    decode_both_ways(bytes, format_of(ending)).unwrap_or_else(|e| panic!("{ending}: {e}"))
+}
+
+fn decompressed_size(bytes: &[u8], format: Format) -> std::io::Result<u64> {
+    checkpoint::measure(bytes, format, bytes.len() as u64).map(|measure| measure.size)
+}
+
+/// Decodes a snapshot whole, and checks that going through it as a stream comes to the same.
+fn decode_both_ways(bytes: Vec<u8>, format: Format) -> Result<Result<Snapshot, Flaw>, TestCaseError> {
+    let size = decompressed_size(&bytes, format).unwrap_or(0);
+    let form = Form { format, from: T, size };
+    let buffers = Buffers::new(0);
+    let decoded = checkpoint::decode(bytes.clone().into(), form, u64::MAX, &buffers);
+    let surveyed = checkpoint::survey(&*bytes, form);
+    let snapshot = match decoded {
+        Ok(snapshot) => snapshot,
+        Err(Refusal::Flaw(flaw)) => {
+            prop_assert!(surveyed.is_err(), "whole: {}", flaw);
+            return Ok(Err(flaw));
+        }
+        Err(Refusal::NoRoom) => panic!("there is any room"),
+    };
+    let Ok(days) = snapshot.days() else {
+        prop_assert!(surveyed.is_err());
+        return Ok(Ok(snapshot));
+    };
+    let survey = surveyed.map_err(|flaw| TestCaseError::fail(format!("as a stream: {flaw}")))?;
+    prop_assert_eq!((survey.from, survey.to, &survey.days), (snapshot.from, snapshot.to, &days));
+    prop_assert_eq!(survey.digest, Digest::of(&bytes));
+    for (date, room) in days.dates().flat_map(|date| [(date, 0), (date, 2_500)]) {
+        let mut range = Range::from(date);
+        let whole = flat(&range, &snapshot);
+        let mut found = Vec::new();
+        loop {
+            let portion = checkpoint::portion(&*bytes, form, range.clone(), room, &buffers).expect("it was surveyed");
+            prop_assert!(portion.snapshot.series.len() <= snapshot.series.len());
+            range.end = portion.end;
+            found.extend(flat(&range, &portion.snapshot));
+            range.from = match range.end.take() {
+                Some(end) => Some(end),
+                None => break,
+            };
+        }
+        prop_assert_eq!(found, whole);
+    }
+    Ok(Ok(snapshot))
+}
+
+/// Rows as (metric, selector, time, bits of the value).
+fn flat(range: &Range, snapshot: &Snapshot) -> Vec<(String, String, i64, u32)> {
+    let rows = rows_of(range, snapshot).0;
+    let keys = rows.series.iter().flat_map(|run| std::iter::repeat_n((run.key.metric.to_string(), run.key.selector.path.to_string()), run.rows));
+    keys.zip(rows.expanded_times()).zip(rows.values.iter()).map(|(((metric, path), (time, _)), value)| (metric, path, time, value.to_bits())).collect()
+}
+
+fn rows_of(range: &Range, snapshot: &Snapshot) -> (Rows, Tally) {
+    let mut merged = merge::merge(range, &[Input { snapshot, held: false }]);
+    let (rows, series) = rows::rows_of(&Host::new("h"), &merged.series, std::slice::from_ref(&snapshot.values));
+    assert_eq!(series, merged.series.len(), "they are few");
+    (rows, merged.tallies.remove(0))
 }
 
 fn any_format() -> impl Strategy<Value = Format> {
@@ -977,15 +1037,14 @@ fn check_decoded(snapshot: &Snapshot, decompressed: usize) -> Result<(), TestCas
         prop_assert!(span.at + 4 * span.len <= snapshot.values.len());
         samples += span.values(&snapshot.values).filter(|v| !v.is_nan()).count() as u64;
     }
-    let Ok(dates) = snapshot.dates() else { return Ok(()) };
+    let Ok(days) = snapshot.days() else { return Ok(()) };
     let (mut decoded, mut written) = (0, 0);
-    for date in dates {
-        let merged = merge::merge(date, &[Input { snapshot, held: false }]);
-        let rows = rows::rows_of(&Host::new("h"), &merged.series, std::slice::from_ref(&snapshot.values));
-        prop_assert_eq!(rows.len() as u64, merged.tallies[0].written);
+    for date in days.dates() {
+        let (rows, tally) = rows_of(&date.into(), snapshot);
+        prop_assert_eq!(rows.len() as u64, tally.written);
         prop_assert!(rows.values.iter().all(|v| !v.is_nan()));
-        decoded += merged.tallies[0].rows;
-        written += merged.tallies[0].written;
+        decoded += tally.rows;
+        written += tally.written;
     }
     prop_assert_eq!(decoded, samples, "every sample lies on one of the dates");
     prop_assert!(written <= decoded);
@@ -997,9 +1056,9 @@ proptest! {
 
     #[test]
     fn no_bytes_make_the_decoder_panic(format in any_format(), bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let size = checkpoint::decompressed_size(&bytes, format.compression).unwrap_or(0) as usize;
-        if let Ok(snapshot) = checkpoint::decode(bytes.into(), format, T, &Buffers::new(0)) {
-            check_decoded(&snapshot, size)?;
+        let size = decompressed_size(&bytes, format).unwrap_or(0);
+        if let Ok(snapshot) = decode_both_ways(bytes, format)? {
+            check_decoded(&snapshot, size as usize)?;
         }
     }
 
@@ -1013,12 +1072,12 @@ proptest! {
         inside.iter().for_each(|mutation| mutation.apply(&mut bytes));
         let mut packed = compressed(&bytes, format.compression);
         outside.iter().for_each(|mutation| mutation.apply(&mut packed));
-        let size = checkpoint::decompressed_size(&packed, format.compression).unwrap_or(0) as usize;
-        match checkpoint::decode(packed.into(), format, T, &Buffers::new(0)) {
-            Ok(snapshot) => check_decoded(&snapshot, size)?,
+        let size = decompressed_size(&packed, format).unwrap_or(0);
+        match decode_both_ways(packed, format)? {
+            Ok(snapshot) => check_decoded(&snapshot, size as usize)?,
             Err(flaw) => {
                 prop_assert!(!flaw.reason.is_empty());
-                prop_assert!(flaw.offset.is_none_or(|offset| offset <= size as u64), "{} of {}", flaw, size);
+                prop_assert!(flaw.offset.is_none_or(|offset| offset <= size), "{} of {}", flaw, size);
             }
         }
     }
@@ -1027,8 +1086,8 @@ proptest! {
     fn what_was_compressed_in_two_pieces_comes_out_whole(bytes in proptest::collection::vec(any::<u8>(), 0..2_000), cut in 0_usize..2_000) {
         let (head, tail) = bytes.split_at(cut.min(bytes.len()));
         for (pack, compression) in [(gz as fn(&[u8]) -> Vec<u8>, Compression::Gzip), (zst, Compression::Zstd)] {
-            let size = checkpoint::decompressed_size(&[pack(head), pack(tail)].concat(), compression);
-            prop_assert_eq!(size, Ok(bytes.len() as u64));
+            let size = decompressed_size(&[pack(head), pack(tail)].concat(), Format { kind: Kind::Binary, compression });
+            prop_assert_eq!(size.ok(), Some(bytes.len() as u64));
         }
     }
 }

@@ -89,11 +89,22 @@ fn forest(days: i64, early: i64, late: i64) -> impl Strategy<Value = Vec<File>> 
     })
 }
 
+/// A run as `flags` say.
 fn archive(tree: &Tree, archive: &Archive, flags: &[&str]) -> Summary {
+    run(tree, archive, flags, |_| {})
+}
+
+/// The same with next to no memory: no snapshot is decoded as a whole, and hardly a portion of one has two series.
+fn archive_cramped(tree: &Tree, archive: &Archive, flags: &[&str]) -> Summary {
+    run(tree, archive, flags, |settings| settings.memory = 0)
+}
+
+fn run(tree: &Tree, archive: &Archive, flags: &[&str], change: impl FnOnce(&mut Settings)) -> Summary {
     let args = ["cc-archiver", "archive", tree.path().to_str().expect("UTF-8"), "unused"];
     let cli = Cli::try_parse_from(args.iter().chain(flags)).expect("valid arguments");
     let Command::Archive(args) = cli.command else { panic!("archive") };
-    let settings = Settings::new(*args).expect("valid settings");
+    let mut settings = Settings::new(*args).expect("valid settings");
+    change(&mut settings);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let run = pipeline::archive(&settings, archive.clone(), Arc::new(Progress::default()), std::future::pending());
     match runtime.block_on(run).expect("the run succeeds") {
@@ -170,6 +181,11 @@ proptest! {
         prop_assert_eq!(summary.files, files.len() as u64);
         let again = archive(&tree, &target, &flags);
         prop_assert_eq!((again.objects_written, again.files, again.already_archived), (0, 0, files.len() as u64));
+
+        let target = Archive::in_memory();
+        let cramped = archive_cramped(&tree, &target, &flags);
+        prop_assert!(objects(&target) == found, "the memory that there is changes what is written");
+        prop_assert_eq!((cramped.rows_read, cramped.rows_written, cramped.files), (summary.rows_read, summary.rows_written, summary.files));
     }
 
     #[test]
@@ -178,17 +194,21 @@ proptest! {
         files in forest(20, 400_000, 400_000),
         night_of in prop::collection::vec(0..4_usize, 10),
         kept in prop::collection::vec(any::<bool>(), 10),
+        cramped in prop::collection::vec(any::<bool>(), 4),
+        rows_per_group in 1..200_usize,
     ) {
+        let rows_per_group = rows_per_group.to_string();
         let tree = Tree::new();
         tree.write("c/a/current.wal", b"");
         let target = Archive::in_memory();
         let mut archived = Keyed::new();
-        for night in 0..4 {
+        for (night, is_cramped) in cramped.into_iter().enumerate() {
             for (file, _) in files.iter().zip(&night_of).filter(|(_, of)| **of == night) {
                 file.write(&tree);
             }
-            // the least memory: windows of one date
-            archive(&tree, &target, &["--memory", "64MiB"]);
+            // the least memory, or less: windows of one date
+            let archive = if is_cramped { archive_cramped } else { archive };
+            archive(&tree, &target, &["--memory", "64MiB", "--row-group-rows", &rows_per_group]);
             let found = objects(&target);
             check_objects(&found)?;
             let rows = keyed(rows_of(&found))?;

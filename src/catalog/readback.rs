@@ -1,6 +1,9 @@
 //! Rows of one host and a span of time, read back from an object: only the pages that can hold them.
 
-use std::ops::Range;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -14,24 +17,25 @@ use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
-use crate::data::{Series, Snapshot, Span};
+use crate::data::{SeriesKey, Span};
 use crate::error::Result;
 use crate::ledger::ObjectLedger;
 use crate::names::{Host, Selector};
 use crate::object::{self, Reader};
+use crate::portion::{self, Collector, Portion};
 use crate::store::Archive;
 
-/// The rows of `host` with times in `[first, last]`, as a snapshot of one-value-wide or longer spans.
-pub async fn rows_between(archive: &Archive, ledger: &ObjectLedger, host: &Host, first: i64, last: i64) -> Result<Snapshot> {
+/// The rows of `host` with times in `[first, last]` that go into `collector`, as spans of one value or more.
+pub async fn rows_between(archive: &Archive, ledger: &ObjectLedger, host: &Host, (first, last): (i64, i64), collector: Collector) -> Result<Portion> {
     let name = archive.name_of(&ledger.key);
-    read(archive, ledger, host, first, last).await.map_err(|e| object::split(e, "cannot read rows back from", name))
+    read(archive, ledger, host, (first, last), collector).await.map_err(|e| object::split(e, "cannot read rows back from", name))
 }
 
-async fn read(archive: &Archive, ledger: &ObjectLedger, host: &Host, first: i64, last: i64) -> ParquetResult<Snapshot> {
+async fn read(archive: &Archive, ledger: &ObjectLedger, host: &Host, (first, last): (i64, i64), collector: Collector) -> ParquetResult<Portion> {
     let location = ledger.key.path();
     let metadata = object::metadata(archive, &location, ledger.size, PageIndexPolicy::Required).await?;
     let reader = Reader::new(archive, location, Arc::new(metadata));
-    let selected = select(reader.metadata(), host)?;
+    let selected = select(reader.metadata(), host, collector.range())?;
     let builder = ParquetRecordBatchStreamBuilder::new(reader).await?;
     let schema = builder.parquet_schema();
     let wanted = |names: &[&str]| ProjectionMask::columns(schema, names.iter().copied());
@@ -44,34 +48,65 @@ async fn read(archive: &Archive, ledger: &ObjectLedger, host: &Host, first: i64,
     let projection = wanted(&["metric", "scope", "scope_id", "selector", "timestamp", "frequency", "value"]);
     let (groups, rows): (Vec<usize>, Vec<RowSelection>) = selected.into_iter().unzip();
     let rows = RowSelection::from(rows.into_iter().flat_map(Vec::<RowSelector>::from).collect::<Vec<_>>());
-    let stream =
+    let mut stream =
         builder.with_row_groups(groups).with_row_selection(rows).with_row_filter(RowFilter::new(vec![Box::new(filter)])).with_projection(projection).build()?;
-    let mut found = Found::default();
-    stream.try_for_each(|batch| std::future::ready(found.add(&batch))).await?;
-    Ok(Snapshot { from: first, to: last, levels: found.levels, series: found.series, values: found.values.into() })
+    let mut found = Found { collector, run: None };
+    while let Some(batch) = stream.try_next().await? {
+        if found.add(&batch)?.is_break() {
+            break;
+        }
+    }
+    found.end_run();
+    Ok(found.collector.finish(first, last))
 }
 
-/// Row groups, and rows of them, whose pages can hold the host. Hosts are sorted, so that is one range a row group.
-fn select(metadata: &ParquetMetaData, host: &Host) -> ParquetResult<Vec<(usize, RowSelection)>> {
-    let column = metadata.file_metadata().schema_descr().columns().iter().position(|c| c.name() == "hostname");
-    let column = column.ok_or_else(|| ParquetError::General("it has no column hostname".into()))?;
-    let host = host.as_str().as_bytes();
+/// The columns by which a host's rows are sorted before time.
+const SORTED_BY: [&str; 5] = ["hostname", "metric", "scope", "scope_id", "selector"];
+
+/// Row groups, and rows of them, whose pages can hold what is wanted of the host.
+fn select(metadata: &ParquetMetaData, host: &Host, range: &portion::Range) -> ParquetResult<Vec<(usize, RowSelection)>> {
+    let columns = metadata.file_metadata().schema_descr().columns();
+    let position = |name: &str| {
+        let found = columns.iter().position(|c| c.name() == name);
+        found.ok_or_else(|| ParquetError::General(format!("it has no column {name}")))
+    };
+    let columns = SORTED_BY.iter().map(|name| position(name)).collect::<ParquetResult<Vec<_>>>()?;
+    let (from, end) = (sorted_by(host, range.from.as_ref()), sorted_by(host, range.end.as_ref()));
     let mut selected = Vec::new();
     for (group, row_group) in metadata.row_groups().iter().enumerate() {
         let rows = row_group.num_rows() as usize;
         let index = metadata.page_index_for_row_group(group);
-        let (Some(pages), Some(ColumnIndexMetaData::BYTE_ARRAY(bounds))) = (index.page_locations(column), index.column_index(column)) else {
-            return Err(ParquetError::General("it has no page index".into()));
+        let pages = columns.iter().map(|column| match (index.page_locations(*column), index.column_index(*column)) {
+            (Some(pages), Some(ColumnIndexMetaData::BYTE_ARRAY(bounds))) => Ok((pages.iter().map(|p| p.first_row_index as usize).collect(), bounds)),
+            _ => Err(ParquetError::General("it has no page index".into())),
+        });
+        let pages = pages.collect::<ParquetResult<Vec<(Vec<usize>, _)>>>()?;
+        // between two of these, all rows are in one page of each column
+        let starts: BTreeSet<usize> = pages.iter().flat_map(|(starts, _)| starts.iter().copied()).chain([rows]).collect();
+        let ranges = starts.iter().zip(starts.iter().skip(1)).map(|(from, end)| *from..*end);
+        let can_hold = |rows: &std::ops::Range<usize>| {
+            let page = |starts: &[usize]| starts.partition_point(|start| *start <= rows.start) - 1;
+            // bounds of long names are cut: a lower one is too low, an upper one too high, so no page is missed
+            let lowest = pages.iter().map(|(starts, bounds)| bounds.min_value(page(starts)).unwrap_or_default());
+            let highest = pages.iter().map(|(starts, bounds)| bounds.max_value(page(starts)));
+            let reaches = highest.zip(&from).find(|(high, from)| *high != Some(from)).is_none_or(|(high, from)| high.is_none_or(|high| high > *from));
+            // without an end, all series of the host are before it
+            let begins = lowest.take(end.len().max(1)).partial_cmp(end.iter().copied());
+            let begins = if range.end.is_some() { begins == Some(Ordering::Less) } else { begins != Some(Ordering::Greater) };
+            reaches && begins
         };
-        let starts = pages.iter().map(|p| p.first_row_index as usize).chain([rows]).collect::<Vec<_>>();
-        // bounds of long names are cut: a lower one is too low, an upper one too high, so no page is missed
-        let can_hold = |page: &usize| bounds.min_value(*page).is_none_or(|min| min <= host) && bounds.max_value(*page).is_none_or(|max| host <= max);
-        let ranges: Vec<Range<usize>> = (0..pages.len()).filter(can_hold).map(|page| starts[page]..starts[page + 1]).collect();
+        let ranges: Vec<_> = ranges.filter(can_hold).collect();
         if !ranges.is_empty() {
             selected.push((group, RowSelection::from_consecutive_ranges(ranges.into_iter(), rows)));
         }
     }
     Ok(selected)
+}
+
+/// What the rows of a series, or of all series of a host, have in these columns.
+fn sorted_by<'a>(host: &'a Host, key: Option<&'a SeriesKey>) -> Vec<&'a [u8]> {
+    let rest = key.map(|SeriesKey { metric, selector: at }| [&**metric, &*at.scope, &*at.scope_id, &*at.path].map(str::as_bytes));
+    [host.as_str().as_bytes()].into_iter().chain(rest.into_iter().flatten()).collect()
 }
 
 fn strings<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a arrow_array::StringArray, arrow_schema::ArrowError> {
@@ -81,16 +116,22 @@ fn strings<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a arrow_array::St
         .ok_or_else(|| arrow_schema::ArrowError::SchemaError(format!("column {name} does not hold strings")))
 }
 
-/// Rows read so far; a run of evenly spaced ones is one series.
-#[derive(Default)]
+/// Rows read so far, and the run of evenly spaced ones that may go on.
 struct Found {
-    levels: Vec<Arc<Selector>>,
-    series: Vec<Series>,
+    collector: Collector,
+    run: Option<Run>,
+}
+
+struct Run {
+    metric: Arc<str>,
+    selector: Arc<Selector>,
+    span: Span,
     values: Vec<u8>,
 }
 
 impl Found {
-    fn add(&mut self, batch: &RecordBatch) -> ParquetResult<()> {
+    /// Takes rows; breaks at the first for which the collector has no room.
+    fn add(&mut self, batch: &RecordBatch) -> ParquetResult<ControlFlow<()>> {
         let [metric, scope, scope_id, path] = ["metric", "scope", "scope_id", "selector"].map(|name| strings(batch, name));
         let (metric, scope, scope_id, path) = (metric?, scope?, scope_id?, path?);
         let integers = |name: &str| batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>());
@@ -100,26 +141,44 @@ impl Found {
         };
         for row in 0..batch.num_rows() {
             let (time, frequency) = (times.value(row), frequencies.value(row));
-            let goes_on = self.series.last().is_some_and(|series| {
-                let level = &self.levels[series.level as usize];
-                *series.metric == *metric.value(row)
-                    && *level.path == *path.value(row)
-                    && *level.scope == *scope.value(row)
-                    && *level.scope_id == *scope_id.value(row)
-                    && series.span.frequency == frequency
-                    && series.span.time(series.span.len) == time
-            });
-            if !goes_on {
-                let selector = Selector { scope: scope.value(row).into(), scope_id: scope_id.value(row).into(), path: path.value(row).into() };
-                self.levels.push(Arc::new(selector));
-                let span = Span::checked(time, frequency, self.values.len(), 0).map_err(ParquetError::General)?;
-                self.series.push(Series { level: self.levels.len() as u32 - 1, metric: metric.value(row).into(), span });
+            let is_level = |level: &Selector| *level.path == *path.value(row) && *level.scope == *scope.value(row) && *level.scope_id == *scope_id.value(row);
+            let goes_on = |run: &Run| {
+                *run.metric == *metric.value(row) && is_level(&run.selector) && run.span.frequency == frequency && run.span.time(run.span.len) == time
+            };
+            if !self.run.as_ref().is_some_and(goes_on) {
+                let last = self.end_run();
+                let known = last.as_ref().filter(|(_, selector)| is_level(selector));
+                let new = || Selector { scope: scope.value(row).into(), scope_id: scope_id.value(row).into(), path: path.value(row).into() };
+                let selector = known.map_or_else(|| Arc::new(new()), |(_, selector)| Arc::clone(selector));
+                let same = last.as_ref().map(|(name, _)| name).filter(|name| ***name == *metric.value(row));
+                let metric = same.map_or_else(|| metric.value(row).into(), Arc::clone);
+                if last.as_ref().is_some_and(|(last, at)| (&**last, &**at) > (&*metric, &*selector)) {
+                    return Err(ParquetError::General("its rows are not in the order of their keys".into()));
+                }
+                if self.collector.is_past(&metric, &selector) {
+                    return Ok(ControlFlow::Break(()));
+                }
+                let span = Span::checked(time, frequency, 0, 0).map_err(ParquetError::General)?;
+                self.run = Some(Run { metric, selector, span, values: Vec::new() });
             }
-            if let Some(series) = self.series.last_mut() {
-                series.span.len += 1;
+            if let Some(run) = &mut self.run {
+                run.span.len += 1;
+                run.values.extend_from_slice(&values.value(row).to_le_bytes());
             }
-            self.values.extend_from_slice(&values.value(row).to_le_bytes());
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Hands the last run over, and says of which series it was.
+    fn end_run(&mut self) -> Option<(Arc<str>, Arc<Selector>)> {
+        let Run { metric, selector, span, values } = self.run.take()?;
+        if self.collector.wants(&metric, &selector) {
+            let cut = self.collector.cut(&span);
+            let Ok(()) = self.collector.add(&selector, &metric, cut, |to| {
+                to.extend_from_slice(&values[cut.bytes()]);
+                Ok::<_, Infallible>(())
+            });
+        }
+        Some((metric, selector))
     }
 }

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 
 use crate::buffers::{Buffer, Buffers};
+use crate::data::SERIES_COST;
 
 /// A text without its arrays of numbers.
 pub struct Skeleton {
@@ -19,8 +20,9 @@ pub struct Skeleton {
 }
 
 impl Skeleton {
-    /// Takes the arrays of numbers out of `text`; their values go to memory from `buffers`.
-    pub fn of(text: &[u8], buffers: &Buffers) -> Self {
+    /// Takes the arrays of numbers out of `text`; their values go to memory from `buffers`. None if there are so many that
+    /// they and their series take more than `room` bytes.
+    pub fn of(text: &[u8], room: usize, buffers: &Buffers) -> Option<Self> {
         // a number, with its comma, is seldom shorter than five bytes
         let values = buffers.take(text.len() / 5 * 4);
         let mut skeleton = Self { text: Vec::new(), origins: Vec::new(), arrays: Vec::new(), values };
@@ -39,6 +41,9 @@ impl Skeleton {
                             skeleton.arrays.push((begin, (skeleton.values.len() - begin) / 4));
                             at += len;
                             copied = at;
+                            if skeleton.memory() + SERIES_COST * skeleton.arrays.len() > room {
+                                return None;
+                            }
                         }
                         Err(_) => skeleton.values.truncate(begin),
                     }
@@ -47,7 +52,13 @@ impl Skeleton {
             }
         }
         skeleton.copy(text, copied, text.len());
-        skeleton
+        (skeleton.memory() <= room).then_some(skeleton)
+    }
+
+    /// Bytes that it takes, without what `text` takes where it came from.
+    pub fn memory(&self) -> usize {
+        let places = size_of::<(usize, usize)>() * (self.origins.capacity() + self.arrays.capacity());
+        self.text.capacity() + places + self.values.len()
     }
 
     fn copy(&mut self, text: &[u8], from: usize, to: usize) {
@@ -68,6 +79,11 @@ impl Skeleton {
     }
 
     /// The values of all arrays: little-endian f32.
+    pub fn values(&self) -> &[u8] {
+        &self.values
+    }
+
+    /// The same, to keep.
     pub fn into_values(self) -> Bytes {
         self.values.freeze()
     }
@@ -184,7 +200,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn taken(text: &str) -> (String, Vec<Vec<u32>>) {
-        let skeleton = Skeleton::of(text.as_bytes(), &Buffers::new(0));
+        let skeleton = Skeleton::of(text.as_bytes(), usize::MAX, &Buffers::new(0)).expect("there is room");
         let text = String::from_utf8(skeleton.text.clone()).expect("UTF-8");
         let arrays = skeleton.arrays.clone();
         let values = skeleton.into_values();
@@ -210,7 +226,7 @@ mod tests {
     #[test]
     fn a_byte_of_the_skeleton_is_found_in_the_text() {
         let text = br#"{"a":[1,2,3],"b":[4,5],x"#;
-        let skeleton = Skeleton::of(text, &Buffers::new(0));
+        let skeleton = Skeleton::of(text, usize::MAX, &Buffers::new(0)).expect("there is room");
         let at = skeleton.text.iter().position(|byte| *byte == b'x').expect("there");
         assert_eq!(skeleton.origin(at), text.len() - 1);
         assert_eq!(skeleton.origin(2), 2);
@@ -233,7 +249,7 @@ mod tests {
         fn whatever_is_taken_is_json(text in "[\\[\\]0-9.,eE+\\-nul \"\\\\]{0,20}") {
             let is_json = |text: &[u8]| serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok();
             // numbers beyond an f64 are left alone; the parser's own check of ranges is not asked for here
-            prop_assert_eq!(is_json(text.as_bytes()), is_json(&Skeleton::of(text.as_bytes(), &Buffers::new(0)).text));
+            prop_assert_eq!(is_json(text.as_bytes()), is_json(taken(&text).0.as_bytes()));
         }
     }
 }

@@ -1,12 +1,11 @@
-//! `.bin`: values stay in the file's bytes, and series point into them.
+//! `.bin`: a header, then levels within levels; values lie there as they are.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::{Flaw, LONG_PATH, Levels, MAX_DEPTH};
-use crate::data::{Series, Snapshot, Span};
+use super::input::Input;
+use super::sinks::Sink;
+use super::{Extent, Flaw, MAX_DEPTH, Names, Refusal, child};
+use crate::data::Span;
 use crate::names::Selector;
 
 const MAGIC: u32 = 0xCC5B_0001;
@@ -15,43 +14,40 @@ const MAGIC: u32 = 0xCC5B_0001;
 const MIN_METRIC: usize = 2 + 8 + 8 + 4;
 const MIN_CHILD: usize = 2 + 4 + 4;
 
-pub(super) fn decode(bytes: Bytes) -> Result<Snapshot, Flaw> {
-    let mut decoder = Decoder { bytes: &bytes, at: 0, levels: Levels::default(), series: Vec::new(), metrics: HashMap::new() };
+/// Hands all series to `sink`; a span begins where its values do in the input.
+pub fn decode(input: impl Input, sink: &mut impl Sink) -> Result<Extent, Refusal> {
+    let mut decoder = Decoder { input, sink, name: String::new(), metrics: Names::default() };
     let magic = decoder.u32()?;
     if magic != MAGIC {
-        return Err(Flaw::at(0, format!("it begins with {magic:#010x}, not with the magic {MAGIC:#010x}")));
+        return Err(Flaw::at(0, format!("it begins with {magic:#010x}, not with the magic {MAGIC:#010x}")).into());
     }
-    let (from, to) = (decoder.i64()?, decoder.i64()?);
-    decoder.level(Selector::node(), 0)?;
-    if decoder.at < bytes.len() {
-        return Err(Flaw::at(decoder.at, format!("{} bytes follow the last level", bytes.len() - decoder.at)));
+    let extent = (decoder.i64()?, decoder.i64()?);
+    decoder.level(Arc::new(Selector::node()), 0)?;
+    let left = decoder.input.left();
+    if left > 0 {
+        return Err(Flaw::at(decoder.input.at(), format!("{left} bytes follow the last level")).into());
     }
-    let Decoder { levels, series, .. } = decoder;
-    Ok(Snapshot { from, to, levels: levels.kept, series, values: bytes })
+    Ok(extent)
 }
 
-struct Decoder<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    levels: Levels,
-    series: Vec<Series>,
-    metrics: HashMap<&'a str, Arc<str>>,
+struct Decoder<'a, I, S> {
+    input: I,
+    sink: &'a mut S,
+    /// The name that was read last.
+    name: String,
+    metrics: Names,
 }
 
-impl<'a> Decoder<'a> {
-    fn take(&mut self, len: usize, what: &str) -> Result<&'a [u8], Flaw> {
-        let left = self.bytes.len() - self.at;
-        if len > left {
-            return Err(Flaw::at(self.at, format!("{what} takes {len} bytes, and {left} are left")));
-        }
-        let taken = &self.bytes[self.at..self.at + len];
-        self.at += len;
-        Ok(taken)
+impl<I: Input, S: Sink> Decoder<'_, I, S> {
+    fn check_left(&self, len: usize, what: &str) -> Result<(), Flaw> {
+        let left = self.input.left();
+        if len > left { Err(Flaw::at(self.input.at(), format!("{what} takes {len} bytes, and {left} are left"))) } else { Ok(()) }
     }
 
     fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N], Flaw> {
+        self.check_left(N, what)?;
         let mut array = [0; N];
-        array.copy_from_slice(self.take(N, what)?);
+        self.input.fill(&mut array)?;
         Ok(array)
     }
 
@@ -63,50 +59,54 @@ impl<'a> Decoder<'a> {
         self.array("a 64-bit number").map(i64::from_le_bytes)
     }
 
-    fn name(&mut self) -> Result<&'a str, Flaw> {
+    fn read_name(&mut self) -> Result<(), Flaw> {
         let len = usize::from(u16::from_le_bytes(self.array("a name's length")?));
-        let at = self.at;
-        std::str::from_utf8(self.take(len, "a name")?).map_err(|e| Flaw::at(at + e.valid_up_to(), "a name is not UTF-8"))
+        self.check_left(len, "a name")?;
+        let at = self.input.at();
+        let mut name = std::mem::take(&mut self.name).into_bytes();
+        name.resize(len, 0);
+        self.input.fill(&mut name)?;
+        self.name = String::from_utf8(name).map_err(|e| Flaw::at(at + e.utf8_error().valid_up_to(), "a name is not UTF-8"))?;
+        Ok(())
     }
 
     /// A count of things that take at least `min` bytes each.
     fn count(&mut self, min: usize, what: &str) -> Result<u32, Flaw> {
-        let at = self.at;
+        let at = self.input.at();
         let count = self.u32()?;
-        let left = self.bytes.len() - self.at;
+        let left = self.input.left();
         if count as usize > left / min {
             return Err(Flaw::at(at, format!("{count} {what} are announced, and {left} bytes are left")));
         }
         Ok(count)
     }
 
-    fn level(&mut self, selector: Selector, depth: usize) -> Result<(), Flaw> {
-        if depth > MAX_DEPTH {
-            return Err(Flaw::at(self.at, format!("levels nest deeper than {MAX_DEPTH}")));
-        }
-        let selector = Arc::new(selector);
+    fn level(&mut self, selector: Arc<Selector>, depth: usize) -> Result<(), Refusal> {
         for _ in 0..self.count(MIN_METRIC, "metrics")? {
-            let level = self.levels.index(&selector);
-            let metric = self.metric(level)?;
-            self.series.push(metric);
+            self.metric(&selector)?;
         }
         for _ in 0..self.count(MIN_CHILD, "children")? {
-            let at = self.at;
-            let name = self.name()?;
-            let child = selector.child(name).ok_or_else(|| Flaw::at(at, LONG_PATH))?;
+            let at = self.input.at();
+            self.read_name()?;
+            let deeper = self.input.at();
+            let child = child(&selector, &self.name, depth + 1);
+            let child = child.map_err(|why| Flaw::at(if depth == MAX_DEPTH { deeper } else { at }, why))?;
             self.level(child, depth + 1)?;
         }
         Ok(())
     }
 
-    fn metric(&mut self, level: u32) -> Result<Series, Flaw> {
-        let name = self.name()?;
-        let metric = Arc::clone(self.metrics.entry(name).or_insert_with(|| name.into()));
-        let header = self.at;
+    fn metric(&mut self, selector: &Arc<Selector>) -> Result<(), Refusal> {
+        self.read_name()?;
+        let header = self.input.at();
         let (frequency, start) = (self.i64()?, self.i64()?);
         let len = self.count(4, "values")? as usize;
-        let span = Span::checked(start, frequency, self.at, len).map_err(|why| Flaw::at(header, format!("metric {name:?}: {why}")))?;
-        self.at += 4 * len;
-        Ok(Series { level, metric, span })
+        let span = Span::checked(start, frequency, self.input.at(), len);
+        let span = span.map_err(|why| Flaw::at(header, format!("metric {:?}: {why}", self.name)))?;
+        if !self.sink.wants(&self.name, selector) {
+            return Ok(self.input.skip(4 * len)?);
+        }
+        let metric = self.metrics.get(&self.name);
+        self.sink.series(selector, &metric, span, &mut self.input)
     }
 }

@@ -1,13 +1,13 @@
 //! `.gz` and `.zst`, of several members or frames too; what comes out is capped, in bytes and in ratio.
 
-use std::io;
+use std::io::{self, BufRead, Read};
 
-use async_compression::tokio::bufread::{GzipDecoder, ZstdDecoder};
+use async_compression::futures::bufread::{GzipDecoder, ZstdDecoder};
 use bytes::Bytes;
 use futures::executor::block_on;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use futures::io::{AllowStdIo, AsyncRead, AsyncReadExt};
 
-use super::Flaw;
+use super::{CHUNK, Flaw, Form};
 use crate::buffers::Buffers;
 use crate::files::Compression;
 
@@ -19,59 +19,86 @@ const MAX_RATIO: u64 = 512;
 const MAX_SIZE: u64 = 4 << 30;
 
 /// The most that `compressed` bytes may become.
-fn cap(compressed: usize) -> u64 {
-    (compressed as u64).saturating_mul(MAX_RATIO).clamp(FREE, MAX_SIZE)
+pub fn cap(compressed: u64) -> u64 {
+    compressed.saturating_mul(MAX_RATIO).clamp(FREE, MAX_SIZE)
 }
 
-/// The bytes of a snapshot as its `kind` says, or itself where nothing is compressed.
-pub(super) fn decompress(bytes: Bytes, compression: Compression, buffers: &Buffers) -> Result<Bytes, Flaw> {
-    if compression == Compression::None {
+/// The bytes of a snapshot as its kind says, or itself where nothing is compressed.
+pub fn decompress(bytes: Bytes, form: Form, buffers: &Buffers) -> Result<Bytes, Flaw> {
+    if form.format.compression == Compression::None {
         return Ok(bytes);
     }
-    // once through in the memory of a chunk: what is refused costs time only
-    let size = decompressed_size(&bytes, compression)?;
-    let mut out = buffers.try_take(size as usize).map_err(|e| Flaw::whole(format!("cannot decompress: {e}")))?;
-    each_chunk(&bytes, compression, |chunk| out.extend_from_slice(chunk))?;
+    let failed = |e: io::Error| Flaw::whole(format!("cannot decompress: {e}"));
+    // once through in the memory of a chunk, where the size is not known: what is refused costs time only
+    let size = match form.size {
+        0 => rest(reader(&*bytes, form.format.compression, cap(bytes.len() as u64))).map_err(failed)?,
+        size => size,
+    };
+    let mut out = buffers.try_take(size as usize + 1).map_err(|e| Flaw::whole(format!("cannot decompress: {e}")))?;
+    reader(&*bytes, form.format.compression, size).read_to_end(&mut out).map_err(failed)?;
     Ok(out.freeze())
 }
 
-/// How many bytes come out of `bytes`, in the memory of one chunk.
-pub fn decompressed_size(bytes: &[u8], compression: Compression) -> Result<u64, Flaw> {
-    let mut size = 0;
-    each_chunk(bytes, compression, |chunk| size += chunk.len() as u64)?;
-    Ok(size)
+/// How many bytes are left of a stream.
+pub fn rest(mut from: impl Read) -> io::Result<u64> {
+    let (mut chunk, mut size) = (vec![0; CHUNK], 0);
+    loop {
+        match from.read(&mut chunk)? {
+            0 => return Ok(size),
+            read => size += read as u64,
+        }
+    }
 }
 
-fn each_chunk(bytes: &[u8], compression: Compression, take: impl FnMut(&[u8])) -> Result<(), Flaw> {
-    // a reader over memory is always ready, so this never waits
-    let done = match compression {
-        Compression::None => block_on(pump(bytes, cap(bytes.len()), take)),
+/// What comes out of `raw`: at most `most` bytes, or it fails.
+pub fn reader<'a>(raw: impl BufRead + 'a, compression: Compression, most: u64) -> Box<dyn Read + 'a> {
+    let raw = AllowStdIo::new(raw);
+    match compression {
+        Compression::None => Box::new(raw.into_inner()),
         Compression::Gzip => {
-            let mut decoder = GzipDecoder::new(bytes);
+            let mut decoder = GzipDecoder::new(raw);
             decoder.multiple_members(true);
-            block_on(pump(decoder, cap(bytes.len()), take))
+            Box::new(Capped { from: decoder, left: most, most })
         }
         Compression::Zstd => {
-            let mut decoder = ZstdDecoder::new(bytes);
+            let mut decoder = ZstdDecoder::new(raw);
             decoder.multiple_members(true);
-            block_on(pump(decoder, cap(bytes.len()), take))
+            Box::new(Capped { from: decoder, left: most, most })
         }
-    };
-    done.map_err(|e| Flaw::whole(format!("cannot decompress: {e}")))
+    }
 }
 
-async fn pump(mut from: impl AsyncRead + Unpin, cap: u64, mut take: impl FnMut(&[u8])) -> io::Result<()> {
-    let mut chunk = vec![0; 128 << 10];
-    let mut total = 0;
-    loop {
-        let read = from.read(&mut chunk).await?;
-        if read == 0 {
-            return Ok(());
+/// Fails when too much comes out.
+struct Capped<R> {
+    from: R,
+    left: u64,
+    most: u64,
+}
+
+impl<R: AsyncRead + Unpin> Read for Capped<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        // what it reads from blocks, so this never waits
+        let read = block_on(self.from.read(out))?;
+        match self.left.checked_sub(read as u64) {
+            Some(left) => self.left = left,
+            None => return Err(io::Error::other(format!("more than {} bytes come out, as from no snapshot", self.most))),
         }
-        total += read as u64;
-        if total > cap {
-            return Err(io::Error::other(format!("more than {cap} bytes come out, as from no snapshot")));
-        }
-        take(&chunk[..read]);
+        Ok(read)
+    }
+}
+
+/// Hashes what is read.
+pub struct Hashed<'a, R> {
+    /// From where.
+    pub raw: R,
+    /// Into what.
+    pub digest: &'a mut blake3::Hasher,
+}
+
+impl<R: Read> Read for Hashed<'_, R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.raw.read(out)?;
+        self.digest.update(&out[..read]);
+        Ok(read)
     }
 }

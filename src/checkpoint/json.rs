@@ -1,29 +1,58 @@
 //! `.json`: what is left of the text without its arrays of numbers goes through serde_json; no tree of JSON values is made.
 
-use std::collections::HashMap;
 use std::fmt;
+use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::arrays::{self, Skeleton};
-use super::{Flaw, LONG_PATH, Levels, MAX_DEPTH};
+use super::input::Memory;
+use super::sinks::{Sink, Whole};
+use super::{Extent, Flaw, Names, Refusal, child};
 use crate::buffers::Buffers;
-use crate::data::{Series, Snapshot, Span};
+use crate::data::{Snapshot, Span};
 use crate::names::Selector;
 
-pub(super) fn decode(bytes: &[u8], name_from: i64, buffers: &Buffers) -> Result<Snapshot, Flaw> {
-    let skeleton = Skeleton::of(bytes, buffers);
-    let mut decoded = Decoded { skeleton: &skeleton, levels: Levels::default(), series: Vec::new(), metrics: HashMap::new() };
+/// Decodes a text in about `room` bytes more.
+pub fn decode(text: &[u8], name_from: i64, room: usize, buffers: &Buffers) -> Result<Snapshot, Refusal> {
+    let skeleton = Skeleton::of(text, room, buffers).ok_or(Refusal::NoRoom)?;
+    let mut sink = Whole::new(room.saturating_sub(skeleton.memory()));
     let mut json = serde_json::Deserializer::from_slice(&skeleton.text);
-    let level = Level { decoded: &mut decoded, selector: Selector::node(), depth: 0 };
+    let mut decoded = Decoded { arrays: Taken(&skeleton), sink: &mut sink, metrics: Names::default(), refused: None };
+    let level = Level { decoded: &mut decoded, selector: Arc::new(Selector::node()), depth: 0 };
     let header = level.deserialize(&mut json).and_then(|header| json.end().map(|()| header));
-    let header = header.map_err(|e| flaw(&skeleton, bytes.len(), &e))?;
-    let from = header.from.unwrap_or(name_from);
-    let to = header.to.unwrap_or(from);
-    let Decoded { levels, series, .. } = decoded;
-    Ok(Snapshot { from, to, levels: levels.kept, series, values: skeleton.into_values() })
+    let header = decoded.refused.map_or(header.map_err(|e| flaw(&skeleton, text.len(), &e).into()), Err)?;
+    Ok(sink.finish(header.extent(name_from), skeleton.into_values()))
+}
+
+/// Hands all series of a text to `sink`, its values one after the other: slower, but in no memory for the text.
+pub fn stream(text: impl BufRead, name_from: i64, sink: &mut impl Sink) -> Result<Extent, Refusal> {
+    let mut counted = Counted { text, read: 0 };
+    let mut json = serde_json::Deserializer::from_reader(&mut counted);
+    let mut decoded = Decoded { arrays: Parsed(Vec::new()), sink, metrics: Names::default(), refused: None };
+    let level = Level { decoded: &mut decoded, selector: Arc::new(Selector::node()), depth: 0 };
+    let header = level.deserialize(&mut json).and_then(|header| json.end().map(|()| header));
+    let refused = decoded.refused;
+    drop(json);
+    let flaw = |e: serde_json::Error| if e.is_io() { Flaw::whole(format!("cannot read: {e}")) } else { Flaw::at(counted.read, reason(&e)) };
+    let header = refused.map_or(header.map_err(|e| flaw(e).into()), Err)?;
+    Ok(header.extent(name_from))
+}
+
+/// Counts the bytes that are read.
+struct Counted<R> {
+    text: R,
+    read: usize,
+}
+
+impl<R: BufRead> Read for Counted<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.text.read(out)?;
+        self.read += read;
+        Ok(read)
+    }
 }
 
 /// serde_json counts lines and columns, of the skeleton.
@@ -33,16 +62,85 @@ fn flaw(skeleton: &Skeleton, len: usize, e: &serde_json::Error) -> Flaw {
         return Flaw::whole(e.to_string());
     }
     let start: usize = skeleton.text.split_inclusive(|b| *b == b'\n').take(line - 1).map(<[u8]>::len).sum();
-    let text = e.to_string();
-    let reason = text.strip_suffix(&format!(" at line {line} column {}", e.column())).unwrap_or(&text).to_owned();
-    Flaw::at(skeleton.origin(start + e.column()).min(len), reason)
+    Flaw::at(skeleton.origin(start + e.column()).min(len), reason(e))
 }
 
-struct Decoded<'a> {
-    skeleton: &'a Skeleton,
-    levels: Levels,
-    series: Vec<Series>,
-    metrics: HashMap<Box<str>, Arc<str>>,
+/// What is wrong, without the place.
+fn reason(e: &serde_json::Error) -> String {
+    let text = e.to_string();
+    text.strip_suffix(&format!(" at line {} column {}", e.line(), e.column())).unwrap_or(&text).to_owned()
+}
+
+/// Where the arrays of values are.
+trait Arrays {
+    /// Takes the array that is the next value of `map`: where its values begin, and how many they are.
+    fn take<'de, A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<(usize, usize), A::Error>;
+
+    /// The values that begin there.
+    fn values(&self, at: usize) -> Memory<'_>;
+}
+
+/// They were taken out of the text before.
+struct Taken<'a>(&'a Skeleton);
+
+impl Arrays for Taken<'_> {
+    fn take<'de, A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<(usize, usize), A::Error> {
+        let raw: &RawValue = map.next_value()?;
+        match (self.0.array(raw.get()), raw.get()) {
+            (Some(values), _) => Ok(values),
+            (None, "null") => Ok((0, 0)),
+            (None, other) => Err(A::Error::custom(arrays::flaw(other))),
+        }
+    }
+
+    fn values(&self, at: usize) -> Memory<'_> {
+        Memory::new(&self.0.values()[at..])
+    }
+}
+
+/// They are in the text still; holds the values of the one that was read last.
+struct Parsed(Vec<u8>);
+
+impl Arrays for Parsed {
+    fn take<'de, A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<(usize, usize), A::Error> {
+        self.0.clear();
+        map.next_value_seed(Optional(Numbers(&mut self.0)))?;
+        Ok((0, self.0.len() / 4))
+    }
+
+    fn values(&self, at: usize) -> Memory<'_> {
+        Memory::new(&self.0[at..])
+    }
+}
+
+/// Numbers and nulls, each as the nearest f64 and then the nearest f32.
+struct Numbers<'a>(&'a mut Vec<u8>);
+
+impl<'de> Visitor<'de> for Numbers<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an array of numbers")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut numbers: A) -> Result<(), A::Error> {
+        while let Some(number) = numbers.next_element::<Option<f64>>()? {
+            self.0.extend_from_slice(&number.map_or(f32::NAN, |number| number as f32).to_le_bytes());
+        }
+        Ok(())
+    }
+}
+
+struct Decoded<'a, A, S> {
+    arrays: A,
+    sink: &'a mut S,
+    metrics: Names,
+    /// Why the sink took no more.
+    refused: Option<Refusal>,
 }
 
 #[derive(Default)]
@@ -51,21 +149,28 @@ struct Header {
     to: Option<i64>,
 }
 
+impl Header {
+    fn extent(&self, name_from: i64) -> Extent {
+        let from = self.from.unwrap_or(name_from);
+        (from, self.to.unwrap_or(from))
+    }
+}
+
 /// A level, into `decoded`.
-struct Level<'a, 's> {
-    decoded: &'a mut Decoded<'s>,
-    selector: Selector,
+struct Level<'a, 's, A, S> {
+    decoded: &'a mut Decoded<'s, A, S>,
+    selector: Arc<Selector>,
     depth: usize,
 }
 
-impl<'de> DeserializeSeed<'de> for Level<'_, '_> {
+impl<'de, R: Arrays, S: Sink> DeserializeSeed<'de> for Level<'_, '_, R, S> {
     type Value = Header;
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Header, D::Error> {
         json.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Level<'_, '_> {
+impl<'de, R: Arrays, S: Sink> Visitor<'de> for Level<'_, '_, R, S> {
     type Value = Header;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -73,10 +178,7 @@ impl<'de> Visitor<'de> for Level<'_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
-        if self.depth > MAX_DEPTH {
-            return Err(A::Error::custom(format!("levels nest deeper than {MAX_DEPTH}")));
-        }
-        let selector = Arc::new(self.selector);
+        let selector = self.selector;
         let mut header = Header::default();
         while let Some(key) = map.next_key::<Key>()? {
             match key {
@@ -112,12 +214,12 @@ impl<'de, V: Visitor<'de, Value = ()>> DeserializeSeed<'de> for Optional<V> {
     }
 }
 
-struct Metrics<'a, 's> {
-    decoded: &'a mut Decoded<'s>,
+struct Metrics<'a, 's, A, S> {
+    decoded: &'a mut Decoded<'s, A, S>,
     selector: &'a Arc<Selector>,
 }
 
-impl<'de> Visitor<'de> for Metrics<'_, '_> {
+impl<'de, R: Arrays, S: Sink> Visitor<'de> for Metrics<'_, '_, R, S> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -130,19 +232,24 @@ impl<'de> Visitor<'de> for Metrics<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key_seed(Name)? {
-            let decoded = &mut *self.decoded;
-            let metric = Arc::clone(decoded.metrics.entry(name).or_insert_with_key(|name| Arc::from(&**name)));
-            let (start, frequency, (at, len)) = map.next_value_seed(Metric(decoded.skeleton))?;
-            let span = Span::checked(start, frequency, at, len).map_err(|why| A::Error::custom(format!("metric {metric:?}: {why}")))?;
-            let level = decoded.levels.index(self.selector);
-            decoded.series.push(Series { level, metric, span });
+            let Decoded { arrays, sink, metrics, refused } = &mut *self.decoded;
+            if !sink.wants(&name, self.selector) {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let (start, frequency, (at, len)) = map.next_value_seed(Metric(arrays))?;
+            let span = Span::checked(start, frequency, at, len).map_err(|why| A::Error::custom(format!("metric {name:?}: {why}")))?;
+            if let Err(refusal) = sink.series(self.selector, &metrics.get(&name), span, &mut arrays.values(at)) {
+                *refused = Some(refusal);
+                return Err(A::Error::custom("refused"));
+            }
         }
         Ok(())
     }
 }
 
 /// One metric; gives start, frequency, and where its values are and how many.
-struct Metric<'a>(&'a Skeleton);
+struct Metric<'a, A>(&'a mut A);
 
 #[derive(serde::Deserialize)]
 #[serde(field_identifier, rename_all = "lowercase")]
@@ -154,14 +261,14 @@ enum MetricKey {
     Other,
 }
 
-impl<'de> DeserializeSeed<'de> for Metric<'_> {
+impl<'de, R: Arrays> DeserializeSeed<'de> for Metric<'_, R> {
     type Value = (i64, i64, (usize, usize));
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
         json.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Metric<'_> {
+impl<'de, R: Arrays> Visitor<'de> for Metric<'_, R> {
     type Value = (i64, i64, (usize, usize));
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -175,7 +282,7 @@ impl<'de> Visitor<'de> for Metric<'_> {
                 MetricKey::Frequency => frequency = Some(map.next_value()?),
                 MetricKey::Start => start = Some(map.next_value()?),
                 // a key that stands twice: the last one counts, as in Go
-                MetricKey::Data => data = values(self.0, map.next_value()?).map_err(A::Error::custom)?,
+                MetricKey::Data => data = self.0.take(&mut map)?,
                 MetricKey::Other => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -184,22 +291,13 @@ impl<'de> Visitor<'de> for Metric<'_> {
     }
 }
 
-/// Where the values are that `raw` stands for.
-fn values(skeleton: &Skeleton, raw: &RawValue) -> Result<(usize, usize), String> {
-    match (skeleton.array(raw.get()), raw.get()) {
-        (Some(values), _) => Ok(values),
-        (None, "null") => Ok((0, 0)),
-        (None, other) => Err(arrays::flaw(other)),
-    }
-}
-
-struct Children<'a, 's> {
-    decoded: &'a mut Decoded<'s>,
+struct Children<'a, 's, A, S> {
+    decoded: &'a mut Decoded<'s, A, S>,
     parent: &'a Selector,
     depth: usize,
 }
 
-impl<'de> Visitor<'de> for Children<'_, '_> {
+impl<'de, R: Arrays, S: Sink> Visitor<'de> for Children<'_, '_, R, S> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -212,7 +310,7 @@ impl<'de> Visitor<'de> for Children<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key_seed(Name)? {
-            let selector = self.parent.child(&name).ok_or_else(|| A::Error::custom(LONG_PATH))?;
+            let selector = child(self.parent, &name, self.depth).map_err(A::Error::custom)?;
             map.next_value_seed(Level { decoded: self.decoded, selector, depth: self.depth })?;
         }
         Ok(())

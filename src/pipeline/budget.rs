@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::checkpoint::Measure;
 use crate::files::{Compression, Kind};
 
 /// Permits are KiB.
@@ -14,6 +15,10 @@ const OPEN_OBJECT: u64 = 40 << 20;
 const FIXED: u64 = 40 << 20;
 /// The most objects that are open at a time.
 const MOST_OPEN: u64 = 6;
+/// Pieces of one host that are under way, where it is not in memory as a whole: one is made while the one before is taken over.
+pub const PIECES: usize = 2;
+/// What any snapshot takes.
+const SMALL: u64 = 256 << 10;
 
 /// How a run's memory is shared out.
 #[derive(Debug, Clone)]
@@ -25,14 +30,43 @@ pub struct Budget {
 
 /// A host's share, given back when the last of its rows is in a row group.
 #[derive(Debug, Clone)]
-pub struct Share(#[allow(dead_code, reason = "held for its drop")] Arc<OwnedSemaphorePermit>);
+pub struct Share {
+    bytes: u64,
+    #[allow(dead_code, reason = "held for its drop")]
+    permits: Arc<OwnedSemaphorePermit>,
+    /// How many pieces of a host may be under way.
+    pieces: Arc<Semaphore>,
+}
+
+/// What a piece of a host holds until its rows are in row groups.
+#[derive(Debug)]
+pub struct Piece {
+    #[allow(dead_code, reason = "held for its drop")]
+    share: Share,
+    #[allow(dead_code, reason = "held for its drop")]
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Share {
+    /// Bytes of it.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Waits until a piece of the host may be made, of those that share the memory; one of a host that is in memory as a whole takes no more.
+    pub async fn piece(&self, is_whole: bool) -> Piece {
+        // never closed
+        let permit = if is_whole { None } else { Arc::clone(&self.pieces).acquire_owned().await.ok() };
+        Piece { share: self.clone(), permit }
+    }
+}
 
 impl Budget {
     /// Shares `memory` bytes out: at least a third of it is for hosts.
     pub fn new(memory: u64) -> Self {
         let rest = memory.saturating_sub(FIXED);
         let open_objects = (rest * 2 / 3 / OPEN_OBJECT).clamp(1, MOST_OPEN);
-        let total = rest.saturating_sub(open_objects * OPEN_OBJECT).max(8 << 20);
+        let total = rest.saturating_sub(open_objects * OPEN_OBJECT).max(memory / 4).max(UNIT);
         Self { permits: Arc::new(Semaphore::new((total / UNIT) as usize)), total, open_objects: open_objects as usize }
     }
 
@@ -46,25 +80,31 @@ impl Budget {
         self.total * 2 / 5
     }
 
-    /// Waits until `bytes` are free. More than there is at all counts as all: such a host runs alone.
+    /// Waits until `bytes` are free. More than there is at all counts as all: such a host runs alone, and makes do with that.
     ///
     /// Must be called in the order in which hosts are written, or those that wait to be written hold what the first one needs.
     pub async fn take(&self, bytes: u64) -> Share {
-        let units = (bytes.min(self.total) / UNIT).max(1) as u32;
-        match Arc::clone(&self.permits).acquire_many_owned(units).await {
-            Ok(permit) => Share(Arc::new(permit)),
+        let bytes = bytes.min(self.total);
+        match Arc::clone(&self.permits).acquire_many_owned((bytes / UNIT).max(1) as u32).await {
+            Ok(permit) => Share { bytes, permits: Arc::new(permit), pieces: Arc::new(Semaphore::new(PIECES)) },
             Err(_) => unreachable!("the semaphore is never closed"),
         }
     }
 }
 
-/// Bytes of memory that a snapshot takes from its first byte to its rows: its text, its values, and its rows.
-pub fn memory_of(kind: Kind, compression: Compression, on_disk: u64, decompressed: u64) -> u64 {
+/// Bytes of memory that a snapshot takes from its first byte to its rows: its text, its values, its series, and its rows.
+pub fn memory_of(kind: Kind, compression: Compression, on_disk: u64, measure: Measure) -> u64 {
     let packed = if compression == Compression::None { 0 } else { on_disk };
-    // rows are slices of these, unless many values are NaN
     let decoded = match kind {
-        Kind::Binary => decompressed * 3 / 2,
-        Kind::Json => decompressed * 2,
+        // rows are slices of these; where values are few between NaN, they are copied
+        Kind::Binary => measure.size * 5 / 4,
+        Kind::Json => measure.size * 2,
     };
-    packed + decoded
+    // series at the beginning may be longer than the others
+    packed + decoded + measure.structure * 5 / 4 + SMALL
+}
+
+/// Bytes of memory that archived rows take when they are read back, for a merge: their values, and their series as if each had few.
+pub fn memory_of_rows(rows: u64) -> u64 {
+    rows * 4 * 4 + SMALL
 }

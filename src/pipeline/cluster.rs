@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures::{StreamExt, TryStreamExt};
+use tokio::sync::mpsc;
 
 use super::host::{HostDone, HostJob, Planned};
 use super::objects::{HostDay, Message, Writer, Written};
@@ -18,6 +19,9 @@ use crate::names::Date;
 use crate::partition::Partition;
 use crate::plan::ClusterPlan;
 use crate::telemetry::{Stage, Summary};
+
+/// Pieces of a host that wait to be handed over: the dates of a window, and no more.
+const HANDED_OVER: usize = 6;
 
 /// Sources by (index of the host, index of the snapshot).
 pub type Sources = BTreeSet<(usize, usize)>;
@@ -142,29 +146,41 @@ impl<'a> ClusterRun<'a> {
         // tasks of their own: a future that waits in a stream nobody polls would be handed a worker that writers wait for
         let size = |job: HostJob| {
             let context = Arc::clone(context);
-            Task::spawn(async move { Ok::<_, Error>((job.memory(&context).await?, job)) })
+            Task::spawn(async move { Ok::<_, Error>((job.needs(&context).await?, job)) })
         };
         let sized = futures::stream::iter(jobs).map(size).buffered(ahead).map(|sized| sized?);
         // shares are taken one after the other, in the order of hosts
-        let shared = sized.and_then(|(bytes, job)| async move { Ok((context.budget.take(bytes).await, job)) });
-        let started = shared.map_ok(|(share, job)| Task::spawn(job.run(Arc::clone(context), share)));
-        let mut done = pin!(started.try_buffered(ahead));
-        while let Some(host) = done.try_next().await? {
-            context.progress.hosts.fetch_add(1, Ordering::Relaxed);
-            let days = self.account(window, host?, summary);
-            for (date, day) in days {
-                let rows = day.rows.len() as u64;
-                let writer = match writers.entry(date) {
-                    Entry::Occupied(writer) => writer.into_mut(),
-                    Entry::Vacant(none) => none.insert(self.writer(date)?),
-                };
-                if !writer.send(Message::Host(day)).await {
-                    return Err(Error::Interrupted);
+        let shared = sized.and_then(|(needs, job)| async move { Ok((context.budget.take(needs.total()).await, needs, job)) });
+        let started = shared.map_ok(|(share, needs, job)| {
+            let (to, mut from) = mpsc::channel(HANDED_OVER);
+            let task = Task::spawn(job.run(Arc::clone(context), needs, share, to));
+            async move { Ok((from.recv().await, from, task)) }
+        });
+        let mut begun = pin!(started.try_buffered(ahead));
+        while let Some((mut next, mut from, task)) = begun.try_next().await? {
+            while let Some(done) = next {
+                if let Some((date, day)) = self.account(window, done, summary) {
+                    self.hand_over(date, day, writers).await?;
                 }
-                fail_point::reach("handed-over");
-                context.progress.rows.fetch_add(rows, Ordering::Relaxed);
+                next = from.recv().await;
             }
+            task.await??;
+            context.progress.hosts.fetch_add(1, Ordering::Relaxed);
         }
+        Ok(())
+    }
+
+    async fn hand_over(&self, date: Date, day: HostDay, writers: &mut BTreeMap<Date, Writer>) -> Result<()> {
+        let rows = day.rows.len() as u64;
+        let writer = match writers.entry(date) {
+            Entry::Occupied(writer) => writer.into_mut(),
+            Entry::Vacant(none) => none.insert(self.writer(date)?),
+        };
+        if !writer.send(Message::Host(day)).await {
+            return Err(Error::Interrupted);
+        }
+        fail_point::reach("handed-over");
+        self.context.progress.rows.fetch_add(rows, Ordering::Relaxed);
         Ok(())
     }
 
@@ -197,7 +213,7 @@ impl<'a> ClusterRun<'a> {
     }
 
     /// Books what became of a host, and gives its rows on.
-    fn account(&mut self, window: usize, host: HostDone, summary: &mut Summary) -> Vec<(Date, HostDay)> {
+    fn account(&mut self, window: usize, host: HostDone, summary: &mut Summary) -> Option<(Date, HostDay)> {
         summary.bytes_in += host.bytes_in;
         for tally in &host.tallies {
             summary.rows_read += tally.rows;
@@ -227,7 +243,7 @@ impl<'a> ClusterRun<'a> {
                 self.find_place(window, work, date);
             }
         }
-        host.days
+        host.day
     }
 
     /// A source feeds a date outside of the window: another window has it, will have it, or it goes astray.

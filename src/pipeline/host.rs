@@ -1,4 +1,7 @@
 //! One host in one window of dates: its snapshots read, decoded, merged with what the archive holds, and as rows.
+//!
+//! A snapshot that its part of the host's share has room for is decoded once. One that takes more stays on disk: what is
+//! left to do goes portion by portion then, in the order of keys, each time through the whole file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,23 +9,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::mpsc;
+
 use super::Context;
 use super::budget::{self, Share};
+use super::merging::{Merge, Source, Stopped};
 use super::objects::HostDay;
 use super::planning::undecidable;
-use crate::catalog;
-use crate::checkpoint::{self, Flaw};
-use crate::data::{Snapshot, Tally};
+use super::stored::{Failure, Held, Origin, Stored, Survey};
+use crate::data::Tally;
 use crate::error::{Error, Result, SetAside};
 use crate::fail_point;
 use crate::files::{Compression, HostFiles, SnapshotFile};
 use crate::ledger::{Entry, Holdings, ObjectLedger};
-use crate::merge::{self, Input};
 use crate::names::{Date, Digest, Host};
 use crate::plan::{self, Left};
-use crate::read::{self, Unread};
-use crate::rows;
+use crate::read::Unread;
 use crate::telemetry::Stage;
+use crate::{checkpoint, read};
 
 /// What to do with one host in one window.
 #[derive(Debug, Clone)]
@@ -50,11 +54,11 @@ pub struct Planned {
     pub left: Left,
 }
 
-/// What came of it.
+/// What came of it, or of a piece of it.
 #[derive(Default)]
 pub struct HostDone {
-    /// For each date, in order.
-    pub days: Vec<(Date, HostDay)>,
+    /// Rows of a date; dates come in order.
+    pub day: Option<(Date, HostDay)>,
     /// Sources that were archived on some date of the window, by index in the plan's work, and the dates outside of the window that they feed too.
     pub archived: Vec<(usize, Vec<Date>)>,
     /// What became of all samples.
@@ -69,20 +73,38 @@ pub struct HostDone {
     pub bytes_in: u64,
 }
 
-/// A snapshot in memory, and how a ledger speaks of it.
-struct Source {
-    index: usize,
-    file: SnapshotFile,
-    left: Left,
-    digest: Digest,
-    dates: Vec<Date>,
-    snapshot: Snapshot,
+/// Bytes of memory that a host takes if all of it is decoded at once.
+#[derive(Debug, Default)]
+pub struct Needs {
+    /// By the names of its files: bytes when decompressed, and of memory.
+    files: BTreeMap<Box<str>, (u64, u64)>,
+    /// For rows that are read back from each object, at most.
+    read_back: u64,
+    total: u64,
 }
 
-/// What of the archive takes part in a merge: rows, and the digests of the sources that hold them.
-struct Held {
-    snapshot: Arc<Snapshot>,
-    digests: Vec<Digest>,
+impl Needs {
+    /// For everything.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// A file's bytes when decompressed, and its part of a share.
+    fn of(&self, name: &str, share: &Share) -> (u64, u64) {
+        let (size, bytes) = self.files.get(name).copied().unwrap_or_default();
+        (size, self.scaled(bytes, share))
+    }
+
+    fn scaled(&self, bytes: u64, share: &Share) -> u64 {
+        if self.total <= share.bytes() { bytes } else { (u128::from(bytes) * u128::from(share.bytes()) / u128::from(self.total)) as u64 }
+    }
+}
+
+/// What a host works with.
+struct Means<'a> {
+    context: &'a Arc<Context>,
+    needs: &'a Needs,
+    share: &'a Share,
 }
 
 impl HostJob {
@@ -91,86 +113,78 @@ impl HostJob {
         Self { host: host.host.clone(), path: cluster.join(host.host.as_str()), sources, on_disk: host.snapshots.clone(), window }
     }
 
-    /// Bytes of memory that the host will take at most, its archived neighbours included.
-    pub async fn memory(&self, context: &Context) -> Result<u64> {
-        let mut total = 0;
-        let files = self.sources.iter().map(|source| &source.file).chain(self.neighbours());
-        for file in files {
-            let decompressed = if file.format.compression == Compression::None { file.size } else { self.decompressed_size(context, file).await? };
-            total += budget::memory_of(file.format.kind, file.format.compression, file.size, decompressed);
-        }
-        Ok(total)
+    /// Bytes of memory that the host will take, its archived neighbours included. Of compressed files all is read for that, of others the beginning.
+    pub async fn needs(&self, context: &Context) -> Result<Needs> {
+        let files: Vec<SnapshotFile> = self.sources.iter().map(|source| &source.file).chain(self.neighbours()).cloned().collect();
+        let on_disk: BTreeSet<String> = files.iter().map(|file| file.ledger_path(&self.host)).collect();
+        let gone = self.near().filter(|entry| !on_disk.contains(&entry.path) || !entry.stands_as_decoded());
+        let read_back = gone.map(|entry| budget::memory_of_rows(entry.written)).sum();
+        let (path, computes) = (self.path.clone(), files.iter().any(|file| file.format.compression != Compression::None));
+        let measure = move || {
+            let measured = files.into_iter().map(|file| {
+                // what cannot be read is reported when it is loaded
+                let measure = read::through(&path.join(&*file.name), file.size, file.mtime, |raw| checkpoint::measure(raw, file.format, file.size));
+                let measure = measure.ok().and_then(std::result::Result::ok).unwrap_or_default();
+                (file.name.clone(), (measure.size, budget::memory_of(file.format.kind, file.format.compression, file.size, measure)))
+            });
+            measured.collect::<BTreeMap<_, _>>()
+        };
+        let files = if computes { context.workers.run(measure).await? } else { tokio::task::spawn_blocking(measure).await? };
+        let total = files.values().map(|(_, bytes)| bytes).sum::<u64>() + read_back;
+        Ok(Needs { files, read_back, total })
     }
 
-    /// Compressed files are run through once, to learn their size; one that fails here is reported when it is decoded.
-    async fn decompressed_size(&self, context: &Context, file: &SnapshotFile) -> Result<u64> {
-        let Ok(bytes) = read::read(&context.buffers, &self.path.join(&*file.name), file.size, file.mtime).await else { return Ok(0) };
-        let compression = file.format.compression;
-        context.workers.run(move || checkpoint::decompressed_size(&bytes, compression).unwrap_or(0)).await
+    /// Archived snapshots that may overlap a source.
+    fn near(&self) -> impl Iterator<Item = &Entry> {
+        let entries = self.window.values().flat_map(|holdings| holdings.of_host(self.host.as_str()).map(|(_, entry)| entry));
+        entries.filter(|entry| self.sources.iter().any(|source| entry.to > source.file.from))
     }
 
     /// Archived snapshots on disk that may overlap a source: those next to one in time.
     fn neighbours(&self) -> impl Iterator<Item = &SnapshotFile> {
         let ours: BTreeSet<&str> = self.sources.iter().map(|source| &*source.file.name).collect();
-        let archived: BTreeSet<&str> = self
-            .window
-            .values()
-            .flat_map(|holdings| holdings.of_host(self.host.as_str()))
-            .filter(|(_, entry)| self.sources.iter().any(|source| entry.to > source.file.from))
-            .filter_map(|(_, entry)| entry.path.rsplit('/').next())
-            .collect();
+        let archived: BTreeSet<&str> = self.near().filter_map(|entry| entry.path.rsplit('/').next()).collect();
         self.on_disk.iter().filter(move |file| archived.contains(&*file.name) && !ours.contains(&*file.name))
     }
 
-    /// Does it all. Only an error of the archive, or of this program, is an error; what is wrong with files is in the result.
-    pub async fn run(self, context: Arc<Context>, share: Share) -> Result<HostDone> {
+    /// Does it all, and hands over what is done, piece by piece. Only an error of the archive, or of this program, is an error, or a file
+    /// that changes in the midst of its rows; what else is wrong with files is in what is handed over.
+    pub async fn run(self, context: Arc<Context>, needs: Needs, share: Share, to: mpsc::Sender<HostDone>) -> Result<()> {
+        let means = Means { context: &context, needs: &needs, share: &share };
         let mut done = HostDone::default();
         let mut sources = Vec::new();
         for planned in self.sources.clone() {
-            if let Some(source) = self.load(&context, planned, &mut done).await? {
+            if let Some(source) = self.load(&means, planned, &mut done).await? {
                 sources.push(source);
             }
         }
         // the newer wins: larger from, then later to, then .bin over .json, then the larger path
         sources.sort_by(|a, b| {
-            let rank = |s: &Source| (s.snapshot.from, s.snapshot.to, s.file.format.kind);
-            rank(a).cmp(&rank(b)).then_with(|| a.file.name.cmp(&b.file.name))
+            let rank = |s: &Source| (s.from, s.to, s.stored.file.format.kind);
+            rank(a).cmp(&rank(b)).then_with(|| a.stored.file.name.cmp(&b.stored.file.name))
         });
         let mut cache = BTreeMap::new();
         for (date, holdings) in self.window.iter() {
             // a run that was killed may have left the object of this date, but not that of its home date
-            let is_done = |s: &Source| plan::is_done(&s.file, &self.host, s.digest, holdings);
+            let is_done = |s: &Source| plan::is_done(&s.stored.file, &self.host, s.digest, holdings);
             let of_date = |s: &&Source| s.dates.contains(date) && s.left.allows(*date) && !is_done(s);
-            let new: Vec<usize> = sources.iter().enumerate().filter(|(_, s)| of_date(s)).map(|(i, _)| i).collect();
+            let new: Vec<&Source> = sources.iter().filter(of_date).collect();
             if new.is_empty() {
                 continue;
             }
-            let held = match self.held(&context, *date, holdings, new.iter().map(|i| &sources[*i]), &mut cache).await {
-                Ok(held) => held,
+            let held = self.held(&means, *date, holdings, &new, &mut cache).await?;
+            match (Merge { context: &context, host: &self.host, share: &share, date: *date, new: &new, held }).run(&to).await {
+                Ok(()) => {}
                 // the object is damaged: what it holds is unknown, and so is what may be written
-                Err(Error::Parquet { key, source, .. }) => {
-                    let reason = undecidable(&key, &format!("it cannot be read back: {source}"));
-                    for i in new.into_iter().rev() {
-                        let source = sources.remove(i);
-                        done.set_aside.push((source.index, Stage::Merge, SetAside::new(self.path.join(&*source.file.name), &*reason)));
+                Err(Stopped::Undecidable { key, reason }) => {
+                    let reason = undecidable(&key, &format!("it cannot be read back: {reason}"));
+                    let out: BTreeSet<usize> = new.iter().map(|source| source.index).collect();
+                    for source in sources.extract_if(.., |source| out.contains(&source.index)) {
+                        done.set_aside.push((source.index, Stage::Merge, SetAside::new(source.stored.path, &*reason)));
                     }
-                    continue;
                 }
-                Err(e) => return Err(e),
-            };
-            let host = self.host.clone();
-            let date = *date;
-            let (returned, (rows, entries, tallies)) = context
-                .workers
-                .run(move || {
-                    let day = merge_day(&host, date, &sources, &new, &held);
-                    (sources, day)
-                })
-                .await?;
-            fail_point::reach("merged");
-            sources = returned;
-            done.tallies.extend(tallies);
-            done.days.push((date, HostDay { rows, entries, share: share.clone() }));
+                Err(Stopped::By(e)) => return Err(e),
+            }
         }
         for source in &sources {
             let elsewhere: Vec<Date> = source.dates.iter().copied().filter(|date| !self.window.contains_key(date) && source.left.allows(*date)).collect();
@@ -178,91 +192,78 @@ impl HostJob {
                 done.archived.push((source.index, elsewhere));
             }
         }
-        Ok(done)
+        to.send(done).await.map_err(|_| Error::Interrupted)
     }
 
-    /// Reads and decodes one source; what stands in the way goes to `done`.
-    async fn load(&self, context: &Context, planned: Planned, done: &mut HostDone) -> Result<Option<Source>> {
+    /// Reads one source; what stands in the way goes to `done`.
+    async fn load(&self, means: &Means<'_>, planned: Planned, done: &mut HostDone) -> Result<Option<Source>> {
         let Planned { index, file, left } = planned;
         let path = self.path.join(&*file.name);
         let waits = |reason: &str| SetAside::new(path.clone(), reason);
-        let bytes = match read::read(&context.buffers, &path, file.size, file.mtime).await {
-            Ok(bytes) => bytes,
-            Err(Unread::Changed) => {
+        let (size, room) = means.needs.of(&file.name, means.share);
+        let mut stored = Stored::new(path.clone(), file, size, room);
+        let loaded = stored.load(means.context).await?;
+        if !matches!(loaded, Err(Failure::Unread(_))) {
+            done.bytes_in += stored.file.size;
+            means.context.progress.bytes_read.fetch_add(stored.file.size, Ordering::Relaxed);
+        }
+        let Survey { digest, from, to, days } = match loaded {
+            Ok(survey) => survey,
+            Err(Failure::Unread(Unread::Changed)) => {
                 done.waiting.push((index, waits("it changed during this run; the next run takes it")));
                 return Ok(None);
             }
-            Err(Unread::Vanished) => {
+            Err(Failure::Unread(Unread::Vanished)) => {
                 let reason = "it was removed before all of it was archived; does cc-backend clean up sooner than runs come by?";
                 done.set_aside.push((index, Stage::Read, SetAside::new(path, reason)));
                 return Ok(None);
             }
-            Err(Unread::Failed(reason)) => {
+            Err(Failure::Unread(Unread::Failed(reason))) => {
                 done.set_aside.push((index, Stage::Read, SetAside::new(path, reason)));
                 return Ok(None);
             }
-        };
-        fail_point::reach("read");
-        done.bytes_in += bytes.len() as u64;
-        context.progress.bytes_read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        let (format, from, buffers) = (file.format, file.from, context.buffers.clone());
-        let decoded = context
-            .workers
-            .run(move || {
-                let digest = Digest::of(&bytes);
-                let snapshot = checkpoint::decode(bytes, format, from, &buffers)?;
-                let dates = snapshot.dates().map_err(|reason| Flaw { offset: None, reason })?;
-                Ok::<_, Flaw>((digest, snapshot, dates))
-            })
-            .await?;
-        let (digest, snapshot, mut dates) = match decoded {
-            Ok(decoded) => decoded,
-            Err(flaw) if is_young(&file, context.min_age) => {
+            Err(Failure::Flaw(flaw)) if is_young(&stored.file, means.context.min_age) => {
                 done.waiting.push((index, waits(&format!("it does not decode ({flaw}), and is young: it may still be being written"))));
                 return Ok(None);
             }
-            Err(Flaw { offset, reason }) => {
+            Err(Failure::Flaw(checkpoint::Flaw { offset, reason })) => {
                 done.set_aside.push((index, Stage::Decode, SetAside { path, offset, reason }));
                 return Ok(None);
             }
         };
-        if context.before.is_some_and(|before| snapshot.to > before) {
+        if means.context.before.is_some_and(|before| to > before) {
             done.too_recent.push(index);
             return Ok(None);
         }
-        if !dates.contains(&file.home()) {
-            dates.push(file.home());
-            dates.sort();
-        }
+        let dates: BTreeSet<Date> = days.dates().chain([stored.file.home()]).collect();
         let unreadable = dates.iter().filter(|date| left.allows(**date)).find_map(|date| self.window.get(date)?.unreadable.first());
         if let Some((object, reason)) = unreadable {
             done.set_aside.push((index, Stage::Catalog, SetAside::new(path, undecidable(object, reason))));
             return Ok(None);
         }
         fail_point::reach("decoded");
-        Ok(Some(Source { index, file, left, digest, dates, snapshot }))
+        Ok(Some(Source { index, left, digest, from, to, dates: dates.into_iter().collect(), days, stored }))
     }
 
-    /// Archived rows of the date that lie where new ones do: from disk where the file is still there, else from the archive.
-    async fn held(
+    /// Archived rows of the date that lie where new ones do: on disk where the file is still there, else in the archive.
+    async fn held<'a>(
         &self,
-        context: &Context,
+        means: &Means<'_>,
         date: Date,
-        holdings: &Holdings,
-        new: impl Iterator<Item = &Source>,
-        cache: &mut BTreeMap<Digest, Option<Arc<Snapshot>>>,
-    ) -> Result<Vec<Held>> {
-        let spans = new.flat_map(|s| &s.snapshot.series).map(|series| series.span.within(date.start(), date.end())).filter(|span| span.len > 0);
-        let Some((first, last)) = spans.map(|span| (span.start, span.last())).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))) else {
+        holdings: &'a Holdings,
+        new: &[&Source],
+        cache: &mut BTreeMap<Digest, Option<Stored>>,
+    ) -> Result<Vec<Held<'a>>> {
+        let Some((first, last)) = new.iter().filter_map(|s| s.days.extent(date)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))) else {
             return Ok(Vec::new());
         };
         let mut held = Vec::new();
         let mut read_back: Vec<(&ObjectLedger, (i64, i64), Vec<Digest>)> = Vec::new();
         for (object, entry) in holdings.of_host(self.host.as_str()).filter(|(_, entry)| entry.overlaps(first, last)) {
             let digests: Vec<Digest> = entry.held_by.iter().copied().chain([entry.blake3]).collect();
-            let from_disk = if entry.stands_as_decoded() { self.archived_file(context, entry, cache).await? } else { None };
-            if let Some(snapshot) = from_disk {
-                held.push(Held { snapshot, digests });
+            let on_disk = if entry.stands_as_decoded() { self.archived_file(means, entry, cache).await? } else { None };
+            if let Some(stored) = on_disk {
+                held.push(Held { origin: Origin::File(stored), digests });
                 continue;
             }
             let overlap = (entry.first.map_or(first, |t| t.max(first)), entry.last.map_or(last, |t| t.min(last)));
@@ -275,34 +276,25 @@ impl HostJob {
                 None => read_back.push((object, overlap, digests)),
             }
         }
-        for (object, (first, last), digests) in read_back {
-            tracing::debug!(object = %object.key, host = %self.host, first, last, "reading archived rows back");
-            let snapshot = catalog::rows_between(&context.archive, object, &self.host, first, last).await?;
-            held.push(Held { snapshot: Arc::new(snapshot), digests });
-        }
+        let room = means.needs.scaled(means.needs.read_back, means.share) / read_back.len().max(1) as u64;
+        held.extend(read_back.into_iter().map(|(object, times, digests)| Held { origin: Origin::Object { object, times, room, known: None }, digests }));
         Ok(held)
     }
 
     /// The archived snapshot as it is still on disk; None if it is not, or no longer the same.
-    async fn archived_file(&self, context: &Context, entry: &Entry, cache: &mut BTreeMap<Digest, Option<Arc<Snapshot>>>) -> Result<Option<Arc<Snapshot>>> {
+    async fn archived_file(&self, means: &Means<'_>, entry: &Entry, cache: &mut BTreeMap<Digest, Option<Stored>>) -> Result<Option<Stored>> {
         if let Some(known) = cache.get(&entry.blake3) {
             return Ok(known.clone());
         }
-        let file = self.on_disk.iter().find(|file| entry.path == file.ledger_path(&self.host) && file.size == entry.size);
-        let bytes = match file {
-            Some(file) => read::read(&context.buffers, &self.path.join(&*file.name), file.size, file.mtime).await.ok(),
-            None => None,
-        };
-        let snapshot = match (bytes, file) {
-            (Some(bytes), Some(file)) => {
-                let (expected, format, from, buffers) = (entry.blake3, file.format, file.from, context.buffers.clone());
-                let decode = move || (Digest::of(&bytes) == expected).then(|| checkpoint::decode(bytes, format, from, &buffers).ok()).flatten().map(Arc::new);
-                context.workers.run(decode).await?
-            }
-            _ => None,
-        };
-        cache.insert(entry.blake3, snapshot.clone());
-        Ok(snapshot)
+        let mut found = None;
+        if let Some(file) = self.on_disk.iter().find(|file| entry.path == file.ledger_path(&self.host) && file.size == entry.size) {
+            let (size, room) = means.needs.of(&file.name, means.share);
+            let mut stored = Stored::new(self.path.join(&*file.name), file.clone(), size, room);
+            let is_same = stored.load(means.context).await?.is_ok_and(|survey| survey.digest == entry.blake3);
+            found = is_same.then_some(stored);
+        }
+        cache.insert(entry.blake3, found.clone());
+        Ok(found)
     }
 }
 
@@ -311,37 +303,4 @@ fn is_young(file: &SnapshotFile, min_age: Duration) -> bool {
     // clocks differ a little: a time of change just ahead is young, too
     let age = |changed| SystemTime::now().duration_since(changed).unwrap_or_else(|ahead| ahead.duration());
     changed.is_some_and(|changed| age(changed) < min_age)
-}
-
-/// Merges one date: rows, ledger entries of the new sources, and their tallies.
-fn merge_day(host: &Host, date: Date, sources: &[Source], new: &[usize], held: &[Held]) -> (crate::data::Rows, Vec<Entry>, Vec<Tally>) {
-    let new: Vec<&Source> = new.iter().map(|i| &sources[*i]).collect();
-    let new_inputs = new.iter().map(|s| Input { snapshot: &s.snapshot, held: false });
-    let inputs: Vec<Input> = new_inputs.chain(held.iter().map(|h| Input { snapshot: &h.snapshot, held: true })).collect();
-    let mut merged = merge::merge(date, &inputs);
-    let values: Vec<_> = inputs.iter().map(|input| input.snapshot.values.clone()).collect();
-    let rows = rows::rows_of(host, &merged.series, &values);
-    merged.tallies.truncate(new.len());
-    let entry = |(source, tally): (&&Source, &Tally)| {
-        let held_by: BTreeSet<Digest> = tally.holders.iter().flat_map(|i| held[*i - new.len()].digests.iter().copied()).collect();
-        Entry {
-            path: source.file.ledger_path(host),
-            size: source.file.size,
-            mtime: source.file.mtime,
-            blake3: source.digest,
-            from: source.snapshot.from,
-            to: source.snapshot.to,
-            dates: source.dates.clone(),
-            rows: tally.rows,
-            written: tally.written,
-            dropped: tally.rows - tally.written,
-            superseded: tally.superseded,
-            conflicting: tally.conflicting,
-            first: tally.extent.map(|(first, _)| first),
-            last: tally.extent.map(|(_, last)| last),
-            held_by: held_by.into_iter().collect(),
-        }
-    };
-    let entries = new.iter().zip(&merged.tallies).map(entry).collect();
-    (rows, entries, merged.tallies)
 }

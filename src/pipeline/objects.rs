@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc};
 
-use super::budget::Share;
+use super::budget::Piece;
 use super::{Context, Task};
 use crate::config::Encoder;
 use crate::data::Rows;
@@ -23,14 +23,14 @@ const AHEAD: usize = 8;
 /// Bytes that a row takes, as long as nothing of an object is known.
 const BYTES_PER_ROW: f64 = 2.0;
 
-/// All that one host gives to one partition.
+/// What one host gives to one partition, or the next piece of it.
 pub struct HostDay {
     /// Its rows.
     pub rows: Rows,
-    /// Its sources.
-    pub entries: Vec<Entry>,
+    /// Its sources, with the last piece; a host stays in one object until then.
+    pub entries: Option<Vec<Entry>>,
     /// Given back when the rows are taken over.
-    pub share: Share,
+    pub piece: Piece,
 }
 
 /// What a writer is told. Without `Finish` at the end it aborts.
@@ -162,12 +162,13 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
         }
     }
 
-    async fn take(&mut self, HostDay { rows, entries, share }: HostDay) -> Result<()> {
+    async fn take(&mut self, HostDay { rows, entries, piece }: HostDay) -> Result<()> {
         let open = match &mut self.open {
             Some(open) => open,
             none => none.insert(OpenObject::begin(&self.target, self.part)?),
         };
-        open.entries.extend(entries);
+        let is_last = entries.is_some();
+        open.entries.extend(entries.into_iter().flatten());
         open.rows += rows.len() as u64;
         open.extent = match (open.extent, rows.extent()) {
             (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
@@ -180,9 +181,8 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
             self.encode(group).await?;
         }
         // until now its row groups kept the host's memory; those that are still being encoded are bounded by their slots
-        drop(share);
-        // a host stays in one object
-        let enough = self.open.as_ref().is_some_and(|open| open.expected_size() >= self.target.context.layout.object_size);
+        drop(piece);
+        let enough = is_last && self.open.as_ref().is_some_and(|open| open.expected_size() >= self.target.context.layout.object_size);
         if enough { self.finish_object().await } else { Ok(()) }
     }
 

@@ -146,10 +146,8 @@ async fn left_of(context: &Context, files: &ClusterFiles, h: usize, s: usize, le
 /// The digest of a file's bytes; None if it cannot be read now, which reading it again will report.
 async fn digest_of(context: &Context, files: &ClusterFiles, h: usize, file: &SnapshotFile) -> Result<Option<Digest>> {
     let path = files.path.join(files.hosts[h].host.as_str()).join(&*file.name);
-    match read::read(&context.buffers, &path, file.size, file.mtime).await {
-        Ok(bytes) => context.workers.run(move || Some(Digest::of(&bytes))).await,
-        Err(_) => Ok(None),
-    }
+    let (size, mtime) = (file.size, file.mtime);
+    context.workers.run(move || read::through(&path, size, mtime, |file| Digest::of_reader(file).ok()).ok().flatten()).await
 }
 
 /// Takes out sources that an unreadable object may hold: nobody can tell whether they are archived.

@@ -1,0 +1,176 @@
+//! One date of a host: its sources merged with each other and with what the archive holds, and handed over as rows.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::try_join_all;
+use tokio::sync::mpsc;
+
+use super::Context;
+use super::budget::Share;
+use super::host::HostDone;
+use super::objects::HostDay;
+use super::stored::{Held, Stored};
+use crate::data::{Days, Rows, SeriesRows, Tally};
+use crate::error::{Error, Result};
+use crate::fail_point;
+use crate::ledger::Entry;
+use crate::merge::{self, Input, Merged};
+use crate::names::{Date, Digest, Host};
+use crate::plan::Left;
+use crate::portion::{Portion, Range};
+use crate::rows;
+
+/// A source that takes part, and how a ledger speaks of it.
+pub struct Source {
+    /// Index in the plan's work.
+    pub index: usize,
+    /// On which dates it is still to be archived.
+    pub left: Left,
+    /// Of the file as it lies on disk.
+    pub digest: Digest,
+    /// Unix time in s of the first instant covered, from the header.
+    pub from: i64,
+    /// Unix time in s past the last instant covered, from the header.
+    pub to: i64,
+    /// The dates that it feeds, its home among them, in order.
+    pub dates: Vec<Date>,
+    /// The days on which it has samples.
+    pub days: Days,
+    /// Its bytes.
+    pub stored: Stored,
+}
+
+/// What is merged, and with what means.
+pub struct Merge<'a> {
+    /// Of the run.
+    pub context: &'a Arc<Context>,
+    /// Whose rows.
+    pub host: &'a Host,
+    /// The memory for it.
+    pub share: &'a Share,
+    /// Of which date.
+    pub date: Date,
+    /// Sources, the newer after the older.
+    pub new: &'a [&'a Source],
+    /// What the archive holds already.
+    pub held: Vec<Held<'a>>,
+}
+
+impl Merge<'_> {
+    /// Hands the rows over: in one piece as a rule, or portion by portion.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn run(self, to: &mpsc::Sender<HostDone>) -> Result<(), Stopped> {
+        let Self { context, host, share, date, new, mut held } = self;
+        let is_whole = new.iter().all(|source| source.stored.is_decoded()) && held.iter().all(Held::is_decoded);
+        let mut range = Range::from(date);
+        let mut tallies = vec![Tally::default(); new.len()];
+        loop {
+            let mut piece = share.piece(is_whole).await;
+            let mut portions = try_join_all(new.iter().map(|source| source.stored.portion(context, &range))).await?;
+            for held in &mut held {
+                portions.push(held.portion(context, host, &range).await.map_err(|e| Stopped::of(e, range.from.is_some()))?);
+            }
+            range.end = portions.iter().filter_map(|portion| portion.end.clone()).min();
+            let (count, part) = (new.len(), range.clone());
+            let (merged, values) = context.workers.run(move || merge_portions(&part, &portions, count)).await?;
+            fail_point::reach("merged");
+            tallies.iter_mut().zip(merged.tallies).for_each(|(all, tally)| all.add(tally));
+            let mut rest = Rest { host: host.clone(), series: merged.series, values, done: 0 };
+            loop {
+                let (left, rows) = context.workers.run(move || rest.next()).await?;
+                rest = left;
+                let (has_more, is_last) = (rest.done < rest.series.len(), rest.done == rest.series.len() && range.end.is_none());
+                let entries = is_last.then(|| new.iter().zip(&tallies).map(|(source, tally)| entry(host, source, tally, &held, new.len())).collect());
+                let tallies = if is_last { std::mem::take(&mut tallies) } else { Vec::new() };
+                let day = HostDay { rows, entries, piece };
+                to.send(HostDone { day: Some((date, day)), tallies, ..HostDone::default() }).await.map_err(|_| Error::Interrupted)?;
+                if !has_more {
+                    break;
+                }
+                piece = share.piece(false).await;
+            }
+            match range.end.take() {
+                Some(end) => range.from = Some(end),
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Why a date was not merged.
+pub enum Stopped {
+    /// An object of the date cannot be read back, and none of its rows was handed over.
+    Undecidable {
+        /// Which.
+        key: String,
+        /// Why.
+        reason: String,
+    },
+    /// The run is over.
+    By(Error),
+}
+
+impl Stopped {
+    fn of(e: Error, has_begun: bool) -> Self {
+        match e {
+            Error::Parquet { key, source, .. } if !has_begun => Self::Undecidable { key, reason: source.to_string() },
+            e => Self::By(e),
+        }
+    }
+}
+
+impl From<Error> for Stopped {
+    fn from(e: Error) -> Self {
+        Self::By(e)
+    }
+}
+
+/// Merged series that are not rows yet.
+struct Rest {
+    host: Host,
+    series: Vec<SeriesRows>,
+    values: Vec<Bytes>,
+    done: usize,
+}
+
+impl Rest {
+    fn next(mut self) -> (Self, Rows) {
+        let (rows, series) = rows::rows_of(&self.host, &self.series[self.done..], &self.values);
+        self.done += series;
+        (self, rows)
+    }
+}
+
+/// Merges what new snapshots, which come first, and held ones have in a range; and all their values.
+fn merge_portions(range: &Range, portions: &[Portion], new: usize) -> (Merged, Vec<Bytes>) {
+    let inputs: Vec<Input> = portions.iter().enumerate().map(|(i, portion)| Input { snapshot: &portion.snapshot, held: i >= new }).collect();
+    let mut merged = merge::merge(range, &inputs);
+    merged.tallies.truncate(new);
+    (merged, portions.iter().map(|portion| portion.snapshot.values.clone()).collect())
+}
+
+/// What a ledger says of a source; holders are counted from `new` on.
+fn entry(host: &Host, source: &Source, tally: &Tally, held: &[Held<'_>], new: usize) -> Entry {
+    let held_by: BTreeSet<Digest> = tally.holders.iter().flat_map(|i| held[*i - new].digests.iter().copied()).collect();
+    Entry {
+        path: source.stored.file.ledger_path(host),
+        size: source.stored.file.size,
+        mtime: source.stored.file.mtime,
+        blake3: source.digest,
+        from: source.from,
+        to: source.to,
+        dates: source.dates.clone(),
+        rows: tally.rows,
+        written: tally.written,
+        dropped: tally.rows - tally.written,
+        superseded: tally.superseded,
+        conflicting: tally.conflicting,
+        first: tally.extent.map(|(first, _)| first),
+        last: tally.extent.map(|(_, last)| last),
+        held_by: held_by.into_iter().collect(),
+    }
+}

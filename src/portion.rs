@@ -1,0 +1,145 @@
+//! A portion of a snapshot: its series of one date from a key on, as many as there is room for.
+//!
+//! What does not fit into a host's share of the memory is worked on portion by portion, in the order of keys.
+
+use std::sync::Arc;
+
+use crate::buffers::{Buffer, Buffers};
+use crate::data::{SERIES_COST, Series, SeriesKey, Snapshot, Span, level_cost};
+use crate::names::{Date, Selector};
+
+/// Which samples are asked for: those of a date, of series between two keys.
+#[derive(Debug, Clone)]
+pub struct Range {
+    /// The date.
+    pub date: Date,
+    /// The first key; None for all.
+    pub from: Option<SeriesKey>,
+    /// The first key that is too large; None for all.
+    pub end: Option<SeriesKey>,
+}
+
+impl From<Date> for Range {
+    /// All samples of a date.
+    fn from(date: Date) -> Self {
+        Self { date, from: None, end: None }
+    }
+}
+
+impl Range {
+    /// True if a series lies between the keys.
+    pub fn holds(&self, metric: &str, selector: &Selector) -> bool {
+        self.from.as_ref().is_none_or(|from| (metric, selector) >= from.pair()) && !self.is_past(metric, selector)
+    }
+
+    fn is_past(&self, metric: &str, selector: &Selector) -> bool {
+        self.end.as_ref().is_some_and(|end| (metric, selector) >= end.pair())
+    }
+}
+
+/// Some series of a snapshot.
+#[derive(Debug, Clone)]
+pub struct Portion {
+    /// They, as a snapshot: what it has between the keys.
+    pub snapshot: Arc<Snapshot>,
+    /// The first key that there was no room for; None if the portion goes on to the end.
+    pub end: Option<SeriesKey>,
+}
+
+/// Takes series in any order, and keeps those with the smallest keys that there is room for.
+#[derive(Debug)]
+pub struct Collector {
+    /// What is wanted still: its end comes closer when room gets short.
+    range: Range,
+    room: usize,
+    levels: Vec<Arc<Selector>>,
+    series: Vec<Series>,
+    values: Buffer,
+    /// What series and levels take.
+    structure: usize,
+}
+
+impl Collector {
+    /// For samples in `range`, in about `room` bytes of memory, the largest piece of it from `buffers`. One key is kept whatever it takes.
+    pub fn new(range: Range, room: usize, buffers: &Buffers) -> Self {
+        Self { range, room, levels: Vec::new(), series: Vec::new(), values: buffers.take(room), structure: 0 }
+    }
+
+    /// True if the series is wanted, as far as is known by now.
+    pub fn wants(&self, metric: &str, selector: &Selector) -> bool {
+        self.range.holds(metric, selector)
+    }
+
+    /// What is wanted, as far as is known by now.
+    pub fn range(&self) -> &Range {
+        &self.range
+    }
+
+    /// True if neither this series nor one with a larger key is wanted.
+    pub fn is_past(&self, metric: &str, selector: &Selector) -> bool {
+        self.range.is_past(metric, selector)
+    }
+
+    /// The part of a series' values that is wanted.
+    pub fn cut(&self, span: &Span) -> Span {
+        span.within(self.range.date.start(), self.range.date.end())
+    }
+
+    /// Adds a series that is wanted, cut to what is; `append` appends its values.
+    ///
+    /// # Errors
+    /// Those of `append`.
+    pub fn add<E>(&mut self, selector: &Arc<Selector>, metric: &Arc<str>, cut: Span, append: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        let at = self.values.len();
+        append(&mut self.values)?;
+        debug_assert_eq!(self.values.len(), at + 4 * cut.len);
+        self.keep(selector, Arc::clone(metric), Span { at, ..cut });
+        if self.structure + self.values.len() > self.room {
+            self.make_room();
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, selector: &Arc<Selector>, metric: Arc<str>, span: Span) {
+        if self.levels.last().is_none_or(|last| !Arc::ptr_eq(last, selector)) {
+            self.levels.push(Arc::clone(selector));
+            self.structure += level_cost(selector);
+        }
+        self.series.push(Series { level: self.levels.len() as u32 - 1, metric, span });
+        self.structure += SERIES_COST;
+    }
+
+    /// Gives up the largest keys, until what is left takes half of the room.
+    fn make_room(&mut self) {
+        let key = |i: usize| (&*self.series[i].metric, &*self.levels[self.series[i].level as usize]);
+        let mut order: Vec<usize> = (0..self.series.len()).collect();
+        order.sort_by_key(|i| key(*i));
+        let mut kept = 0;
+        let first_out = order.windows(2).find(|pair| {
+            kept += SERIES_COST + level_cost(key(pair[0]).1) + 4 * self.series[pair[0]].span.len;
+            kept > self.room / 2 && key(pair[0]) != key(pair[1])
+        });
+        let Some(first_out) = first_out.map(|pair| &self.series[pair[1]]) else { return };
+        self.range.end = Some(SeriesKey { metric: Arc::clone(&first_out.metric), selector: Arc::clone(&self.levels[first_out.level as usize]) });
+        let (all, levels) = (std::mem::take(&mut self.series), std::mem::take(&mut self.levels));
+        (self.structure, self.series) = (0, Vec::with_capacity(all.len()));
+        let mut end = 0;
+        for series in all {
+            let selector = &levels[series.level as usize];
+            if !self.range.holds(&series.metric, selector) {
+                continue;
+            }
+            let (bytes, at) = (series.span.bytes(), end);
+            self.values.copy_within(bytes, at);
+            end += 4 * series.span.len;
+            self.keep(selector, series.metric, Span { at, ..series.span });
+        }
+        self.values.truncate(end);
+    }
+
+    /// What was kept, as of a snapshot that covers `from` to `to`.
+    pub fn finish(self, from: i64, to: i64) -> Portion {
+        let snapshot = Snapshot { from, to, levels: self.levels, series: self.series, values: self.values.freeze() };
+        Portion { snapshot: Arc::new(snapshot), end: self.range.end }
+    }
+}
