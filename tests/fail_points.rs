@@ -2,12 +2,12 @@
 //! `cargo test --features fail-points --test fail_points`; `make test` runs them.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cc_archiver::fail_point::POINTS;
-use support::{Run, Snapshot, T0, Tree, archiver, assert_same_rows, files_below, rows_of, s3};
+use support::{Level, MIDNIGHT, Run, Snapshot, T0, Tree, archiver, assert_same_rows, files_below, rows_of, s3};
 use victim::{Site, signal, wait, was_killed};
 
 mod support;
@@ -161,6 +161,14 @@ fn no_upload_stays_open_when_a_run_is_asked_to_stop() {
 
 // ---------------------------------------------------------------- files that change while they are read
 
+/// The program, ready to archive a tree with the least memory.
+fn archiving(tree: &Tree, target: &Path) -> Command {
+    let mut command = archiver();
+    command.arg("archive").arg(tree.path()).arg(target).args(["--json", "--progress", "never", "--memory", "64MiB"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
 /// Holds a run while it reads the only snapshot, does something to it, and lets the run go on. Then the next run archives what
 /// is on disk.
 fn changed_while_read(point: &str, change: impl Fn(&Tree, &Snapshot), expected: Option<&Snapshot>) {
@@ -168,12 +176,7 @@ fn changed_while_read(point: &str, change: impl Fn(&Tree, &Snapshot), expected: 
     let old = Snapshot::minutes(T0, [1.0, 2.0, 3.0]);
     tree.bin("c", "n1", &old);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let command = || {
-        let mut command = archiver();
-        command.arg("archive").arg(tree.path()).arg(folder.path()).args(["--json", "--progress", "never"]);
-        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-        command
-    };
+    let command = || archiving(&tree, folder.path());
     let held = Held::at(&mut command(), point);
     change(&tree, &old);
     let run = held.let_go();
@@ -217,5 +220,52 @@ fn a_file_that_shrinks_or_vanishes_while_it_is_read_stops_no_run() {
     for point in ["planned", "reading"] {
         changed_while_read(point, |tree, old| tree.write(&format!("c/n1/{T0}.bin"), &old.bin()[..20]), None);
         changed_while_read(point, |tree, _| fs::remove_file(tree.path().join(format!("c/n1/{T0}.bin"))).expect("removed"), None);
+    }
+}
+
+/// A host that the least memory has no room for: its rows are written portion by portion, and its file is gone through for each.
+fn large_host() -> (Tree, Snapshot) {
+    let values = support::noise(3, 64 * 80_000);
+    let root = values.chunks(80_000).enumerate().fold(Level::default(), |root, (m, values)| root.metric(&format!("m{m:02}"), 1, MIDNIGHT, values));
+    let (tree, snapshot) = (Tree::new(), Snapshot { from: MIDNIGHT, to: MIDNIGHT + 80_000, root });
+    tree.bin("c", "n1", &snapshot);
+    (tree, snapshot)
+}
+
+/// An undisturbed run archives the whole host, in one object.
+fn assert_completes(tree: &Tree, target: &Path, host: &Snapshot) {
+    Run::from(archiving(tree, target).output().expect("it starts")).expect(0);
+    let objects = files_below(target);
+    assert!(objects.len() == 1 && objects.keys().all(|key| key.ends_with(".parquet")), "{:?}", objects.keys());
+    objects.iter().for_each(|(key, bytes)| support::assert_same_host_metrics(key, bytes, host));
+}
+
+#[test]
+fn a_large_file_that_changes_or_goes_in_the_midst_of_its_rows_fails_the_run_and_leaves_nothing() {
+    let gone = |file: &Path| fs::rename(file, file.with_extension("aside")).expect("moved away");
+    let touched = |file: &Path| {
+        let file = fs::File::options().write(true).open(file).expect("opened");
+        file.set_modified(std::time::SystemTime::now() - Duration::from_secs(5)).expect("its time set");
+    };
+    for (change, why) in [(&gone as &dyn Fn(&Path), "it was removed"), (&touched, "it has changed")] {
+        let ((tree, snapshot), folder) = (large_host(), tempfile::tempdir().expect("a temporary folder"));
+        let file = tree.path().join(format!("c/n1/{MIDNIGHT}.bin"));
+        let held = Held::at(&mut archiving(&tree, folder.path()), "merged");
+        change(&file);
+        let run = held.let_go().expect(1);
+        assert!(run.stderr.contains(why) && run.stderr.contains(&format!("c/n1/{MIDNIGHT}.bin")), "{}", run.stderr);
+        assert_eq!(files_below(folder.path()).into_keys().collect::<Vec<_>>(), [""; 0], "something is left");
+        let _ = fs::rename(file.with_extension("aside"), &file);
+        assert_completes(&tree, folder.path(), &snapshot);
+    }
+}
+
+#[test]
+fn a_kill_between_two_portions_of_a_host_loses_and_doubles_nothing() {
+    for (point, nth) in [("merged", 1), ("handed-over", 1), ("encoded", 2)] {
+        let ((tree, snapshot), folder) = (large_host(), tempfile::tempdir().expect("a temporary folder"));
+        let mut child = archiving(&tree, folder.path()).env(VARIABLE, format!("{point}:{nth}")).spawn().expect("it starts");
+        assert!(was_killed(wait(&mut child)), "no run comes to {point} for the {nth}th time");
+        assert_completes(&tree, folder.path(), &snapshot);
     }
 }
