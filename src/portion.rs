@@ -70,9 +70,9 @@ impl Collector {
         self.range.holds(metric, selector)
     }
 
-    /// What is wanted, as far as is known by now.
-    pub fn range(&self) -> &Range {
-        &self.range
+    /// The first key that is wanted; None for all.
+    pub fn from(&self) -> Option<&SeriesKey> {
+        self.range.from.as_ref()
     }
 
     /// True if neither this series nor one with a larger key is wanted.
@@ -141,5 +141,78 @@ impl Collector {
     pub fn finish(self, from: i64, to: i64) -> Portion {
         let snapshot = Snapshot { from, to, levels: self.levels, series: self.series, values: self.values.freeze() };
         Portion { snapshot: Arc::new(snapshot), end: self.range.end }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LEN: usize = 20;
+
+    fn level(i: usize) -> Arc<Selector> {
+        Arc::new(Selector { scope: "core".into(), scope_id: format!("{i:03}").into(), path: format!("core{i:03}").into() })
+    }
+
+    /// What a collector keeps of series with these numbers, added in this order.
+    fn collected(order: &[usize], from: Option<usize>, room: usize) -> Portion {
+        let metric: Arc<str> = "m".into();
+        let date = Date::of(0).expect("valid");
+        let from = from.map(|i| SeriesKey { metric: Arc::clone(&metric), selector: level(i) });
+        let mut collector = Collector::new(Range { date, from, end: None }, room, &Buffers::new(0));
+        for i in order {
+            let selector = level(*i);
+            if collector.wants(&metric, &selector) {
+                let span = collector.cut(&Span::checked(0, 60, 0, LEN).expect("valid"));
+                let append = |values: &mut Vec<u8>| {
+                    values.extend([(*i as f32).to_le_bytes(); LEN].as_flattened());
+                    Ok::<_, ()>(())
+                };
+                collector.add(&selector, &metric, span, append).expect("appended");
+            }
+            assert!(collector.structure + collector.values.len() <= room, "more than {room} bytes after {i}");
+        }
+        collector.finish(0, 0)
+    }
+
+    proptest! {
+        #[test]
+        fn the_smallest_keys_are_kept_and_no_more_than_there_is_room_for(
+            order in Just((0..200).collect::<Vec<_>>()).prop_shuffle(),
+            from in prop::option::of(0..150_usize),
+            series in 4..300_usize,
+        ) {
+            let each = SERIES_COST + level_cost(&level(0)) + 4 * LEN;
+            let portion = collected(&order, from, series * each);
+            let end = portion.end.as_ref().map_or(200, |end| end.selector.scope_id.parse().expect("a number"));
+            let mut kept = Vec::new();
+            for series in &portion.snapshot.series {
+                let i: usize = portion.snapshot.levels[series.level as usize].scope_id.parse().expect("a number");
+                let values: Vec<f32> = crate::data::floats(&portion.snapshot.values[series.span.bytes()]).collect();
+                prop_assert_eq!(values, vec![i as f32; LEN]);
+                kept.push(i);
+            }
+            kept.sort_unstable();
+            prop_assert_eq!(&kept, &(from.unwrap_or(0)..end).collect::<Vec<_>>());
+            // nothing is given up that there is room for, and of what there is not at least some is kept
+            prop_assert!(end == 200 || kept.len() + 1 >= series / 2, "{} of {}", kept.len(), series);
+            prop_assert!(end < 200 || kept.len() <= series);
+            prop_assert_eq!(portion.snapshot.values.len(), kept.len() * 4 * LEN);
+        }
+    }
+
+    #[test]
+    fn one_key_is_kept_whatever_it_takes() {
+        let metric: Arc<str> = "m".into();
+        let mut collector = Collector::new(Range::from(Date::of(0).expect("valid")), 0, &Buffers::new(0));
+        for i in [3, 1, 2, 1, 0, 0] {
+            if collector.wants(&metric, &level(i)) {
+                collector.add(&level(i), &metric, Span::checked(0, 60, 0, 0).expect("valid"), |_| Ok::<_, ()>(())).expect("added");
+            }
+        }
+        let Portion { snapshot, end } = collector.finish(0, 0);
+        assert!(snapshot.levels.iter().all(|level| &*level.scope_id == "000"));
+        assert_eq!((snapshot.series.len(), end.map(|end| end.selector.scope_id.clone())), (2, Some("001".into())));
     }
 }

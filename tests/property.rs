@@ -44,7 +44,9 @@ fn values(most: usize) -> impl Strategy<Value = Vec<f32>> {
 
 /// Series begin at most `early` s before their snapshot and `late` s after its start.
 fn level(from: i64, early: i64, late: i64) -> impl Strategy<Value = Level> {
-    let metric = (0..3_usize, prop::sample::select(vec![1_i64, 60, 600, 7_200, 40_000]), -early..=late, values(12));
+    // most begin at whole ten minutes, so that many have instants in common
+    let shift = prop_oneof![4 => (-early / 600..=late / 600).prop_map(|shift| 600 * shift), 1 => -early..=late];
+    let metric = (0..3_usize, prop::sample::select(vec![1_i64, 60, 600, 7_200, 40_000]), shift, values(12));
     let place = prop::sample::select(vec!["", "socket0", "socket0/core1", "core1", "gpu"]);
     prop::collection::vec((place, metric), 0..8).prop_map(move |series| {
         let mut taken = BTreeSet::new();
@@ -190,8 +192,8 @@ proptest! {
 
     #[test]
     fn no_row_is_lost_doubled_or_changed_whatever_came_in_which_run(
-        // series that begin days before or after what the name says, too
-        files in forest(20, 400_000, 400_000),
+        // series that begin days before or after what the name says; or few hours, in which much is archived twice
+        files in prop_oneof![forest(20, 400_000, 400_000), forest(1, 3_000, 9_000)],
         night_of in prop::collection::vec(0..4_usize, 10),
         kept in prop::collection::vec(any::<bool>(), 10),
         cramped in prop::collection::vec(any::<bool>(), 4),
@@ -231,5 +233,45 @@ proptest! {
         }
         let again = archive(&tree, &target, &[]);
         prop_assert_eq!(again.objects_written, 0);
+    }
+}
+
+proptest! {
+    // each has thousands of portions
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
+
+    #[test]
+    fn rows_that_are_archived_are_found_again_whatever_the_memory_and_the_row_groups(
+        series in prop::collection::btree_set((0..5_usize, 0..6_usize), 1..20),
+        (values, shift) in (1..60_usize, 0..60_usize),
+        rows_per_group in 1..90_usize,
+        is_cramped in any::<bool>(),
+    ) {
+        let snapshot = |from: i64, value: f32| {
+            let mut levels = vec![Level::default(); 6];
+            for (place, name) in &series {
+                levels[*place] = levels[*place].clone().metric(&format!("m{name}"), 60, from, vec![value; values]);
+            }
+            let root = levels.into_iter().enumerate().fold(Level::default(), |root, (core, level)| root.child(&format!("core{core}"), ("core", &core.to_string()), level));
+            Snapshot { from, to: from + 3_600, root }
+        };
+        let (older, newer) = (snapshot(MIDNIGHT, 1.0), snapshot(MIDNIGHT + 60 * shift as i64, 2.0));
+        let (tree, target) = (Tree::new(), Archive::in_memory());
+        let rows_per_group = rows_per_group.to_string();
+        let flags = ["--row-group-rows", &rows_per_group];
+        let hosts = ["a", "b", "c"];
+        hosts.iter().for_each(|host| tree.bin("c", host, &older));
+        archive(&tree, &target, &flags);
+        // of these the archive alone knows what was in them, also where the name is the same
+        hosts.iter().for_each(|host| std::fs::remove_file(tree.path().join(format!("c/{host}/{MIDNIGHT}.bin"))).expect("removed"));
+        hosts.iter().for_each(|host| tree.bin("c", host, &newer));
+        let summary = if is_cramped { archive_cramped(&tree, &target, &flags) } else { archive(&tree, &target, &flags) };
+        let rows_of_all = |snapshot: &Snapshot| keyed(hosts.iter().flat_map(|host| snapshot.rows("c", host)).collect());
+        let (mut expected, held) = (rows_of_all(&newer)?, rows_of_all(&older)?);
+        prop_assert_eq!(summary.conflicting_rows, expected.keys().filter(|key| held.contains_key(*key)).count() as u64);
+        expected.extend(held);
+        let found = objects(&target);
+        check_objects(&found)?;
+        prop_assert_eq!(keyed(rows_of(&found))?, expected);
     }
 }

@@ -1,6 +1,5 @@
 //! Rows of one host and a span of time, read back from an object: only the pages that can hold them.
 
-use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
@@ -22,7 +21,7 @@ use crate::error::Result;
 use crate::ledger::ObjectLedger;
 use crate::names::{Host, Selector};
 use crate::object::{self, Reader};
-use crate::portion::{self, Collector, Portion};
+use crate::portion::{Collector, Portion};
 use crate::store::Archive;
 
 /// The rows of `host` with times in `[first, last]` that go into `collector`, as spans of one value or more.
@@ -35,7 +34,7 @@ async fn read(archive: &Archive, ledger: &ObjectLedger, host: &Host, (first, las
     let location = ledger.key.path();
     let metadata = object::metadata(archive, &location, ledger.size, PageIndexPolicy::Required).await?;
     let reader = Reader::new(archive, location, Arc::new(metadata));
-    let selected = select(reader.metadata(), host, collector.range())?;
+    let selected = select(reader.metadata(), host, collector.from())?;
     let builder = ParquetRecordBatchStreamBuilder::new(reader).await?;
     let schema = builder.parquet_schema();
     let wanted = |names: &[&str]| ProjectionMask::columns(schema, names.iter().copied());
@@ -63,15 +62,17 @@ async fn read(archive: &Archive, ledger: &ObjectLedger, host: &Host, (first, las
 /// The columns by which a host's rows are sorted before time.
 const SORTED_BY: [&str; 5] = ["hostname", "metric", "scope", "scope_id", "selector"];
 
-/// Row groups, and rows of them, whose pages can hold what is wanted of the host.
-fn select(metadata: &ParquetMetaData, host: &Host, range: &portion::Range) -> ParquetResult<Vec<(usize, RowSelection)>> {
+/// Row groups, and rows of them, whose pages can hold rows of the host, of series from a key on.
+fn select(metadata: &ParquetMetaData, host: &Host, from: Option<&SeriesKey>) -> ParquetResult<Vec<(usize, RowSelection)>> {
     let columns = metadata.file_metadata().schema_descr().columns();
     let position = |name: &str| {
         let found = columns.iter().position(|c| c.name() == name);
         found.ok_or_else(|| ParquetError::General(format!("it has no column {name}")))
     };
     let columns = SORTED_BY.iter().map(|name| position(name)).collect::<ParquetResult<Vec<_>>>()?;
-    let (from, end) = (sorted_by(host, range.from.as_ref()), sorted_by(host, range.end.as_ref()));
+    let from = from.map(|SeriesKey { metric, selector: at }| [&**metric, &*at.scope, &*at.scope_id, &*at.path].map(str::as_bytes));
+    let host = host.as_str().as_bytes();
+    let from: Vec<&[u8]> = [host].into_iter().chain(from.into_iter().flatten()).collect();
     let mut selected = Vec::new();
     for (group, row_group) in metadata.row_groups().iter().enumerate() {
         let rows = row_group.num_rows() as usize;
@@ -87,13 +88,10 @@ fn select(metadata: &ParquetMetaData, host: &Host, range: &portion::Range) -> Pa
         let can_hold = |rows: &std::ops::Range<usize>| {
             let page = |starts: &[usize]| starts.partition_point(|start| *start <= rows.start) - 1;
             // bounds of long names are cut: a lower one is too low, an upper one too high, so no page is missed
-            let lowest = pages.iter().map(|(starts, bounds)| bounds.min_value(page(starts)).unwrap_or_default());
-            let highest = pages.iter().map(|(starts, bounds)| bounds.max_value(page(starts)));
-            let reaches = highest.zip(&from).find(|(high, from)| *high != Some(from)).is_none_or(|(high, from)| high.is_none_or(|high| high > *from));
-            // without an end, all series of the host are before it
-            let begins = lowest.take(end.len().max(1)).partial_cmp(end.iter().copied());
-            let begins = if range.end.is_some() { begins == Some(Ordering::Less) } else { begins != Some(Ordering::Greater) };
-            reaches && begins
+            let (hosts, lowest) = &pages[0];
+            let mut highest = pages.iter().zip(&from).map(|((starts, bounds), from)| (bounds.max_value(page(starts)), from));
+            let reaches = highest.find(|(high, from)| *high != Some(from)).is_none_or(|(high, from)| high.is_none_or(|high| high > *from));
+            reaches && lowest.min_value(page(hosts)).is_none_or(|low| low <= host)
         };
         let ranges: Vec<_> = ranges.filter(can_hold).collect();
         if !ranges.is_empty() {
@@ -101,12 +99,6 @@ fn select(metadata: &ParquetMetaData, host: &Host, range: &portion::Range) -> Pa
         }
     }
     Ok(selected)
-}
-
-/// What the rows of a series, or of all series of a host, have in these columns.
-fn sorted_by<'a>(host: &'a Host, key: Option<&'a SeriesKey>) -> Vec<&'a [u8]> {
-    let rest = key.map(|SeriesKey { metric, selector: at }| [&**metric, &*at.scope, &*at.scope_id, &*at.path].map(str::as_bytes));
-    [host.as_str().as_bytes()].into_iter().chain(rest.into_iter().flatten()).collect()
 }
 
 fn strings<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a arrow_array::StringArray, arrow_schema::ArrowError> {
