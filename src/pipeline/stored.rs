@@ -127,7 +127,7 @@ pub enum Origin<'a> {
         times: (i64, i64),
         /// Bytes of memory that they may take.
         room: u64,
-        /// All of them, once there was room for all.
+        /// All that are left, once there was room for them: ranges come in order.
         known: Option<Arc<Snapshot>>,
     },
 }
@@ -150,7 +150,7 @@ impl Held<'_> {
                 tracing::debug!(object = %object.key, %host, first, last, "reading archived rows back");
                 let collector = Collector::new(range.clone(), (*room / PORTIONS) as usize, &context.buffers);
                 let portion = catalog::rows_between(&context.archive, object, host, (*first, *last), collector).await?;
-                if range.from.is_none() && portion.end.is_none() {
+                if portion.end.is_none() {
                     *known = Some(Arc::clone(&portion.snapshot));
                 }
                 Ok(portion)
