@@ -316,6 +316,27 @@ fn wrong_use_is_refused_with_a_message_and_exit_code_2() {
 }
 
 #[test]
+fn a_password_in_a_refused_address_is_not_shown() {
+    let site = Site::golden();
+    let push = "https://somebody:hunter2@gateway:9091/x@y";
+    for (archive, flags, variables) in [
+        ("s3://somebody:hunter2@bucket/x", &[][..], &[][..]),
+        ("gs://somebody:hunter2@bucket/x", &[], &[]),
+        ("archive", &["--metrics-push", push], &[]),
+        ("archive", &[], &[("CC_ARCHIVER_METRICS_PUSH", push)]),
+        ("s3://bucket", &["--endpoint", "http://somebody:hunter2@minio:9000"], &[]),
+        ("s3://bucket", &[], &[("AWS_ENDPOINT_URL", "http://somebody:hunter2@minio:9000")]),
+    ] {
+        let args = [&["archive", "tree", archive], flags].concat();
+        let output = site.command(&args).envs(variables.iter().copied()).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(!said.contains("hunter2") && !said.contains("somebody"), "{said}");
+        assert!(said.contains("password") || said.contains("credentials") || said.contains("://***@"), "{said}");
+    }
+}
+
+#[test]
 fn a_run_that_is_refused_leaves_no_folder_behind() {
     let site = Site::golden();
     for args in [&["archive", "nowhere", "archive"][..], &["archive", "tree/alpha", "archive"], &["archive", "tree", "archive", "--cluster", "gamma"]] {

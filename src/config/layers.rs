@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches};
 
@@ -38,7 +38,7 @@ pub(super) fn load(args: Vec<OsString>, variable: impl Fn(&str) -> Option<OsStri
     let command = known::command();
     let layers = Layers::new(&command, &args, variable).map_err(|e| clap::Error::raw(ErrorKind::ValueValidation, format!("{e}\n")))?;
     let mut command = layers.under(command);
-    let mut matches = command.try_get_matches_from_mut(args)?;
+    let mut matches = command.try_get_matches_from_mut(args).map_err(without_password)?;
     let effective = match matches.subcommand() {
         Some((known::CONFIG, matches)) => Some(Effective::new(matches, &layers)),
         _ => None,
@@ -49,6 +49,18 @@ pub(super) fn load(args: Vec<OsString>, variable: impl Fn(&str) -> Option<OsStri
         s3.keys = file.keys;
     }
     Ok(Loaded { cli, warnings: file.warnings, effective })
+}
+
+/// An error shows the value that it is about; of an address not who is to log in there.
+fn without_password(mut e: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(value)) = e.get(ContextKind::InvalidValue)
+        && let Some((scheme, rest)) = value.split_once("://")
+        && let Some((login, _)) = rest.split(['/', '?', '#']).next().and_then(|host| host.rsplit_once('@'))
+    {
+        let shown = format!("{scheme}://***{}", &rest[login.len()..]);
+        e.insert(ContextKind::InvalidValue, ContextValue::String(shown));
+    }
+    e
 }
 
 /// What lies below environment and flags, for one command.

@@ -37,6 +37,9 @@ impl FromStr for Location {
                 if bucket.is_empty() {
                     return Err("it names no bucket: s3://bucket/prefix".into());
                 }
+                if bucket.contains('@') {
+                    return Err("it must not hold credentials: they come from variables, a file of settings, or a role".into());
+                }
                 if !bucket.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
                     return Err(format!("{bucket:?} cannot be a bucket: it has letters, digits, - and ."));
                 }
