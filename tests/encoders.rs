@@ -9,6 +9,7 @@ use cc_archiver::encode::{Format, ObjectEncoder, ReferenceEncoder, RunsEncoder, 
 use cc_archiver::names::{Cluster, Host, Selector};
 use cc_archiver::schema::{Layout, ValueEncoding};
 use futures::future::{BoxFuture, FutureExt};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::async_writer::AsyncFileWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{KeyValue, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
@@ -196,4 +197,35 @@ fn pages_are_cut_in_the_same_places_and_bounded_alike() {
         assert!(bounds.contains("ASCENDING"), "{bounds}");
     }
     assert_eq!(rows_in(KEY, &files[0]), rows_in(KEY, &files[1]));
+}
+
+#[test]
+fn values_that_were_damaged_are_an_error_to_a_reader() {
+    const COUNT: usize = 3_000;
+    let key = SeriesKey { metric: "m".into(), selector: Arc::new(Selector::node()) };
+    let rows = Rows {
+        series: vec![SeriesRun { host: Host::new("a"), key, rows: COUNT }],
+        times: vec![TimeRun { start: 0, frequency: 1, rows: COUNT }],
+        // they do not compress
+        values: support::noise(7, COUNT).into_iter().collect(),
+    };
+    let layout = Layout {
+        compression: Compression::ZSTD(ZstdLevel::try_new(3).expect("valid")),
+        value_encoding: ValueEncoding::ByteStreamSplit,
+        cluster_column: false,
+        row_group_rows: 1 << 20,
+        object_size: 1 << 30,
+    };
+    let whole = encoded::<RunsEncoder<Memory>>(&format(layout), &[rows]);
+    let metadata = metadata(&whole);
+    let chunk = metadata.row_group(0).columns().last().expect("columns").byte_range();
+    // past the page's header, and a frame's
+    let page = chunk.0 as usize + 64..(chunk.0 + chunk.1) as usize;
+    assert!(page.len() > 2 * COUNT, "{page:?}: they do compress");
+    for at in page.step_by(97) {
+        let mut damaged = whole.to_vec();
+        damaged[at] ^= 1 << (at % 8);
+        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(damaged)).expect("a footer").build().expect("a reader");
+        assert!(reader.into_iter().any(|batch| batch.is_err()), "byte {at}");
+    }
 }

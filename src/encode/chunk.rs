@@ -36,7 +36,12 @@ impl Codec {
         let method = match compression {
             Compression::UNCOMPRESSED => Method::None,
             Compression::SNAPPY => Method::Snappy(Box::new(snap::raw::Encoder::new())),
-            Compression::ZSTD(level) => Method::Zstd(zstd::bulk::Compressor::new(level.compression_level())?),
+            Compression::ZSTD(level) => {
+                let mut encoder = zstd::bulk::Compressor::new(level.compression_level())?;
+                // so that any reader finds out if a page was damaged
+                encoder.include_checksum(true)?;
+                Method::Zstd(encoder)
+            }
             other => return Err(ParquetError::NYI(format!("compression {other}"))),
         };
         Ok(Self { method, plain: Vec::new(), packed: Vec::new() })
