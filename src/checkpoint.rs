@@ -198,7 +198,7 @@ pub fn measure(raw: impl Read, format: Format, on_disk: u64) -> std::io::Result<
             let mut input = Stream::new(&*beginning, size as usize);
             // it ends in the midst of something
             let _ = binary::decode(&mut input, &mut counting);
-            (input.at(), counting.structure())
+            (input.at().max(counting.end()), counting.structure())
         }
         // as many series as there are arrays, as few other things have brackets
         Kind::Json => (beginning.len(), SERIES_COST * 5 / 4 * beginning.iter().filter(|byte| **byte == b'[').count()),
@@ -208,21 +208,25 @@ pub fn measure(raw: impl Read, format: Format, on_disk: u64) -> std::io::Result<
 
 /// Metrics' names, each once: few series have a name of their own.
 #[derive(Default)]
-struct Names(HashMap<Box<str>, Arc<str>>);
+struct Names {
+    known: HashMap<Box<str>, Arc<str>>,
+    bytes: usize,
+}
 
 impl Names {
     /// Unless all have: then this must not grow with them.
-    const MOST: usize = 4_096;
+    const MOST_BYTES: usize = 256 << 10;
 
     fn get(&mut self, name: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(name) {
+        if let Some(known) = self.known.get(name) {
             return Arc::clone(known);
         }
-        if self.0.len() >= Self::MOST {
-            self.0.clear();
+        if self.bytes > Self::MOST_BYTES {
+            *self = Self::default();
         }
         let new: Arc<str> = name.into();
-        self.0.insert(name.into(), Arc::clone(&new));
+        self.bytes += name.len() + 32;
+        self.known.insert(name.into(), Arc::clone(&new));
         new
     }
 }

@@ -17,6 +17,11 @@ pub const MAX_DATES: usize = 1_000;
 /// Bytes of memory that a series takes on its way from a snapshot to a row group, its values and its level not counted.
 pub const SERIES_COST: usize = 512;
 
+/// The same with its name, which may be long.
+pub fn series_cost(metric: &str) -> usize {
+    SERIES_COST + metric.len()
+}
+
 /// The same for a level.
 pub fn level_cost(selector: &Selector) -> usize {
     256 + selector.scope.len() + selector.scope_id.len() + selector.path.len()

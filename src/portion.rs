@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::buffers::{Buffer, Buffers};
-use crate::data::{SERIES_COST, Series, SeriesKey, Snapshot, Span, level_cost};
+use crate::data::{Series, SeriesKey, Snapshot, Span, level_cost, series_cost};
 use crate::names::{Date, Selector};
 
 /// Which samples are asked for: those of a date, of series between two keys.
@@ -51,7 +51,11 @@ pub struct Portion {
 pub struct Collector {
     /// What is wanted still: its end comes closer when room gets short.
     range: Range,
+    /// False if it only looks on.
+    keeps: bool,
     room: usize,
+    /// What may be taken until room is made again: more than there is, where one key takes more.
+    limit: usize,
     levels: Vec<Arc<Selector>>,
     series: Vec<Series>,
     values: Buffer,
@@ -62,12 +66,17 @@ pub struct Collector {
 impl Collector {
     /// For samples in `range`, in about `room` bytes of memory, the largest piece of it from `buffers`. One key is kept whatever it takes.
     pub fn new(range: Range, room: usize, buffers: &Buffers) -> Self {
-        Self { range, room, levels: Vec::new(), series: Vec::new(), values: buffers.take(room), structure: 0 }
+        Self { range, keeps: true, room, limit: room, levels: Vec::new(), series: Vec::new(), values: buffers.take(room), structure: 0 }
+    }
+
+    /// Keeps nothing of a date: for those who only want to know whether all of it can be read.
+    pub fn of_nothing(date: Date, buffers: &Buffers) -> Self {
+        Self { keeps: false, ..Self::new(date.into(), 0, buffers) }
     }
 
     /// True if the series is wanted, as far as is known by now.
     pub fn wants(&self, metric: &str, selector: &Selector) -> bool {
-        self.range.holds(metric, selector)
+        self.keeps && self.range.holds(metric, selector)
     }
 
     /// The first key that is wanted; None for all.
@@ -94,10 +103,16 @@ impl Collector {
         append(&mut self.values)?;
         debug_assert_eq!(self.values.len(), at + 4 * cut.len);
         self.keep(selector, Arc::clone(metric), Span { at, ..cut });
-        if self.structure + self.values.len() > self.room {
+        if self.taken() > self.limit {
             self.make_room();
+            // where little was given up, as one key takes most of the room, it is not tried again at once
+            self.limit = if self.taken() <= self.room / 4 * 3 { self.room } else { self.taken() / 2 * 3 };
         }
         Ok(())
+    }
+
+    fn taken(&self) -> usize {
+        self.structure + self.values.len()
     }
 
     fn keep(&mut self, selector: &Arc<Selector>, metric: Arc<str>, span: Span) {
@@ -105,8 +120,8 @@ impl Collector {
             self.levels.push(Arc::clone(selector));
             self.structure += level_cost(selector);
         }
+        self.structure += series_cost(&metric);
         self.series.push(Series { level: self.levels.len() as u32 - 1, metric, span });
-        self.structure += SERIES_COST;
     }
 
     /// Gives up the largest keys, until what is left takes half of the room.
@@ -116,7 +131,7 @@ impl Collector {
         order.sort_by_key(|i| key(*i));
         let mut kept = 0;
         let first_out = order.windows(2).find(|pair| {
-            kept += SERIES_COST + level_cost(key(pair[0]).1) + 4 * self.series[pair[0]].span.len;
+            kept += series_cost(key(pair[0]).0) + level_cost(key(pair[0]).1) + 4 * self.series[pair[0]].span.len;
             kept > self.room / 2 && key(pair[0]) != key(pair[1])
         });
         let Some(first_out) = first_out.map(|pair| &self.series[pair[1]]) else { return };
@@ -183,7 +198,7 @@ mod tests {
             from in prop::option::of(0..150_usize),
             series in 4..300_usize,
         ) {
-            let each = SERIES_COST + level_cost(&level(0)) + 4 * LEN;
+            let each = series_cost("m") + level_cost(&level(0)) + 4 * LEN;
             let portion = collected(&order, from, series * each);
             let end = portion.end.as_ref().map_or(200, |end| end.selector.scope_id.parse().expect("a number"));
             let mut kept = Vec::new();
@@ -214,5 +229,16 @@ mod tests {
         let Portion { snapshot, end } = collector.finish(0, 0);
         assert!(snapshot.levels.iter().all(|level| &*level.scope_id == "000"));
         assert_eq!((snapshot.series.len(), end.map(|end| end.selector.scope_id.clone())), (2, Some("001".into())));
+    }
+
+    #[test]
+    fn many_spans_of_one_key_are_taken_in_linear_time() {
+        let (metric, level): (Arc<str>, _) = ("m".into(), level(0));
+        let mut collector = Collector::new(Range::from(Date::of(0).expect("valid")), 1 << 10, &Buffers::new(0));
+        for i in 0..400_000 {
+            let span = Span::checked(i % 86_400, 60, 0, 0).expect("valid");
+            collector.add(&level, &metric, span, |_| Ok::<_, ()>(())).expect("added");
+        }
+        assert_eq!(collector.finish(0, 0).snapshot.series.len(), 400_000);
     }
 }

@@ -36,7 +36,7 @@ pub async fn read(buffers: &Buffers, path: &Path, size: u64, mtime: i64) -> Resu
 }
 
 fn read_blocking(buffers: &Buffers, path: &Path, size: u64, mtime: i64) -> Result<Bytes, Unread> {
-    through(path, size, mtime, |file| {
+    through(path, size, mtime, |file, _| {
         fail_point::reach("reading");
         let mut bytes = buffers.try_take(size as usize + 1).map_err(|e| Unread::Failed(e.to_string()))?;
         // at most one byte more than it should have, so that a file that grows is seen to
@@ -45,11 +45,11 @@ fn read_blocking(buffers: &Buffers, path: &Path, size: u64, mtime: i64) -> Resul
     })?
 }
 
-/// Opens the file at `path`, which the scan saw with `size` and `mtime` (ns), and gives it to `go`. Blocks.
+/// Opens the file at `path`, which the scan saw with `size` and `mtime` (ns), and gives it to `go`, and says which it is. Blocks.
 ///
 /// # Errors
 /// [`Unread`]; also if it is another file afterwards: what `go` found is worth nothing then.
-pub fn through<T>(path: &Path, size: u64, mtime: i64, go: impl FnOnce(&File) -> T) -> Result<T, Unread> {
+pub fn through<T>(path: &Path, size: u64, mtime: i64, go: impl FnOnce(&File, FileId) -> T) -> Result<T, Unread> {
     if size > MAX_SIZE {
         return Err(Unread::Failed(format!("it has {size} bytes, and no snapshot has more than {MAX_SIZE}")));
     }
@@ -60,10 +60,23 @@ pub fn through<T>(path: &Path, size: u64, mtime: i64, go: impl FnOnce(&File) -> 
     if !before.is_file() || before.len() != size || files::mtime(&before) != mtime {
         return Err(Unread::Changed);
     }
-    let found = go(&file);
+    let found = go(&file, FileId::of(&before));
     let after = file.metadata().map_err(failed)?;
-    let identity = |m: &Metadata| (m.dev(), m.ino(), m.len(), m.mtime(), m.mtime_nsec());
+    let identity = |m: &Metadata| (FileId::of(m), m.len(), m.mtime(), m.mtime_nsec());
     if identity(&before) == identity(&after) { Ok(found) } else { Err(Unread::Changed) }
+}
+
+/// Which file is open, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
 }
 
 fn failed(e: io::Error) -> Unread {

@@ -247,7 +247,15 @@ fn a_large_file_that_changes_or_goes_in_the_midst_of_its_rows_fails_the_run_and_
         let file = fs::File::options().write(true).open(file).expect("opened");
         file.set_modified(std::time::SystemTime::now() - Duration::from_secs(5)).expect("its time set");
     };
-    for (change, why) in [(&gone as &dyn Fn(&Path), "it was removed"), (&touched, "it has changed")] {
+    // other bytes of the same size and time
+    let replaced = |file: &Path| {
+        let (aside, modified) = (file.with_extension("aside"), fs::metadata(file).and_then(|m| m.modified()).expect("its time"));
+        fs::rename(file, &aside).expect("moved away");
+        fs::write(file, fs::read(&aside).expect("read")).expect("written");
+        support::change_a_value(file);
+        fs::File::options().write(true).open(file).and_then(|file| file.set_modified(modified)).expect("its time set");
+    };
+    for (change, why) in [(&gone as &dyn Fn(&Path), "it was removed"), (&touched, "it has changed"), (&replaced, "it has changed")] {
         let ((tree, snapshot), folder) = (large_host(), tempfile::tempdir().expect("a temporary folder"));
         let file = tree.path().join(format!("c/n1/{MIDNIGHT}.bin"));
         let held = Held::at(&mut archiving(&tree, folder.path()), "merged");

@@ -80,6 +80,48 @@ fn a_damaged_page_costs_only_the_sources_that_it_may_hold() {
     assert_eq!(summary["rows_written"], 10);
 }
 
+/// A host of 64 series, each `len` s long.
+fn large_host(len: usize) -> Snapshot {
+    let values = support::noise(9, 64 * 84_000);
+    let root = values.chunks(84_000).enumerate().fold(Level::default(), |root, (m, values)| root.metric(&format!("m{m:02}"), 1, MIDNIGHT, &values[..len]));
+    Snapshot { from: MIDNIGHT, to: MIDNIGHT + len as i64, root }
+}
+
+#[test]
+fn damage_far_into_a_host_that_is_read_back_in_portions_costs_only_that_host() {
+    let (tree, target) = (Tree::new(), tempfile::tempdir().expect("a folder"));
+    tree.bin("c", "n1", &large_host(80_000));
+    archive(tree.path(), target.path(), &[]).expect(0);
+    let object = object_of(target.path(), "2026-03-01");
+    let mut bytes = std::fs::read(&object).expect("read");
+    let far = bytes.len() / 8 * 7;
+    bytes[far..far + 40].fill(0xff);
+    std::fs::write(&object, bytes).expect("written");
+    tree.bin("c", "n1", &large_host(84_000));
+    tree.bin("d", "n2", &Snapshot::minutes(T0, [2.0; 5]));
+    let summary = archive(tree.path(), target.path(), &["--memory", "64MiB"]).expect(3).summary();
+    let set_aside = summary["set_aside"].as_array().expect("a list");
+    assert_eq!(set_aside.len(), 1, "{summary}");
+    assert!(set_aside[0]["reason"].as_str().is_some_and(|why| why.contains("cannot be read back")), "{summary}");
+    assert_eq!(summary["rows_written"], 5);
+}
+
+#[test]
+fn rows_of_a_file_that_has_grown_are_read_back_in_few_portions() {
+    let (tree, target) = (Tree::new(), tempfile::tempdir().expect("a folder"));
+    let host = |len| {
+        let root = (0..3_000).fold(Level::default(), |root, m| root.metric(&format!("m{m:04}"), 60, T0, vec![1.0; len]));
+        Snapshot { from: T0, to: T0 + 60 * len as i64, root }
+    };
+    tree.bin("c", "n1", &host(10));
+    archive(tree.path(), target.path(), &[]).expect(0);
+    tree.bin("c", "n1", &host(12));
+    let run = archive(tree.path(), target.path(), &["--memory", "64MiB", "-vv"]).expect(0);
+    assert_eq!(run.summary()["rows_written"], 6_000);
+    let portions = run.stderr.lines().filter(|line| line.contains("reading archived rows back")).count();
+    assert!((1..=8).contains(&portions), "{portions} portions of 3,000 series");
+}
+
 #[test]
 fn an_object_that_another_program_rewrote_keeps_its_sources_from_being_archived_twice() {
     let (tree, target) = (Tree::new(), tempfile::tempdir().expect("a folder"));

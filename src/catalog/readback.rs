@@ -82,6 +82,9 @@ fn select(metadata: &ParquetMetaData, host: &Host, from: Option<&SeriesKey>) -> 
             _ => Err(ParquetError::General("it has no page index".into())),
         });
         let pages = pages.collect::<ParquetResult<Vec<(Vec<usize>, _)>>>()?;
+        if pages.iter().any(|(starts, _)| starts.first() != Some(&0)) {
+            return Err(ParquetError::General("its page index does not begin with the first row".into()));
+        }
         // between two of these, all rows are in one page of each column
         let starts: BTreeSet<usize> = pages.iter().flat_map(|(starts, _)| starts.iter().copied()).chain([rows]).collect();
         let ranges = starts.iter().zip(starts.iter().skip(1)).map(|(from, end)| *from..*end);

@@ -29,13 +29,8 @@ pub fn decompress(bytes: Bytes, form: Form, buffers: &Buffers) -> Result<Bytes, 
         return Ok(bytes);
     }
     let failed = |e: io::Error| Flaw::whole(format!("cannot decompress: {e}"));
-    // once through in the memory of a chunk, where the size is not known: what is refused costs time only
-    let size = match form.size {
-        0 => rest(reader(&*bytes, form.format.compression, cap(bytes.len() as u64))).map_err(failed)?,
-        size => size,
-    };
-    let mut out = buffers.try_take(size as usize + 1).map_err(|e| Flaw::whole(format!("cannot decompress: {e}")))?;
-    reader(&*bytes, form.format.compression, size).read_to_end(&mut out).map_err(failed)?;
+    let mut out = buffers.try_take(form.size as usize + 1).map_err(|e| failed(e.into()))?;
+    reader(&*bytes, form.format.compression, form.size).read_to_end(&mut out).map_err(failed)?;
     Ok(out.freeze())
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::input::Input;
 use super::{Extent, Flaw, Refusal};
-use crate::data::{Days, SERIES_COST, Series, Snapshot, Span, floats, level_cost};
+use crate::data::{Days, Series, Snapshot, Span, floats, level_cost, series_cost};
 use crate::names::Selector;
 use crate::portion::Collector;
 
@@ -43,6 +43,11 @@ impl Whole {
         self.structure
     }
 
+    /// Offset past the values of the last series, which may lie beyond what was read.
+    pub fn end(&self) -> usize {
+        self.series.last().map_or(0, |series| series.span.at + 4 * series.span.len)
+    }
+
     /// The snapshot whose values are in `values`.
     pub fn finish(self, (from, to): Extent, values: Bytes) -> Snapshot {
         Snapshot { from, to, levels: self.levels, series: self.series, values }
@@ -51,7 +56,7 @@ impl Whole {
 
 impl Sink for Whole {
     fn series(&mut self, selector: &Arc<Selector>, metric: &Arc<str>, span: Span, values: &mut impl Input) -> Result<(), Refusal> {
-        self.structure += SERIES_COST;
+        self.structure += series_cost(metric);
         if self.levels.last().is_none_or(|last| !Arc::ptr_eq(last, selector)) {
             self.levels.push(Arc::clone(selector));
             self.structure += level_cost(selector);

@@ -17,6 +17,8 @@ const FIXED: u64 = 40 << 20;
 const MOST_OPEN: u64 = 6;
 /// Pieces of one host that are under way, where it is not in memory as a whole: one is made while the one before is taken over.
 pub const PIECES: usize = 2;
+/// What rows take part with, even if nobody expected them.
+pub const LEAST: u64 = 1 << 20;
 /// What any snapshot takes.
 const SMALL: u64 = 256 << 10;
 

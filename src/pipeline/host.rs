@@ -16,7 +16,7 @@ use super::budget::{self, Share};
 use super::merging::{Merge, Source, Stopped};
 use super::objects::HostDay;
 use super::planning::undecidable;
-use super::stored::{Failure, Held, Origin, Stored, Survey};
+use super::stored::{Failure, Held, Origin, Room, Stored, Survey};
 use crate::data::Tally;
 use crate::error::{Error, Result, SetAside};
 use crate::fail_point;
@@ -76,8 +76,8 @@ pub struct HostDone {
 /// Bytes of memory that a host takes if all of it is decoded at once.
 #[derive(Debug, Default)]
 pub struct Needs {
-    /// By the names of its files: bytes when decompressed, and of memory.
-    files: BTreeMap<Box<str>, (u64, u64)>,
+    /// By the names of its files.
+    files: BTreeMap<Box<str>, Room>,
     /// For rows that are read back from each object, at most.
     read_back: u64,
     total: u64,
@@ -89,10 +89,11 @@ impl Needs {
         self.total
     }
 
-    /// A file's bytes when decompressed, and its part of a share.
-    fn of(&self, name: &str, share: &Share) -> (u64, u64) {
-        let (size, bytes) = self.files.get(name).copied().unwrap_or_default();
-        (size, self.scaled(bytes, share))
+    /// A file's part of a share.
+    fn of(&self, file: &SnapshotFile, share: &Share) -> Room {
+        // of an archived file that nobody expected to take part nothing is known
+        let Room { size, bytes } = self.files.get(&file.name).copied().unwrap_or(Room { size: None, bytes: budget::LEAST });
+        Room { size, bytes: self.scaled(bytes, share) }
     }
 
     fn scaled(&self, bytes: u64, share: &Share) -> u64 {
@@ -116,21 +117,23 @@ impl HostJob {
     /// Bytes of memory that the host will take, its archived neighbours included. Of compressed files all is read for that, of others the beginning.
     pub async fn needs(&self, context: &Context) -> Result<Needs> {
         let files: Vec<SnapshotFile> = self.sources.iter().map(|source| &source.file).chain(self.neighbours()).cloned().collect();
-        let on_disk: BTreeSet<String> = files.iter().map(|file| file.ledger_path(&self.host)).collect();
-        let gone = self.near().filter(|entry| !on_disk.contains(&entry.path) || !entry.stands_as_decoded());
+        // a source that is archived already under its name has other bytes now
+        let on_disk: BTreeSet<(String, u64)> = self.neighbours().map(|file| (file.ledger_path(&self.host), file.size)).collect();
+        let gone = self.near().filter(|entry| !on_disk.contains(&(entry.path.clone(), entry.size)) || !entry.stands_as_decoded());
         let read_back = gone.map(|entry| budget::memory_of_rows(entry.written)).sum();
         let (path, computes) = (self.path.clone(), files.iter().any(|file| file.format.compression != Compression::None));
         let measure = move || {
             let measured = files.into_iter().map(|file| {
                 // what cannot be read is reported when it is loaded
-                let measure = read::through(&path.join(&*file.name), file.size, file.mtime, |raw| checkpoint::measure(raw, file.format, file.size));
-                let measure = measure.ok().and_then(std::result::Result::ok).unwrap_or_default();
-                (file.name.clone(), (measure.size, budget::memory_of(file.format.kind, file.format.compression, file.size, measure)))
+                let measure = read::through(&path.join(&*file.name), file.size, file.mtime, |raw, _| checkpoint::measure(raw, file.format, file.size));
+                let measure = measure.ok().and_then(std::result::Result::ok);
+                let bytes = budget::memory_of(file.format.kind, file.format.compression, file.size, measure.unwrap_or_default());
+                (file.name, Room { size: measure.map(|measure| measure.size), bytes })
             });
             measured.collect::<BTreeMap<_, _>>()
         };
         let files = if computes { context.workers.run(measure).await? } else { tokio::task::spawn_blocking(measure).await? };
-        let total = files.values().map(|(_, bytes)| bytes).sum::<u64>() + read_back;
+        let total = files.values().map(|room| room.bytes).sum::<u64>() + read_back;
         Ok(Needs { files, read_back, total })
     }
 
@@ -200,15 +203,13 @@ impl HostJob {
         let Planned { index, file, left } = planned;
         let path = self.path.join(&*file.name);
         let waits = |reason: &str| SetAside::new(path.clone(), reason);
-        let (size, room) = means.needs.of(&file.name, means.share);
-        let mut stored = Stored::new(path.clone(), file, size, room);
-        let loaded = stored.load(means.context).await?;
+        let loaded = Stored::load(means.context, path.clone(), file.clone(), means.needs.of(&file, means.share)).await?;
         if !matches!(loaded, Err(Failure::Unread(_))) {
-            done.bytes_in += stored.file.size;
-            means.context.progress.bytes_read.fetch_add(stored.file.size, Ordering::Relaxed);
+            done.bytes_in += file.size;
+            means.context.progress.bytes_read.fetch_add(file.size, Ordering::Relaxed);
         }
-        let Survey { digest, from, to, days } = match loaded {
-            Ok(survey) => survey,
+        let (stored, Survey { digest, from, to, days }) = match loaded {
+            Ok(loaded) => loaded,
             Err(Failure::Unread(Unread::Changed)) => {
                 done.waiting.push((index, waits("it changed during this run; the next run takes it")));
                 return Ok(None);
@@ -222,7 +223,7 @@ impl HostJob {
                 done.set_aside.push((index, Stage::Read, SetAside::new(path, reason)));
                 return Ok(None);
             }
-            Err(Failure::Flaw(flaw)) if is_young(&stored.file, means.context.min_age) => {
+            Err(Failure::Flaw(flaw)) if is_young(&file, means.context.min_age) => {
                 done.waiting.push((index, waits(&format!("it does not decode ({flaw}), and is young: it may still be being written"))));
                 return Ok(None);
             }
@@ -235,7 +236,7 @@ impl HostJob {
             done.too_recent.push(index);
             return Ok(None);
         }
-        let dates: BTreeSet<Date> = days.dates().chain([stored.file.home()]).collect();
+        let dates: BTreeSet<Date> = days.dates().chain([file.home()]).collect();
         let unreadable = dates.iter().filter(|date| left.allows(**date)).find_map(|date| self.window.get(date)?.unreadable.first());
         if let Some((object, reason)) = unreadable {
             done.set_aside.push((index, Stage::Catalog, SetAside::new(path, undecidable(object, reason))));
@@ -276,7 +277,7 @@ impl HostJob {
                 None => read_back.push((object, overlap, digests)),
             }
         }
-        let room = means.needs.scaled(means.needs.read_back, means.share) / read_back.len().max(1) as u64;
+        let room = (means.needs.scaled(means.needs.read_back, means.share) / read_back.len().max(1) as u64).max(budget::LEAST);
         held.extend(read_back.into_iter().map(|(object, times, digests)| Held { origin: Origin::Object { object, times, room, known: None }, digests }));
         Ok(held)
     }
@@ -288,10 +289,8 @@ impl HostJob {
         }
         let mut found = None;
         if let Some(file) = self.on_disk.iter().find(|file| entry.path == file.ledger_path(&self.host) && file.size == entry.size) {
-            let (size, room) = means.needs.of(&file.name, means.share);
-            let mut stored = Stored::new(self.path.join(&*file.name), file.clone(), size, room);
-            let is_same = stored.load(means.context).await?.is_ok_and(|survey| survey.digest == entry.blake3);
-            found = is_same.then_some(stored);
+            let loaded = Stored::load(means.context, self.path.join(&*file.name), file.clone(), means.needs.of(file, means.share)).await?;
+            found = loaded.ok().filter(|(_, survey)| survey.digest == entry.blake3).map(|(stored, _)| stored);
         }
         cache.insert(entry.blake3, found.clone());
         Ok(found)

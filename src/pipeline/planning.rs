@@ -147,7 +147,7 @@ async fn left_of(context: &Context, files: &ClusterFiles, h: usize, s: usize, le
 async fn digest_of(context: &Context, files: &ClusterFiles, h: usize, file: &SnapshotFile) -> Result<Option<Digest>> {
     let path = files.path.join(files.hosts[h].host.as_str()).join(&*file.name);
     let (size, mtime) = (file.size, file.mtime);
-    context.workers.run(move || read::through(&path, size, mtime, |file| Digest::of_reader(file).ok()).ok().flatten()).await
+    context.workers.run(move || read::through(&path, size, mtime, |file, _| Digest::of_reader(file).ok()).ok().flatten()).await
 }
 
 /// Takes out sources that an unreadable object may hold: nobody can tell whether they are archived.

@@ -1,6 +1,7 @@
 //! What a host's merge draws on: snapshots on disk, decoded if there was room, and rows in the archive.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Context, budget};
@@ -13,24 +14,44 @@ use crate::files::SnapshotFile;
 use crate::ledger::ObjectLedger;
 use crate::names::{Digest, Host};
 use crate::portion::{Collector, Portion, Range};
-use crate::read::{self, Unread};
+use crate::read::{self, FileId, Unread};
 
 pub use crate::checkpoint::Survey;
 
 /// A portion may take one part in so many of the memory that its snapshot has.
 const PORTIONS: u64 = budget::PIECES as u64;
 
-/// A snapshot on disk.
+/// A snapshot on disk that was read once.
 #[derive(Debug, Clone)]
 pub struct Stored {
     /// Where.
     pub path: PathBuf,
     /// As the scan saw it.
     pub file: SnapshotFile,
-    form: Form,
+    kept: Kept,
+}
+
+/// How far a snapshot is in memory.
+#[derive(Debug, Clone)]
+enum Kept {
+    /// All of it is.
+    Decoded(Arc<Snapshot>),
+    /// There was no room: it is gone through for what is asked for.
+    Nothing {
+        form: Form,
+        room: u64,
+        /// Which file it was.
+        id: FileId,
+    },
+}
+
+/// The memory for a snapshot.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// Its bytes when it is decompressed, if they are known.
+    pub size: Option<u64>,
     /// Bytes of memory that it may take.
-    room: u64,
-    decoded: Option<Arc<Snapshot>>,
+    pub bytes: u64,
 }
 
 /// Why a snapshot was not loaded.
@@ -42,47 +63,67 @@ pub enum Failure {
 }
 
 impl Stored {
-    /// A snapshot that has `size` bytes when it is decompressed, for which there are `room` bytes of memory.
-    pub fn new(path: PathBuf, file: SnapshotFile, size: u64, room: u64) -> Self {
-        Self { path, form: Form::of(&file, size), file, room, decoded: None }
-    }
-
-    /// True if it is in memory.
-    pub fn is_decoded(&self) -> bool {
-        self.decoded.is_some()
-    }
-
-    /// Reads all of it: into memory if there is room, else to know what it is.
-    pub async fn load(&mut self, context: &Context) -> Result<Result<Survey, Failure>> {
-        if self.file.size.max(self.form.size) <= self.room {
-            let bytes = match read::read(&context.buffers, &self.path, self.file.size, self.file.mtime).await {
-                Ok(bytes) => bytes,
+    /// Reads all of the snapshot at `path`: into memory if there is room, else to know what it is.
+    pub async fn load(context: &Context, path: PathBuf, file: SnapshotFile, room: Room) -> Result<Result<(Self, Survey), Failure>> {
+        let size = match room.size {
+            Some(size) => size,
+            None => match Self::size(context, &path, &file).await? {
+                Ok(size) => size,
+                Err(failure) => return Ok(Err(failure)),
+            },
+        };
+        let (form, bytes) = (Form::of(&file, size), room.bytes);
+        if file.size.max(size) <= bytes {
+            let raw = match read::read(&context.buffers, &path, file.size, file.mtime).await {
+                Ok(raw) => raw,
                 Err(unread) => return Ok(Err(Failure::Unread(unread))),
             };
             fail_point::reach("read");
-            let (form, room, buffers) = (self.form, self.room, context.buffers.clone());
+            let buffers = context.buffers.clone();
             let decode = move || {
-                let digest = Digest::of(&bytes);
-                let snapshot = checkpoint::decode(bytes, form, room, &buffers)?;
+                let digest = Digest::of(&raw);
+                let snapshot = checkpoint::decode(raw, form, bytes, &buffers)?;
                 let days = snapshot.days().map_err(|reason| Flaw { offset: None, reason })?;
                 Ok((Survey { digest, from: snapshot.from, to: snapshot.to, days }, snapshot))
             };
             match context.workers.run(decode).await? {
-                Ok((survey, snapshot)) => {
-                    self.decoded = Some(Arc::new(snapshot));
-                    return Ok(Ok(survey));
-                }
+                Ok((survey, snapshot)) => return Ok(Ok((Self { path, file, kept: Kept::Decoded(Arc::new(snapshot)) }, survey))),
                 Err(Refusal::Flaw(flaw)) => return Ok(Err(Failure::Flaw(flaw))),
                 Err(Refusal::NoRoom) => {}
             }
         }
-        tracing::debug!(path = %crate::error::Escaped(&self.path), room = self.room, "no room for all of it: it goes portion by portion");
-        let (path, size, mtime, form) = (self.path.clone(), self.file.size, self.file.mtime, self.form);
-        let survey = move || read::through(&path, size, mtime, |raw| checkpoint::survey(raw, form));
-        Ok(match context.workers.run(survey).await? {
-            Ok(surveyed) => surveyed.map_err(Failure::Flaw),
+        tracing::debug!(path = %crate::error::Escaped(&path), room = bytes, "no room for all of it: it goes portion by portion");
+        let survey = Self::go_through(context, &path, &file, move |raw, id| (id, checkpoint::survey(raw, form))).await?;
+        Ok(match survey {
+            Ok((id, Ok(survey))) => Ok((Self { path, file, kept: Kept::Nothing { form, room: bytes, id } }, survey)),
+            Ok((_, Err(flaw))) => Err(Failure::Flaw(flaw)),
             Err(unread) => Err(Failure::Unread(unread)),
         })
+    }
+
+    /// Its bytes when decompressed.
+    async fn size(context: &Context, path: &Path, file: &SnapshotFile) -> Result<Result<u64, Failure>> {
+        let (format, on_disk) = (file.format, file.size);
+        Ok(match Self::go_through(context, path, file, move |raw, _| checkpoint::measure(raw, format, on_disk)).await? {
+            Ok(Ok(measure)) => Ok(measure.size),
+            Ok(Err(e)) => Err(Failure::Flaw(Flaw { offset: None, reason: format!("cannot decompress: {e}") })),
+            Err(unread) => Err(Failure::Unread(unread)),
+        })
+    }
+
+    async fn go_through<T: Send + 'static>(
+        context: &Context,
+        path: &Path,
+        file: &SnapshotFile,
+        go: impl FnOnce(&File, FileId) -> T + Send + 'static,
+    ) -> Result<std::result::Result<T, Unread>> {
+        let (path, size, mtime) = (path.to_owned(), file.size, file.mtime);
+        context.workers.run(move || read::through(&path, size, mtime, go)).await
+    }
+
+    /// True if it is in memory.
+    pub fn is_decoded(&self) -> bool {
+        matches!(self.kept, Kept::Decoded(_))
     }
 
     /// What it has in `range`, or the first of that.
@@ -90,17 +131,17 @@ impl Stored {
     /// # Errors
     /// If it is no longer what was loaded: rows of it may have been handed over, so that is the end of the run.
     pub async fn portion(&self, context: &Context, range: &Range) -> Result<Portion> {
-        if let Some(snapshot) = &self.decoded {
-            return Ok(Portion { snapshot: Arc::clone(snapshot), end: None });
-        }
-        let Self { path, file, form, room, .. } = self.clone();
+        let (form, room, known) = match &self.kept {
+            Kept::Decoded(snapshot) => return Ok(Portion { snapshot: Arc::clone(snapshot), end: None }),
+            Kept::Nothing { form, room, id } => (*form, *room, *id),
+        };
         let (range, buffers) = (range.clone(), context.buffers.clone());
-        let take = move || read::through(&path, file.size, file.mtime, |raw| checkpoint::portion(raw, form, range, room / PORTIONS, &buffers));
-        let why = match context.workers.run(take).await? {
-            Ok(Ok(portion)) => return Ok(portion),
-            Ok(Err(flaw)) => flaw.to_string(),
+        let take = move |raw: &File, id| (id == known).then(|| checkpoint::portion(raw, form, range, room / PORTIONS, &buffers));
+        let why = match Self::go_through(context, &self.path, &self.file, take).await? {
+            Ok(Some(Ok(portion))) => return Ok(portion),
+            Ok(Some(Err(flaw))) => flaw.to_string(),
+            Ok(None) | Err(Unread::Changed) => "it has changed".into(),
             Err(Unread::Vanished) => "it was removed".into(),
-            Err(Unread::Changed) => "it has changed".into(),
             Err(Unread::Failed(reason)) => reason,
         };
         Err(Error::io("while its rows were written, which the next run does again:", &self.path)(std::io::Error::other(why)))
@@ -150,6 +191,10 @@ impl Held<'_> {
                 tracing::debug!(object = %object.key, %host, first, last, "reading archived rows back");
                 let collector = Collector::new(range.clone(), (*room / PORTIONS) as usize, &context.buffers);
                 let portion = catalog::rows_between(&context.archive, object, host, (*first, *last), collector).await?;
+                if range.from.is_none() && portion.end.is_some() {
+                    // whether all of it can be read must be known before anything is handed over
+                    catalog::rows_between(&context.archive, object, host, (*first, *last), Collector::of_nothing(range.date, &context.buffers)).await?;
+                }
                 if portion.end.is_none() {
                     *known = Some(Arc::clone(&portion.snapshot));
                 }
