@@ -8,7 +8,7 @@ use cc_archiver::checkpoint::{Form, decode};
 use cc_archiver::data::{Rows, Snapshot};
 use cc_archiver::encode::{Format, ObjectEncoder, ReferenceEncoder, RunsEncoder, Tools};
 use cc_archiver::files;
-use cc_archiver::merge::{Input, merge};
+use cc_archiver::merge::{Input, Merge};
 use cc_archiver::names::{Cluster, Date, Host};
 use cc_archiver::rows::{RowGroups, rows_of};
 use cc_archiver::schema::{Layout, ValueEncoding};
@@ -108,12 +108,15 @@ fn decode_json(bencher: Bencher) {
     bencher.counter(ItemsCount::new(SAMPLES)).bench(|| decoded(&bytes, files::Kind::Json, &buffers));
 }
 
+fn merge(snapshots: &[Arc<Snapshot>]) -> Merge {
+    let inputs = snapshots.iter().map(|snapshot| Input { snapshot: Arc::clone(snapshot), held: false });
+    Merge::new(&Date::of(BEGIN).expect("valid").into(), inputs.collect())
+}
+
 /// Two snapshots, the later one beginning so many seconds after the first.
 fn merge_two(bencher: Bencher, later: i64) {
-    let snapshots = [snapshot(BEGIN), snapshot(BEGIN + later)];
-    let inputs = snapshots.each_ref().map(|snapshot| Input { snapshot, held: false });
-    let date = Date::of(BEGIN).expect("valid");
-    bencher.counter(ItemsCount::new(2 * SAMPLES)).bench(|| merge(&date.into(), &inputs));
+    let snapshots = [snapshot(BEGIN), snapshot(BEGIN + later)].map(Arc::new);
+    bencher.counter(ItemsCount::new(2 * SAMPLES)).bench(|| merge(&snapshots).count());
 }
 
 #[divan::bench]
@@ -128,12 +131,11 @@ fn merge_overlapping(bencher: Bencher) {
 
 /// Rows of a host's day, in row groups of `limit`.
 fn row_groups(limit: usize) -> (usize, impl Fn() -> Vec<Rows>) {
-    let snapshots = [snapshot(BEGIN), snapshot(BEGIN + 60 * VALUES as i64)];
-    let merged = merge(&Date::of(BEGIN).expect("valid").into(), &snapshots.each_ref().map(|snapshot| Input { snapshot, held: false }));
-    let values = snapshots.map(|snapshot| snapshot.values);
+    let snapshots = [snapshot(BEGIN), snapshot(BEGIN + 60 * VALUES as i64)].map(Arc::new);
     let cut = move || {
-        let (mut groups, mut found) = (RowGroups::new(limit), Vec::new());
-        groups.push(&rows_of(&Host::new("n0001"), &merged.series, &values).0, |rows| found.push(rows));
+        let mut merge = merge(&snapshots);
+        let (mut groups, mut found, values) = (RowGroups::new(limit), Vec::new(), merge.values());
+        groups.push(&rows_of(&Host::new("n0001"), &mut merge, &values), |rows| found.push(rows));
         found.extend(groups.finish());
         found
     };
@@ -141,7 +143,7 @@ fn row_groups(limit: usize) -> (usize, impl Fn() -> Vec<Rows>) {
 }
 
 #[divan::bench]
-fn rows_and_row_groups(bencher: Bencher) {
+fn merge_rows_and_row_groups(bencher: Bencher) {
     let (rows, cut) = row_groups(1 << 18);
     bencher.counter(ItemsCount::new(rows)).bench(cut);
 }

@@ -255,7 +255,7 @@ impl Tally {
     }
 
     /// Adds what became of other samples of the same snapshot and date.
-    pub fn add(&mut self, other: Tally) {
+    pub fn add(&mut self, other: &Tally) {
         self.rows += other.rows;
         self.nan += other.nan;
         self.written += other.written;
@@ -263,7 +263,7 @@ impl Tally {
         self.held += other.held;
         self.conflicting += other.conflicting;
         other.extent.into_iter().for_each(|(first, last)| [first, last].into_iter().for_each(|time| self.reach(time)));
-        self.holders.extend(other.holders);
+        self.holders.extend(&other.holders);
     }
 }
 

@@ -5,47 +5,82 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::data::{Piece, SeriesKey, SeriesRows, Snapshot, Span, Tally};
 use crate::portion::Range;
 
 /// A snapshot that takes part.
-#[derive(Debug, Clone, Copy)]
-pub struct Input<'a> {
+#[derive(Debug, Clone)]
+pub struct Input {
     /// Its series.
-    pub snapshot: &'a Snapshot,
+    pub snapshot: Arc<Snapshot>,
     /// True if the archive holds these rows already.
     pub held: bool,
 }
 
-/// One host's date, or a range of its keys.
+/// One host's date, or a range of its keys, that is merged series by series, in the archive's order.
+///
+/// Pieces refer to inputs by index. Series without a row are left out.
 #[derive(Debug)]
-pub struct Merged {
-    /// Series in the archive's order; pieces refer to inputs by index. Series without a row are left out.
-    pub series: Vec<SeriesRows>,
-    /// What became of each input's samples; empty for held ones.
-    pub tallies: Vec<Tally>,
+pub struct Merge {
+    inputs: Vec<Input>,
+    parts: Vec<Part>,
+    done: usize,
+    tallies: Vec<Tally>,
 }
 
 /// One series of one input, cut to the date.
+#[derive(Debug)]
 struct Part {
     key: SeriesKey,
     input: usize,
     span: Span,
 }
 
-/// Merges the samples of all `inputs` that lie in `range`, the later one in the list being the newer.
-pub fn merge(range: &Range, inputs: &[Input]) -> Merged {
-    let mut parts = parts_of(range, inputs);
-    parts.sort_by(|a, b| (&a.key, a.span.start, a.input).cmp(&(&b.key, b.span.start, b.input)));
-    let mut merged = Merged { series: Vec::new(), tallies: vec![Tally::default(); inputs.len()] };
-    for group in parts.chunk_by(|a, b| a.key == b.key) {
-        let pieces = if disjoint(group) { plain(group, inputs, &mut merged.tallies) } else { instant_by_instant(group, inputs, &mut merged.tallies) };
-        if !pieces.is_empty() {
-            merged.series.push(SeriesRows { key: group[0].key.clone(), pieces });
-        }
+impl Merge {
+    /// Of the samples of all `inputs` that lie in `range`, the later one in the list being the newer.
+    pub fn new(range: &Range, inputs: Vec<Input>) -> Self {
+        let mut parts = parts_of(range, &inputs);
+        parts.sort_by(|a, b| (&a.key, a.span.start, a.input).cmp(&(&b.key, b.span.start, b.input)));
+        Self { tallies: vec![Tally::default(); inputs.len()], inputs, parts, done: 0 }
     }
-    merged
+
+    /// True if there is no more series.
+    pub fn is_done(&self) -> bool {
+        self.done == self.parts.len()
+    }
+
+    /// The values that pieces refer to, input by input.
+    pub fn values(&self) -> Vec<Bytes> {
+        self.inputs.iter().map(|input| input.snapshot.values.clone()).collect()
+    }
+
+    /// What became of each input's samples, of all series so far; empty for held ones.
+    pub fn tallies(&self) -> &[Tally] {
+        &self.tallies
+    }
+}
+
+impl Iterator for Merge {
+    type Item = SeriesRows;
+
+    fn next(&mut self) -> Option<SeriesRows> {
+        while !self.is_done() {
+            let rest = &self.parts[self.done..];
+            let key = &rest[0].key;
+            let group = &rest[..rest.iter().take_while(|part| part.key == *key).count()];
+            self.done += group.len();
+            let merge = if disjoint(group) { plain } else { instant_by_instant };
+            let pieces = merge(group, &self.inputs, &mut self.tallies);
+            if !pieces.is_empty() {
+                return Some(SeriesRows { key: key.clone(), pieces });
+            }
+        }
+        None
+    }
 }
 
 fn parts_of(range: &Range, inputs: &[Input]) -> Vec<Part> {
@@ -155,7 +190,6 @@ fn instant_by_instant(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -
 mod tests {
     use super::*;
     use crate::names::{Date, Selector};
-    use std::sync::Arc;
 
     const NAN: f32 = f32::NAN;
 
@@ -166,18 +200,21 @@ mod tests {
         Snapshot { from: start, to: start, levels: vec![Arc::new(Selector::node())], series, values }
     }
 
-    fn rows(inputs: &[Input]) -> (Vec<(i64, f32)>, Vec<Tally>) {
-        let merged = merge(&Date::of(0).expect("valid").into(), inputs);
-        let pieces = merged.series.iter().flat_map(|s| &s.pieces);
-        let rows = pieces.flat_map(|p| (0..p.span.len).map(|i| (p.span.time(i), p.span.value(&inputs[p.input].snapshot.values, i))));
-        (rows.filter(|(_, v)| !v.is_nan()).collect(), merged.tallies)
+    /// Rows of snapshots, each with whether the archive holds it, and what became of their samples.
+    fn rows<const N: usize>(inputs: [(Snapshot, bool); N]) -> (Vec<(i64, f32)>, Vec<Tally>) {
+        let inputs = inputs.map(|(snapshot, held)| Input { snapshot: Arc::new(snapshot), held }).to_vec();
+        let mut merge = Merge::new(&Date::of(0).expect("valid").into(), inputs);
+        let values = merge.values();
+        let row = |p: &Piece, i| (p.span.time(i), p.span.value(&values[p.input], i));
+        let pieces: Vec<_> = merge.by_ref().flat_map(|series| series.pieces).collect();
+        let rows = pieces.iter().flat_map(|p| (0..p.span.len).map(move |i| row(p, i)));
+        (rows.filter(|(_, v)| !v.is_nan()).collect(), merge.tallies)
     }
 
     #[test]
     fn the_newer_value_wins_and_nan_is_none() {
         let (old, new) = (snapshot(0, 60, &[1.0, 2.0, 3.0]), snapshot(60, 60, &[NAN, 9.0, 4.0]));
-        let inputs = [Input { snapshot: &old, held: false }, Input { snapshot: &new, held: false }];
-        let (rows, tallies) = rows(&inputs);
+        let (rows, tallies) = rows([(old, false), (new, false)]);
         assert_eq!(rows, [(0, 1.0), (60, 2.0), (120, 9.0), (180, 4.0)]);
         assert_eq!((tallies[0].rows, tallies[0].written, tallies[0].superseded), (3, 2, 1));
         assert_eq!((tallies[1].rows, tallies[1].written, tallies[1].nan), (2, 2, 1));
@@ -186,8 +223,7 @@ mod tests {
     #[test]
     fn what_the_archive_holds_stays_and_is_not_written_again() {
         let (held, new) = (snapshot(0, 60, &[1.0, 2.0, NAN]), snapshot(0, 60, &[1.0, 5.0, 7.0]));
-        let inputs = [Input { snapshot: &held, held: true }, Input { snapshot: &new, held: false }];
-        let (rows, tallies) = rows(&inputs);
+        let (rows, tallies) = rows([(held, true), (new, false)]);
         assert_eq!(rows, [(120, 7.0)]);
         assert_eq!((tallies[1].rows, tallies[1].written, tallies[1].held, tallies[1].conflicting), (3, 1, 2, 1));
         assert_eq!(tallies[1].holders.iter().copied().collect::<Vec<_>>(), [0]);
@@ -197,7 +233,7 @@ mod tests {
     #[test]
     fn phases_that_shift_interleave() {
         let (a, b) = (snapshot(0, 60, &[1.0, 2.0, 3.0]), snapshot(61, 60, &[4.0, 5.0]));
-        let (rows, _) = rows(&[Input { snapshot: &a, held: false }, Input { snapshot: &b, held: false }]);
+        let (rows, _) = rows([(a, false), (b, false)]);
         assert_eq!(rows, [(0, 1.0), (60, 2.0), (61, 4.0), (120, 3.0), (121, 5.0)]);
     }
 
@@ -205,7 +241,7 @@ mod tests {
     fn one_snapshot_that_names_a_series_twice_gives_each_instant_once() {
         let mut twice = snapshot(0, 60, &[1.0, 2.0]);
         twice.series.push(twice.series[0].clone());
-        let (rows, tallies) = rows(&[Input { snapshot: &twice, held: false }]);
+        let (rows, tallies) = rows([(twice, false)]);
         assert_eq!(rows, [(0, 1.0), (60, 2.0)]);
         assert_eq!((tallies[0].rows, tallies[0].written), (4, 2));
     }

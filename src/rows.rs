@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::data::{Piece, Rows, SeriesRows, SeriesRun, Span, TimeRun, Values};
+use crate::data::{Piece, Rows, SeriesKey, SeriesRows, SeriesRun, Span, TimeRun, Values};
 use crate::names::Host;
 
 /// Pieces of fewer values are copied together: a slice of them would take more memory than they do.
@@ -13,26 +13,29 @@ const WORTH_A_SLICE: usize = 32;
 /// Runs of times after which a host's next rows are others, so that gaps in time do not add up.
 const MOST_TIMES: usize = 128 << 10;
 
-/// A host's series as rows, or the first of them, and how many series that are; `values` are those of the inputs that pieces
+/// A host's next series as rows: all of them, or until there are many times; `values` are those of the inputs that pieces
 /// refer to, and are not copied where they can be sliced. NaN becomes no row.
-pub fn rows_of(host: &Host, series: &[SeriesRows], values: &[Bytes]) -> (Rows, usize) {
-    let (mut rows, mut done) = (Expansion::default(), 0);
-    for SeriesRows { key, pieces } in series {
-        if rows.times.len() >= MOST_TIMES {
-            break;
-        }
-        done += 1;
+pub fn rows_of(host: &Host, series: &mut impl Iterator<Item = SeriesRows>, values: &[Bytes]) -> Rows {
+    let mut rows = Expansion::default();
+    while rows.times.len() < MOST_TIMES
+        && let Some(SeriesRows { key, pieces }) = series.next()
+    {
         let before = rows.len;
         rows.first_time = rows.times.len();
-        for piece in pieces {
+        for piece in &pieces {
             rows.push(piece, &values[piece.input]);
         }
         let count = rows.len - before;
         if count > 0 {
-            rows.series.push(SeriesRun { host: host.clone(), key: key.clone(), rows: count });
+            rows.series.push(SeriesRun { host: host.clone(), key, rows: count });
         }
     }
-    (rows.finish(), done)
+    let mut rows = rows.finish();
+    // a slice keeps all that it is a slice of: where most of that became no row, rows are copied
+    if 2 * 4 * rows.len() < values.iter().map(Bytes::len).sum() {
+        rows.values.gather();
+    }
+    rows
 }
 
 /// Where some values are.
@@ -129,18 +132,22 @@ fn until_nan(values: &[[u8; 4]]) -> usize {
 /// its values, in a reader, too.
 const MOST_TIMES_OF_GROUP: usize = 256 << 10;
 const MOST_SERIES_OF_GROUP: usize = 64 << 10;
+/// It ends sooner, too, with so many bytes of names, each series' counted: only very long ones come to that.
+const MOST_NAMES_OF_GROUP: usize = 16 << 20;
 
 /// Gathers rows into row groups of one size, whatever the sizes of hosts.
 #[derive(Debug)]
 pub struct RowGroups {
     limit: usize,
     pending: Rows,
+    /// Bytes of the names in `pending`.
+    names: usize,
 }
 
 impl RowGroups {
     /// Row groups of `limit` rows, the last one excepted, and those whose series are very short.
     pub fn new(limit: usize) -> Self {
-        Self { limit, pending: Rows::default() }
+        Self { limit, pending: Rows::default(), names: 0 }
     }
 
     /// Adds a host's rows and calls `full` for every row group that they complete.
@@ -148,12 +155,23 @@ impl RowGroups {
         let mut rest = Cursor { rows, left: rows.len(), value: (0, 0), series: (0, 0), time: (0, 0) };
         while rest.left > 0 {
             let Rows { series, times, .. } = &self.pending;
+            let most_series = MOST_SERIES_OF_GROUP - series.len();
+            let names = rows.series[rest.series.0..].iter().take(most_series).scan(self.names, |names, run| {
+                *names += names_of(run);
+                Some(*names)
+            });
+            // the series that comes to that is the last one
+            let most_series = most_series.min(names.take_while(|names| *names < MOST_NAMES_OF_GROUP).count() + 1);
             let room = (self.limit - self.pending.len())
                 .min(rows_in(rest.time, MOST_TIMES_OF_GROUP - times.len(), self.limit, |i| rows.times.get(i).map(|run| run.rows)))
-                .min(rows_in(rest.series, MOST_SERIES_OF_GROUP - series.len(), self.limit, |i| rows.series.get(i).map(|run| run.rows)));
+                .min(rows_in(rest.series, most_series, self.limit, |i| rows.series.get(i).map(|run| run.rows)));
+            let before = series.len();
             rest.move_to(&mut self.pending, room);
             let Rows { series, times, .. } = &self.pending;
-            if self.pending.len() == self.limit || times.len() == MOST_TIMES_OF_GROUP || series.len() == MOST_SERIES_OF_GROUP {
+            self.names += series[before..].iter().map(names_of).sum::<usize>();
+            let is_long = times.len() == MOST_TIMES_OF_GROUP || series.len() == MOST_SERIES_OF_GROUP || self.names >= MOST_NAMES_OF_GROUP;
+            if self.pending.len() == self.limit || is_long {
+                self.names = 0;
                 full(std::mem::take(&mut self.pending));
             }
         }
@@ -167,6 +185,11 @@ impl RowGroups {
     pub fn finish(&mut self) -> Option<Rows> {
         Some(std::mem::take(&mut self.pending)).filter(|rows| !rows.is_empty())
     }
+}
+
+fn names_of(run: &SeriesRun) -> usize {
+    let SeriesKey { metric, selector } = &run.key;
+    metric.len() + selector.scope.len() + selector.scope_id.len() + selector.path.len()
 }
 
 /// How much of some rows has been moved on: (index of a run or slice, rows of it that are done).
@@ -237,7 +260,6 @@ fn advance(at: &mut (usize, usize), mut count: usize, len: impl Fn(usize) -> usi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::SeriesKey;
     use crate::names::Selector;
     use std::sync::Arc;
 
@@ -245,7 +267,8 @@ mod tests {
         let bytes: Bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>().into();
         let key = SeriesKey { metric: "m".into(), selector: Arc::new(Selector::node()) };
         let span = Span { start: 0, frequency: 60, at: 0, len: values.len() };
-        rows_of(&Host::new(host), &[SeriesRows { key, pieces: vec![Piece { input: 0, span, dense: false }] }], &[bytes]).0
+        let series = SeriesRows { key, pieces: vec![Piece { input: 0, span, dense: false }] };
+        rows_of(&Host::new(host), &mut std::iter::once(series), &[bytes])
     }
 
     fn flat(rows: &Rows) -> Vec<(String, i64, f32)> {
@@ -274,5 +297,26 @@ mod tests {
             cut.extend(groups.finish());
             assert_eq!(cut.iter().flat_map(flat).collect::<Vec<_>>(), expected, "limit {limit}");
         }
+    }
+
+    #[test]
+    fn long_names_end_a_row_group_wherever_its_rows_were_cut() {
+        let key = |m| SeriesKey { metric: format!("{m:060000}").into(), selector: Arc::new(Selector::node()) };
+        let span = Span { start: 0, frequency: 60, at: 0, len: 5 };
+        let series = (0..700).map(|m| SeriesRows { key: key(m), pieces: vec![Piece { input: 0, span, dense: true }] }).collect::<Vec<_>>();
+        let bytes = Bytes::from_static(&[0; 20]);
+        // all at once, and in two pieces
+        let cuts = [&[700][..], &[1, 699], &[279, 421], &[280, 420]].map(|cuts| {
+            let (mut groups, mut found, mut rest) = (RowGroups::new(1 << 20), Vec::new(), series.iter());
+            for cut in cuts {
+                let mut taken = rest.by_ref().take(*cut).map(|SeriesRows { key, pieces }| SeriesRows { key: key.clone(), pieces: pieces.clone() });
+                let rows = rows_of(&Host::new("a"), &mut taken, std::slice::from_ref(&bytes));
+                groups.push(&rows, |group| found.push(group));
+            }
+            found.extend(groups.finish());
+            found.iter().map(|group| (group.series.len(), group.len())).collect::<Vec<_>>()
+        });
+        // 280 names are the first that come to 16 MiB
+        assert!(cuts.iter().all(|cut| *cut == [(280, 1_400), (280, 1_400), (140, 700)]), "{cuts:?}");
     }
 }

@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use cc_archiver::buffers::Buffers;
 use cc_archiver::checkpoint::{self, Flaw, Form, Refusal};
 use cc_archiver::data::{Rows, Snapshot, Tally};
 use cc_archiver::files::{self, Compression, Format, Kind};
-use cc_archiver::merge::{self, Input};
+use cc_archiver::merge::{Input, Merge};
 use cc_archiver::names::{Digest, Host};
 use cc_archiver::portion::Range;
 use cc_archiver::read::{self, Unread};
@@ -957,10 +958,10 @@ fn flat(range: &Range, snapshot: &Snapshot) -> Vec<(String, String, i64, u32)> {
 }
 
 fn rows_of(range: &Range, snapshot: &Snapshot) -> (Rows, Tally) {
-    let mut merged = merge::merge(range, &[Input { snapshot, held: false }]);
-    let (rows, series) = rows::rows_of(&Host::new("h"), &merged.series, std::slice::from_ref(&snapshot.values));
-    assert_eq!(series, merged.series.len(), "they are few");
-    (rows, merged.tallies.remove(0))
+    let mut merge = Merge::new(range, vec![Input { snapshot: Arc::new(snapshot.clone()), held: false }]);
+    let rows = rows::rows_of(&Host::new("h"), &mut merge, std::slice::from_ref(&snapshot.values));
+    assert!(merge.is_done(), "they are few");
+    (rows, merge.tallies()[0].clone())
 }
 
 fn any_format() -> impl Strategy<Value = Format> {

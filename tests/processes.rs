@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Level, MIDNIGHT, Run, Snapshot, Tree, archive, files_below, noise, run, without_environment};
+use support::{Run, files_below, run, without_environment};
 use victim::{Site, signal, wait, was_killed};
 
 mod support;
@@ -68,30 +68,6 @@ fn a_run_that_is_asked_to_stop_ends_in_seconds_and_leaves_nothing_half_done() {
 fn was_stopped_early(status: std::process::ExitStatus) -> bool {
     use std::os::unix::process::ExitStatusExt;
     status.signal().is_some_and(|signal| signal != 9)
-}
-
-/// The most memory that a run took which archived a snapshot of so many bytes with the least memory that can be asked for.
-fn peak_of(snapshot: &Snapshot, rows: usize) -> u64 {
-    let (tree, target) = (Tree::new(), tempfile::tempdir().expect("a folder"));
-    let bytes = snapshot.bin();
-    tree.write(&format!("c/n1/{}.bin", snapshot.from), &bytes);
-    let summary = archive(tree.path(), target.path(), &["--memory", "64MiB"]).expect(0).summary();
-    assert_eq!(summary["rows_written"], rows, "{summary}");
-    summary["peak_memory"].as_u64().expect("bytes")
-}
-
-#[test]
-fn a_host_that_is_larger_than_the_memory_does_not_take_more_than_that() {
-    let values = noise(5, 80_000);
-    let large = (0..500).fold(Level::default(), |root, m| root.metric(&format!("m{m:03}"), 1, MIDNIGHT, values.clone()));
-    // of a file of 20 MB the structure takes half a gigabyte
-    let tiny = (0..500_000).fold(Level::default(), |root, m| root.metric(&format!("m{m:06}"), 60, MIDNIGHT, [1.0]));
-    let gaps: Vec<f32> = (0..80_000).map(|i| if i % 2 == 0 { f32::NAN } else { 1.0 }).collect();
-    let gaps = (0..100).fold(Level::default(), |root, m| root.metric(&format!("m{m:03}"), 1, MIDNIGHT, gaps.clone()));
-    for (what, root, rows) in [("values", large, 500 * 80_000), ("series", tiny, 500_000), ("gaps", gaps, 100 * 40_000)] {
-        let peak = peak_of(&Snapshot { from: MIDNIGHT, to: MIDNIGHT + 80_000, root }, rows);
-        assert!(peak < 128 << 20, "{what}: {} MiB", peak >> 20);
-    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::Context;
 use super::budget::{self, Share};
-use super::merging::{Merge, Source, Stopped};
+use super::merging::{Merging, Source, Stopped};
 use super::objects::HostDay;
 use super::planning::undecidable;
 use super::stored::{Failure, Held, Origin, Room, Stored, Survey};
@@ -176,7 +176,7 @@ impl HostJob {
                 continue;
             }
             let held = self.held(&means, *date, holdings, &new, &mut cache).await?;
-            match (Merge { context: &context, host: &self.host, share: &share, date: *date, new: &new, held }).run(&to).await {
+            match (Merging { context: &context, host: &self.host, share: &share, date: *date, new: &new, held }).run(&to).await {
                 Ok(()) => {}
                 // the object is damaged: what it holds is unknown, and so is what may be written
                 Err(Stopped::Undecidable { key, reason }) => {

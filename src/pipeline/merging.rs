@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::future::try_join_all;
 use tokio::sync::mpsc;
 
@@ -12,11 +11,11 @@ use super::budget::Share;
 use super::host::HostDone;
 use super::objects::HostDay;
 use super::stored::{Held, Stored};
-use crate::data::{Days, Rows, SeriesRows, Tally};
+use crate::data::{Days, Rows, Tally};
 use crate::error::{Error, Result};
 use crate::fail_point;
 use crate::ledger::Entry;
-use crate::merge::{self, Input, Merged};
+use crate::merge::{Input, Merge};
 use crate::names::{Date, Digest, Host};
 use crate::plan::Left;
 use crate::portion::{Portion, Range};
@@ -43,7 +42,7 @@ pub struct Source {
 }
 
 /// What is merged, and with what means.
-pub struct Merge<'a> {
+pub struct Merging<'a> {
     /// Of the run.
     pub context: &'a Arc<Context>,
     /// Whose rows.
@@ -58,7 +57,7 @@ pub struct Merge<'a> {
     pub held: Vec<Held<'a>>,
 }
 
-impl Merge<'_> {
+impl Merging<'_> {
     /// Hands the rows over: in one piece as a rule, or portion by portion.
     ///
     /// # Errors
@@ -75,15 +74,20 @@ impl Merge<'_> {
                 portions.push(held.portion(context, host, &range).await.map_err(|e| Stopped::of(e, range.from.is_some()))?);
             }
             range.end = portions.iter().filter_map(|portion| portion.end.clone()).min();
-            let (count, part) = (new.len(), range.clone());
-            let (merged, values) = context.workers.run(move || merge_portions(&part, &portions, count)).await?;
-            fail_point::reach("merged");
-            tallies.iter_mut().zip(merged.tallies).for_each(|(all, tally)| all.add(tally));
-            let mut rest = Rest { host: host.clone(), series: merged.series, values, done: 0 };
+            let (part, count) = (range.clone(), new.len());
+            let inputs = move |(i, portion): (usize, Portion)| Input { snapshot: portion.snapshot, held: i >= count };
+            let inputs: Vec<Input> = portions.into_iter().enumerate().map(inputs).collect();
+            let mut merge = context.workers.run(move || Merge::new(&part, inputs)).await?;
             loop {
-                let (left, rows) = context.workers.run(move || rest.next()).await?;
-                rest = left;
-                let (has_more, is_last) = (rest.done < rest.series.len(), rest.done == rest.series.len() && range.end.is_none());
+                let whose = host.clone();
+                let (rest, rows) = context.workers.run(move || next_rows(&whose, merge)).await?;
+                fail_point::reach("merged");
+                merge = rest;
+                let has_more = !merge.is_done();
+                if !has_more {
+                    tallies.iter_mut().zip(merge.tallies()).for_each(|(all, tally)| all.add(tally));
+                }
+                let is_last = !has_more && range.end.is_none();
                 let entries = is_last.then(|| new.iter().zip(&tallies).map(|(source, tally)| entry(host, source, tally, &held, new.len())).collect());
                 let tallies = if is_last { std::mem::take(&mut tallies) } else { Vec::new() };
                 let day = HostDay { rows, entries, piece };
@@ -129,28 +133,10 @@ impl From<Error> for Stopped {
     }
 }
 
-/// Merged series that are not rows yet.
-struct Rest {
-    host: Host,
-    series: Vec<SeriesRows>,
-    values: Vec<Bytes>,
-    done: usize,
-}
-
-impl Rest {
-    fn next(mut self) -> (Self, Rows) {
-        let (rows, series) = rows::rows_of(&self.host, &self.series[self.done..], &self.values);
-        self.done += series;
-        (self, rows)
-    }
-}
-
-/// Merges what new snapshots, which come first, and held ones have in a range; and all their values.
-fn merge_portions(range: &Range, portions: &[Portion], new: usize) -> (Merged, Vec<Bytes>) {
-    let inputs: Vec<Input> = portions.iter().enumerate().map(|(i, portion)| Input { snapshot: &portion.snapshot, held: i >= new }).collect();
-    let mut merged = merge::merge(range, &inputs);
-    merged.tallies.truncate(new);
-    (merged, portions.iter().map(|portion| portion.snapshot.values.clone()).collect())
+fn next_rows(host: &Host, mut merge: Merge) -> (Merge, Rows) {
+    let values = merge.values();
+    let rows = rows::rows_of(host, &mut merge, &values);
+    (merge, rows)
 }
 
 /// What a ledger says of a source; holders are counted from `new` on.
