@@ -11,7 +11,7 @@ use crate::store::Archive;
 
 mod readback;
 
-pub use readback::rows_between;
+pub use readback::{check_rows, rows_between};
 
 /// Footers read at a time.
 const CONCURRENT_FOOTERS: usize = 16;

@@ -51,11 +51,11 @@ pub struct Portion {
 pub struct Collector {
     /// What is wanted still: its end comes closer when room gets short.
     range: Range,
-    /// False if it only looks on.
-    keeps: bool,
     room: usize,
     /// What may be taken until room is made again: more than there is, where one key takes more.
     limit: usize,
+    /// True as long as keys come in order.
+    is_sorted: bool,
     levels: Vec<Arc<Selector>>,
     series: Vec<Series>,
     values: Buffer,
@@ -66,17 +66,12 @@ pub struct Collector {
 impl Collector {
     /// For samples in `range`, in about `room` bytes of memory, the largest piece of it from `buffers`. One key is kept whatever it takes.
     pub fn new(range: Range, room: usize, buffers: &Buffers) -> Self {
-        Self { range, keeps: true, room, limit: room, levels: Vec::new(), series: Vec::new(), values: buffers.take(room), structure: 0 }
-    }
-
-    /// Keeps nothing of a date: for those who only want to know whether all of it can be read.
-    pub fn of_nothing(date: Date, buffers: &Buffers) -> Self {
-        Self { keeps: false, ..Self::new(date.into(), 0, buffers) }
+        Self { range, room, limit: room, is_sorted: true, levels: Vec::new(), series: Vec::new(), values: buffers.take(room), structure: 0 }
     }
 
     /// True if the series is wanted, as far as is known by now.
     pub fn wants(&self, metric: &str, selector: &Selector) -> bool {
-        self.keeps && self.range.holds(metric, selector)
+        self.range.holds(metric, selector)
     }
 
     /// The first key that is wanted; None for all.
@@ -106,7 +101,8 @@ impl Collector {
         if self.taken() > self.limit {
             self.make_room();
             // where little was given up, as one key takes most of the room, it is not tried again at once
-            self.limit = if self.taken() <= self.room / 4 * 3 { self.room } else { self.taken() / 2 * 3 };
+            let was_little = !self.is_sorted && self.taken() > self.room / 4 * 3;
+            self.limit = if was_little { self.taken() / 2 * 3 } else { self.room };
         }
         Ok(())
     }
@@ -120,21 +116,29 @@ impl Collector {
             self.levels.push(Arc::clone(selector));
             self.structure += level_cost(selector);
         }
+        let before = self.series.last().map(|last| (&*last.metric, &*self.levels[last.level as usize]));
+        self.is_sorted &= before.is_none_or(|before| before <= (&metric, selector));
         self.structure += series_cost(&metric);
         self.series.push(Series { level: self.levels.len() as u32 - 1, metric, span });
     }
 
-    /// Gives up the largest keys, until what is left takes half of the room.
+    /// Gives up the largest keys: the last one, if they came in order, so that no other is wanted any more; else until what is left takes half of the room.
     fn make_room(&mut self) {
         let key = |i: usize| (&*self.series[i].metric, &*self.levels[self.series[i].level as usize]);
-        let mut order: Vec<usize> = (0..self.series.len()).collect();
-        order.sort_by_key(|i| key(*i));
-        let mut kept = 0;
-        let first_out = order.windows(2).find(|pair| {
-            kept += series_cost(key(pair[0]).0) + level_cost(key(pair[0]).1) + 4 * self.series[pair[0]].span.len;
-            kept > self.room / 2 && key(pair[0]) != key(pair[1])
-        });
-        let Some(first_out) = first_out.map(|pair| &self.series[pair[1]]) else { return };
+        let last = self.series.len() - 1;
+        let first_out = if self.is_sorted {
+            (key(0) != key(last)).then_some(last)
+        } else {
+            let mut order: Vec<usize> = (0..=last).collect();
+            order.sort_by_key(|i| key(*i));
+            let mut kept = 0;
+            let first_out = order.windows(2).find(|pair| {
+                kept += series_cost(key(pair[0]).0) + level_cost(key(pair[0]).1) + 4 * self.series[pair[0]].span.len;
+                kept > self.room / 2 && key(pair[0]) != key(pair[1])
+            });
+            first_out.map(|pair| pair[1])
+        };
+        let Some(first_out) = first_out.map(|i| &self.series[i]) else { return };
         self.range.end = Some(SeriesKey { metric: Arc::clone(&first_out.metric), selector: Arc::clone(&self.levels[first_out.level as usize]) });
         let (all, levels) = (std::mem::take(&mut self.series), std::mem::take(&mut self.levels));
         (self.structure, self.series) = (0, Vec::with_capacity(all.len()));
@@ -194,10 +198,13 @@ mod tests {
     proptest! {
         #[test]
         fn the_smallest_keys_are_kept_and_no_more_than_there_is_room_for(
-            order in Just((0..200).collect::<Vec<_>>()).prop_shuffle(),
+            sorted in prop_oneof![Just(0), Just(200), 0..200_usize],
+            shuffled in Just((0..200).collect::<Vec<_>>()).prop_shuffle(),
             from in prop::option::of(0..150_usize),
             series in 4..300_usize,
         ) {
+            // in order, some of them, and the rest in any
+            let order: Vec<usize> = (0..sorted).chain(shuffled.into_iter().filter(|i| *i >= sorted)).collect();
             let each = series_cost("m") + level_cost(&level(0)) + 4 * LEN;
             let portion = collected(&order, from, series * each);
             let end = portion.end.as_ref().map_or(200, |end| end.selector.scope_id.parse().expect("a number"));
@@ -213,6 +220,7 @@ mod tests {
             // nothing is given up that there is room for, and of what there is not at least some is kept
             prop_assert!(end == 200 || kept.len() + 1 >= series / 2, "{} of {}", kept.len(), series);
             prop_assert!(end < 200 || kept.len() <= series);
+            prop_assert!(sorted < 200 || end == 200 || kept.len() == series, "in order, all that there is room for: {} of {}", kept.len(), series);
             prop_assert_eq!(portion.snapshot.values.len(), kept.len() * 4 * LEN);
         }
     }
@@ -233,12 +241,15 @@ mod tests {
 
     #[test]
     fn many_spans_of_one_key_are_taken_in_linear_time() {
-        let (metric, level): (Arc<str>, _) = ("m".into(), level(0));
-        let mut collector = Collector::new(Range::from(Date::of(0).expect("valid")), 1 << 10, &Buffers::new(0));
-        for i in 0..400_000 {
-            let span = Span::checked(i % 86_400, 60, 0, 0).expect("valid");
-            collector.add(&level, &metric, span, |_| Ok::<_, ()>(())).expect("added");
+        let metric: Arc<str> = "m".into();
+        // in order, and after a larger one
+        for first in [0, 1] {
+            let mut collector = Collector::new(Range::from(Date::of(0).expect("valid")), 1 << 10, &Buffers::new(0));
+            for i in 0..400_000 {
+                let span = Span::checked(i % 86_400, 60, 0, 0).expect("valid");
+                collector.add(&level(if i == 0 { first } else { 0 }), &metric, span, |_| Ok::<_, ()>(())).expect("added");
+            }
+            assert_eq!(collector.finish(0, 0).snapshot.series.len(), 400_000 - first);
         }
-        assert_eq!(collector.finish(0, 0).snapshot.series.len(), 400_000);
     }
 }

@@ -2,61 +2,111 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, Int64Type};
-use arrow_array::{BooleanArray, RecordBatch};
-use futures::TryStreamExt;
+use arrow_array::types::{Float32Type, Int32Type, Int64Type};
+use arrow_array::{Array, DictionaryArray, Float32Array, Int64Array, RecordBatch};
+use arrow_schema::{DataType, Schema};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowPredicateFn, RowFilter, RowSelection, RowSelector};
-use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, RowSelection, RowSelector};
+use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
 use crate::data::{SeriesKey, Span};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ledger::ObjectLedger;
 use crate::names::{Host, Selector};
 use crate::object::{self, Reader};
 use crate::portion::{Collector, Portion};
 use crate::store::Archive;
+use crate::workers::Workers;
 
 /// The rows of `host` with times in `[first, last]` that go into `collector`, as spans of one value or more.
-pub async fn rows_between(archive: &Archive, ledger: &ObjectLedger, host: &Host, (first, last): (i64, i64), collector: Collector) -> Result<Portion> {
-    let name = archive.name_of(&ledger.key);
-    read(archive, ledger, host, (first, last), collector).await.map_err(|e| object::split(e, "cannot read rows back from", name))
-}
-
-async fn read(archive: &Archive, ledger: &ObjectLedger, host: &Host, (first, last): (i64, i64), collector: Collector) -> ParquetResult<Portion> {
-    let location = ledger.key.path();
-    let metadata = object::metadata(archive, &location, ledger.size, PageIndexPolicy::Required).await?;
-    let reader = Reader::new(archive, location, Arc::new(metadata));
-    let selected = select(reader.metadata(), host, collector.from())?;
-    let builder = ParquetRecordBatchStreamBuilder::new(reader).await?;
-    let schema = builder.parquet_schema();
-    let wanted = |names: &[&str]| ProjectionMask::columns(schema, names.iter().copied());
-    let by_host = host.clone();
-    let filter = ArrowPredicateFn::new(wanted(&["hostname", "timestamp"]), move |batch: RecordBatch| {
-        let (hosts, times) = (strings(&batch, "hostname")?, batch.column(1).as_primitive::<Int64Type>().clone());
-        let matches = (0..batch.num_rows()).map(|i| hosts.value(i) == by_host.as_str() && (first..=last).contains(&times.value(i)));
-        Ok(BooleanArray::from(matches.collect::<Vec<_>>()))
-    });
-    let projection = wanted(&["metric", "scope", "scope_id", "selector", "timestamp", "frequency", "value"]);
-    let (groups, rows): (Vec<usize>, Vec<RowSelection>) = selected.into_iter().unzip();
-    let rows = RowSelection::from(rows.into_iter().flat_map(Vec::<RowSelector>::from).collect::<Vec<_>>());
-    let mut stream =
-        builder.with_row_groups(groups).with_row_selection(rows).with_row_filter(RowFilter::new(vec![Box::new(filter)])).with_projection(projection).build()?;
-    let mut found = Found { collector, run: None };
-    while let Some(batch) = stream.try_next().await? {
-        if found.add(&batch)?.is_break() {
+pub async fn rows_between(
+    archive: &Archive,
+    workers: &Workers,
+    ledger: &ObjectLedger,
+    host: &Host,
+    (first, last): (i64, i64),
+    collector: Collector,
+) -> Result<Portion> {
+    let mut groups = RowGroups::open(archive, ledger, host, collector.from()).await?;
+    let mut found = Found { host: host.clone(), times: first..=last, collector, run: None };
+    while let Some(batches) = groups.next().await? {
+        let add = move || found.add_all(batches).map(|is_past| (found, is_past));
+        let (returned, is_past) = workers.run(add).await?.map_err(|e| groups.error(e))?;
+        found = returned;
+        if is_past {
             break;
         }
     }
     found.end_run();
     Ok(found.collector.finish(first, last))
+}
+
+/// Finds out if all rows of `host` can be read.
+pub async fn check_rows(archive: &Archive, workers: &Workers, ledger: &ObjectLedger, host: &Host) -> Result<()> {
+    let mut groups = RowGroups::open(archive, ledger, host, None).await?;
+    while let Some(mut batches) = groups.next().await? {
+        workers.run(move || batches.try_for_each(|batch| batch.map(drop))).await?.map_err(|e| groups.error(e.into()))?;
+    }
+    Ok(())
+}
+
+/// The row groups of an object that can hold rows of a host.
+struct RowGroups {
+    /// The object.
+    name: String,
+    stream: ParquetRecordBatchStream<Reader>,
+}
+
+impl RowGroups {
+    /// From the rows of a key on.
+    async fn open(archive: &Archive, ledger: &ObjectLedger, host: &Host, from: Option<&SeriesKey>) -> Result<Self> {
+        let name = archive.name_of(&ledger.key);
+        match Self::stream(archive, ledger, host, from).await {
+            Ok(stream) => Ok(Self { name, stream }),
+            Err(e) => Err(split(e, name)),
+        }
+    }
+
+    async fn stream(archive: &Archive, ledger: &ObjectLedger, host: &Host, from: Option<&SeriesKey>) -> ParquetResult<ParquetRecordBatchStream<Reader>> {
+        let location = ledger.key.path();
+        let metadata = Arc::new(object::metadata(archive, &location, ledger.size, PageIndexPolicy::Required).await?);
+        let selected = select(&metadata, host, from)?;
+        let (groups, rows): (Vec<usize>, Vec<RowSelection>) = selected.into_iter().unzip();
+        let rows = RowSelection::from(rows.into_iter().flat_map(Vec::<RowSelector>::from).collect::<Vec<_>>());
+        // names as indices into a dictionary, as they lie in the pages: they are compared once a run, not once a row
+        let plain = ArrowReaderMetadata::try_new(Arc::clone(&metadata), ArrowReaderOptions::new())?;
+        let names = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let fields = plain.schema().fields().iter().map(|field| {
+            let is_name = SORTED_BY.contains(&field.name().as_str());
+            if is_name { Arc::new(field.as_ref().clone().with_data_type(names.clone())) } else { Arc::clone(field) }
+        });
+        let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields.collect::<Vec<_>>())));
+        let known = ArrowReaderMetadata::try_new(Arc::clone(&metadata), options)?;
+        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(Reader::new(archive, location, metadata), known);
+        let projection = ProjectionMask::columns(builder.parquet_schema(), SORTED_BY.into_iter().chain(["timestamp", "frequency", "value"]));
+        builder.with_row_groups(groups).with_row_selection(rows).with_projection(projection).build()
+    }
+
+    /// Fetches the next one.
+    async fn next(&mut self) -> Result<Option<ParquetRecordBatchReader>> {
+        let next = self.stream.next_row_group().await;
+        next.map_err(|e| self.error(e))
+    }
+
+    fn error(&self, e: ParquetError) -> Error {
+        split(e, self.name.clone())
+    }
+}
+
+fn split(e: ParquetError, name: String) -> Error {
+    object::split(e, "cannot read rows back from", name)
 }
 
 /// The columns by which a host's rows are sorted before time.
@@ -104,15 +154,10 @@ fn select(metadata: &ParquetMetaData, host: &Host, from: Option<&SeriesKey>) -> 
     Ok(selected)
 }
 
-fn strings<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a arrow_array::StringArray, arrow_schema::ArrowError> {
-    batch
-        .column_by_name(name)
-        .and_then(|column| column.as_string_opt::<i32>())
-        .ok_or_else(|| arrow_schema::ArrowError::SchemaError(format!("column {name} does not hold strings")))
-}
-
 /// Rows read so far, and the run of evenly spaced ones that may go on.
 struct Found {
+    host: Host,
+    times: RangeInclusive<i64>,
     collector: Collector,
     run: Option<Run>,
 }
@@ -124,29 +169,49 @@ struct Run {
     values: Vec<u8>,
 }
 
+impl Run {
+    fn push(&mut self, value: f32) {
+        self.span.len += 1;
+        self.values.extend_from_slice(&value.to_le_bytes());
+    }
+}
+
 impl Found {
-    /// Takes rows; breaks at the first for which the collector has no room.
-    fn add(&mut self, batch: &RecordBatch) -> ParquetResult<ControlFlow<()>> {
-        let [metric, scope, scope_id, path] = ["metric", "scope", "scope_id", "selector"].map(|name| strings(batch, name));
-        let (metric, scope, scope_id, path) = (metric?, scope?, scope_id?, path?);
-        let integers = |name: &str| batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>());
-        let values = batch.column_by_name("value").and_then(|c| c.as_primitive_opt::<Float32Type>());
-        let (Some(times), Some(frequencies), Some(values)) = (integers("timestamp"), integers("frequency"), values) else {
-            return Err(ParquetError::General("its columns do not have our types".into()));
-        };
-        for row in 0..batch.num_rows() {
-            let (time, frequency) = (times.value(row), frequencies.value(row));
-            let is_level = |level: &Selector| *level.path == *path.value(row) && *level.scope == *scope.value(row) && *level.scope_id == *scope_id.value(row);
-            let goes_on = |run: &Run| {
-                *run.metric == *metric.value(row) && is_level(&run.selector) && run.span.frequency == frequency && run.span.time(run.span.len) == time
-            };
+    /// Takes rows until one is past what is wanted: true, if there was one.
+    fn add_all(&mut self, batches: ParquetRecordBatchReader) -> ParquetResult<bool> {
+        for batch in batches {
+            if self.add(&Batch::new(&batch?)?)?.is_break() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn add(&mut self, batch: &Batch) -> ParquetResult<ControlFlow<()>> {
+        // names of the last row that was taken, as indices
+        let mut last = None;
+        for row in 0..batch.times.len() {
+            let (time, frequency, value, keys) = (batch.times.value(row), batch.frequencies.value(row), batch.values.value(row), batch.keys(row));
+            let same_series = last == Some(keys);
+            if !self.times.contains(&time) || !(same_series || batch.name(0, row) == self.host.as_str()) {
+                continue;
+            }
+            last = Some(keys);
+            let continues = |run: &Run| run.span.frequency == frequency && run.span.time(run.span.len) == time;
+            if same_series && let Some(run) = self.run.as_mut().filter(|run| continues(run)) {
+                run.push(value);
+                continue;
+            }
+            let [metric, scope, scope_id, path] = [1, 2, 3, 4].map(|column| batch.name(column, row));
+            let is_level = |level: &Selector| *level.path == *path && *level.scope == *scope && *level.scope_id == *scope_id;
+            let goes_on = |run: &Run| *run.metric == *metric && is_level(&run.selector) && continues(run);
             if !self.run.as_ref().is_some_and(goes_on) {
                 let last = self.end_run();
                 let known = last.as_ref().filter(|(_, selector)| is_level(selector));
-                let new = || Selector { scope: scope.value(row).into(), scope_id: scope_id.value(row).into(), path: path.value(row).into() };
+                let new = || Selector { scope: scope.into(), scope_id: scope_id.into(), path: path.into() };
                 let selector = known.map_or_else(|| Arc::new(new()), |(_, selector)| Arc::clone(selector));
-                let same = last.as_ref().map(|(name, _)| name).filter(|name| ***name == *metric.value(row));
-                let metric = same.map_or_else(|| metric.value(row).into(), Arc::clone);
+                let same = last.as_ref().map(|(name, _)| name).filter(|name| ***name == *metric);
+                let metric = same.map_or_else(|| metric.into(), Arc::clone);
                 if last.as_ref().is_some_and(|(last, at)| (&**last, &**at) > (&*metric, &*selector)) {
                     return Err(ParquetError::General("its rows are not in the order of their keys".into()));
                 }
@@ -157,8 +222,7 @@ impl Found {
                 self.run = Some(Run { metric, selector, span, values: Vec::new() });
             }
             if let Some(run) = &mut self.run {
-                run.span.len += 1;
-                run.values.extend_from_slice(&values.value(row).to_le_bytes());
+                run.push(value);
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -175,5 +239,42 @@ impl Found {
             });
         }
         Some((metric, selector))
+    }
+}
+
+/// Columns of some rows.
+struct Batch {
+    /// Those of [`SORTED_BY`].
+    names: [DictionaryArray<Int32Type>; SORTED_BY.len()],
+    times: Int64Array,
+    frequencies: Int64Array,
+    values: Float32Array,
+}
+
+impl Batch {
+    fn new(batch: &RecordBatch) -> ParquetResult<Self> {
+        let not_ours = || ParquetError::General("its columns do not have our types".into());
+        let column = |name: &str| batch.column_by_name(name).filter(|column| column.null_count() == 0);
+        let integers = |name: &str| column(name)?.as_primitive_opt::<Int64Type>().cloned();
+        let names = SORTED_BY.iter().map(|name| {
+            let names = column(name)?.as_dictionary_opt::<Int32Type>()?;
+            names.values().as_string_opt::<i32>().map(|_| names.clone())
+        });
+        Ok(Self {
+            names: names.collect::<Option<Vec<_>>>().and_then(|names| names.try_into().ok()).ok_or_else(not_ours)?,
+            times: integers("timestamp").ok_or_else(not_ours)?,
+            frequencies: integers("frequency").ok_or_else(not_ours)?,
+            values: column("value").and_then(|c| c.as_primitive_opt::<Float32Type>().cloned()).ok_or_else(not_ours)?,
+        })
+    }
+
+    /// The row's names, as indices.
+    fn keys(&self, row: usize) -> [i32; SORTED_BY.len()] {
+        std::array::from_fn(|column| self.names[column].keys().values()[row])
+    }
+
+    fn name(&self, column: usize, row: usize) -> &str {
+        let names = &self.names[column];
+        names.values().as_string::<i32>().value(names.keys().value(row) as usize)
     }
 }

@@ -106,7 +106,7 @@ pub fn memory_of(kind: Kind, compression: Compression, on_disk: u64, measure: Me
     packed + decoded + measure.structure * 5 / 4 + SMALL
 }
 
-/// Bytes of memory that archived rows take when they are read back, for a merge: their values, and their series as if each had few.
+/// Bytes of memory that archived rows take when they are read back, for a merge, if series are not short.
 pub fn memory_of_rows(rows: u64) -> u64 {
-    rows * 4 * 4 + SMALL
+    rows * 6 + SMALL
 }

@@ -108,6 +108,15 @@ struct Means<'a> {
     share: &'a Share,
 }
 
+/// What is read back of an object.
+struct ReadBack<'a> {
+    object: &'a ObjectLedger,
+    times: (i64, i64),
+    /// At most.
+    rows: u64,
+    digests: Vec<Digest>,
+}
+
 impl HostJob {
     /// A job for `sources` of the host whose directory lies in `cluster`.
     pub fn new(cluster: &Path, host: &HostFiles, sources: Vec<Planned>, window: Arc<BTreeMap<Date, Arc<Holdings>>>) -> Self {
@@ -259,7 +268,7 @@ impl HostJob {
             return Ok(Vec::new());
         };
         let mut held = Vec::new();
-        let mut read_back: Vec<(&ObjectLedger, (i64, i64), Vec<Digest>)> = Vec::new();
+        let mut read_back: Vec<ReadBack> = Vec::new();
         for (object, entry) in holdings.of_host(self.host.as_str()).filter(|(_, entry)| entry.overlaps(first, last)) {
             let digests: Vec<Digest> = entry.held_by.iter().copied().chain([entry.blake3]).collect();
             let on_disk = if entry.stands_as_decoded() { self.archived_file(means, entry, cache).await? } else { None };
@@ -269,16 +278,20 @@ impl HostJob {
             }
             let overlap = (entry.first.map_or(first, |t| t.max(first)), entry.last.map_or(last, |t| t.min(last)));
             // dropped rows of this source stand in other objects, whose entries are in this list as well
-            match read_back.iter_mut().find(|(other, _, _)| other.key == object.key) {
-                Some((_, range, all)) => {
-                    *range = (range.0.min(overlap.0), range.1.max(overlap.1));
+            match read_back.iter_mut().find(|other| other.object.key == object.key) {
+                Some(ReadBack { times, rows, digests: all, .. }) => {
+                    *times = (times.0.min(overlap.0), times.1.max(overlap.1));
+                    *rows += entry.written;
                     all.extend(digests);
                 }
-                None => read_back.push((object, overlap, digests)),
+                None => read_back.push(ReadBack { object, times: overlap, rows: entry.written, digests }),
             }
         }
-        let room = (means.needs.scaled(means.needs.read_back, means.share) / read_back.len().max(1) as u64).max(budget::LEAST);
-        held.extend(read_back.into_iter().map(|(object, times, digests)| Held { origin: Origin::Object { object, times, room, known: None }, digests }));
+        let (room, all) = (means.needs.scaled(means.needs.read_back, means.share), read_back.iter().map(|found| found.rows).sum::<u64>());
+        held.extend(read_back.into_iter().map(|ReadBack { object, times, rows, digests }| {
+            let room = (u128::from(room) * u128::from(rows) / u128::from(all.max(1))) as u64;
+            Held { origin: Origin::Object { object, times, room: room.max(budget::LEAST), known: None }, digests }
+        }));
         Ok(held)
     }
 

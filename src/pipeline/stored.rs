@@ -190,10 +190,10 @@ impl Held<'_> {
             Origin::Object { object, times: (first, last), room, known } => {
                 tracing::debug!(object = %object.key, %host, first, last, "reading archived rows back");
                 let collector = Collector::new(range.clone(), (*room / PORTIONS) as usize, &context.buffers);
-                let portion = catalog::rows_between(&context.archive, object, host, (*first, *last), collector).await?;
+                let portion = catalog::rows_between(&context.archive, &context.workers, object, host, (*first, *last), collector).await?;
                 if range.from.is_none() && portion.end.is_some() {
                     // whether all of it can be read must be known before anything is handed over
-                    catalog::rows_between(&context.archive, object, host, (*first, *last), Collector::of_nothing(range.date, &context.buffers)).await?;
+                    catalog::check_rows(&context.archive, &context.workers, object, host).await?;
                 }
                 if portion.end.is_none() {
                     *known = Some(Arc::clone(&portion.snapshot));
