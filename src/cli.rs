@@ -245,7 +245,7 @@ pub struct ResourceArgs {
     /// CPU workers [default: all cores]
     #[arg(long, value_name = "N", env = "CC_ARCHIVER_WORKERS")]
     pub workers: Option<usize>,
-    /// Memory for what is in flight.
+    /// Memory to make do with; what needs more is done in portions, slower.
     #[arg(long, value_name = "SIZE", default_value = "512MiB", env = "CC_ARCHIVER_MEMORY")]
     pub memory: ByteSize,
 }

@@ -173,7 +173,7 @@ impl Archive {
     }
 
     fn directory(path: &Path) -> Result<Self> {
-        std::fs::create_dir_all(path).map_err(Error::io("cannot create the archive's directory", path))?;
+        create_durably(path).map_err(Error::io("cannot create the archive's directory", path))?;
         let local = LocalFileSystem::new_with_prefix(path).map_err(Error::store("cannot open", Escaped(path)))?.with_fsync(true);
         let staging = Some(Arc::new(Staging::new(path)));
         Ok(Self { staging, part_size: LOCAL_PART_SIZE, parts: LOCAL_PARTS, ..Self::in_store(Arc::new(local), Escaped(path).to_string()) })
@@ -259,4 +259,12 @@ pub fn random_token() -> Result<String> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|e| Error::Internal(format!("no random bytes: {e}")))?;
     Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+/// Creates a directory and those above it, each to be there after a crash, too: what is in it was synced by object_store.
+fn create_durably(path: &Path) -> std::io::Result<()> {
+    let path = std::path::absolute(path)?;
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    std::fs::create_dir_all(&path)?;
+    missing.iter().filter_map(|folder| folder.parent()).try_for_each(|parent| std::fs::File::open(parent)?.sync_all())
 }

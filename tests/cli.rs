@@ -597,6 +597,15 @@ fn a_lock_file_stands_for_the_tree() {
     assert_eq!(site.run(&["archive", "tree", "archive", "--lock-file", "lock"]).code, Some(0));
 }
 
+#[test]
+fn a_lock_file_that_is_a_pipe_is_an_error_and_hangs_no_run() {
+    let site = Site::golden();
+    rustix::fs::mknodat(rustix::fs::CWD, site.path("lock"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).expect("a FIFO");
+    let run = site.run(&["archive", "tree", "archive", "--lock-file", "lock"]);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    assert!(run.stderr.contains("cannot open, to lock it, lock"), "{run:?}");
+}
+
 // ---- signals ----
 
 /// A run whose stderr is read line by line.

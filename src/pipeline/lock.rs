@@ -5,9 +5,10 @@
 //! shard, beside it, and shards of another number are looked for.
 
 use std::fs::{File, TryLockError};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use tokio::task::spawn_blocking;
 
 use crate::error::{Error, Escaped, Result};
@@ -97,7 +98,8 @@ fn tree_besides(tree: &Path, shard: Option<Shard>) -> Result<Option<File>> {
 }
 
 fn lock_file(path: &Path) -> std::io::Result<File> {
-    File::options().create(true).append(true).open(path)
+    // NONBLOCK: a FIFO in its place must not hang the run
+    File::options().create(true).append(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)
 }
 
 fn exclusive(path: &Path, file: std::io::Result<File>) -> Result<File> {

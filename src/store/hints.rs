@@ -141,7 +141,7 @@ fn denied(purpose: Purpose, refusal: &Refusal, asked: &Asked, clock: impl Fn(i64
             needed += " and s3:PutObjectTagging (--tag)";
         }
         if matches!(asked.encryption, Some(crate::config::Encryption::Kms(_))) {
-            needed += " and kms:GenerateDataKey (--sse kms)";
+            needed += " and kms:GenerateDataKey and kms:Decrypt on the key (--sse kms)";
         }
     }
     let mut text = format!("the credentials ({kind}) may not do this; their policy, or the bucket's, must allow {needed}");

@@ -82,7 +82,7 @@ fn an_option_that_a_server_refuses_is_named() {
     // the server does not say which it is
     let words = ["--sse kms", "--storage-class STANDARD_IA", "--tag", "--checksum crc64nvme", "If-None-Match", "one by one"];
     assert_upload_said(error(501, "NotImplemented", "A header you provided implies functionality that is not implemented"), &all, &words);
-    let denied = ["s3:PutObject", "s3:PutObjectTagging", "kms:GenerateDataKey"];
+    let denied = ["s3:PutObject", "s3:PutObjectTagging", "kms:GenerateDataKey", "kms:Decrypt"];
     assert_upload_said(error(403, "AccessDenied", "Access Denied"), &all, &denied);
 }
 
