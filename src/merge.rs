@@ -104,23 +104,23 @@ fn disjoint(parts: &[Part]) -> bool {
 
 /// No instant stands in two parts: what is new is written as it is.
 fn plain(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -> Vec<Piece> {
-    let mut pieces = Vec::with_capacity(parts.len());
-    for Part { input, span, .. } in parts.iter().filter(|part| !inputs[part.input].held) {
-        let values = &inputs[*input].snapshot.values;
-        let rows = span.values(values).filter(|v| !v.is_nan()).count();
-        let tally = &mut tallies[*input];
-        tally.nan += (span.len - rows) as u64;
-        let mut present = span.values(values).map(|v| !v.is_nan());
-        if let (Some(first), Some(last)) = (present.clone().position(|p| p), present.rposition(|p| p)) {
-            tally.rows += rows as u64;
-            tally.written += rows as u64;
-            tally.reach(span.time(first));
-            tally.reach(span.time(last));
-            let span = span.part(first, last - first + 1);
-            pieces.push(Piece { input: *input, span, dense: rows == span.len });
-        }
-    }
-    pieces
+    parts.iter().filter_map(|Part { input, span, .. }| alone(*input, span, inputs, tallies)).collect()
+}
+
+/// What is written of values whose instants nobody else has: all of new ones, from the first that is not NaN to the last.
+fn alone(input: usize, span: &Span, inputs: &[Input], tallies: &mut [Tally]) -> Option<Piece> {
+    let Input { snapshot, held: false } = &inputs[input] else { return None };
+    let rows = span.values(&snapshot.values).filter(|v| !v.is_nan()).count();
+    let tally = &mut tallies[input];
+    tally.nan += (span.len - rows) as u64;
+    let mut present = span.values(&snapshot.values).map(|v| !v.is_nan());
+    let (first, last) = (present.clone().position(|p| p)?, present.rposition(|p| p)?);
+    tally.rows += rows as u64;
+    tally.written += rows as u64;
+    tally.reach(span.time(first));
+    tally.reach(span.time(last));
+    let span = span.part(first, last - first + 1);
+    Some(Piece { input, span, dense: rows == span.len })
 }
 
 /// The next value of a part: the largest is the earliest, and of those at one instant the strongest.
@@ -133,7 +133,7 @@ struct Next {
     index: usize,
 }
 
-/// Parts overlap in time: goes from instant to instant.
+/// Parts overlap in time: goes from instant to instant, and over many at once where only one part has values.
 fn instant_by_instant(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -> Vec<Piece> {
     let mut by_strength: Vec<usize> = (0..parts.len()).collect();
     by_strength.sort_by_key(|part| (inputs[parts[*part].input].held, parts[*part].input));
@@ -145,6 +145,17 @@ fn instant_by_instant(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -
     let mut winner: Option<(i64, usize, f32)> = None;
     while let Some(Next { time: Reverse(time), strength, part, index }) = queue.pop() {
         let Part { input, span, .. } = &parts[part];
+        let others_from = queue.peek().map_or(i64::MAX, |other| other.time.0);
+        let is_first_there = winner.is_none_or(|(at, ..)| at != time);
+        if is_first_there && index + 1 < span.len && span.time(index + 1) < others_from {
+            let run = span.part(index, span.len - index).within(time, others_from);
+            pieces.extend(alone(*input, &run, inputs, tallies));
+            last_written = None;
+            if index + run.len < span.len {
+                queue.push(next(strength, part, index + run.len));
+            }
+            continue;
+        }
         if index + 1 < span.len {
             queue.push(next(strength, part, index + 1));
         }
