@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -151,9 +151,12 @@ pub fn survey(raw: impl Read, form: Form) -> Result<Survey, Flaw> {
 ///
 /// # Errors
 /// [`Flaw`].
-pub fn portion(raw: impl Read, form: Form, range: Range, room: u64, buffers: &Buffers) -> Result<Portion, Flaw> {
+pub fn portion(raw: impl Read + Seek, form: Form, range: Range, room: u64, buffers: &Buffers) -> Result<Portion, Flaw> {
     let mut sink = Gathering(Collector::new(range, usize::try_from(room).unwrap_or(usize::MAX), buffers));
-    let (from, to) = stream(BufReader::with_capacity(CHUNK, raw), form, &mut sink)?;
+    let (from, to) = match (form.format.kind, form.format.compression) {
+        (Kind::Binary, Compression::None) => binary::decode(Stream::seeking(raw, form.size as usize), &mut sink).map_err(flaw)?,
+        _ => stream(BufReader::with_capacity(CHUNK, raw), form, &mut sink)?,
+    };
     Ok(sink.0.finish(from, to))
 }
 
@@ -163,10 +166,14 @@ fn stream(raw: impl BufRead, form: Form, sink: &mut impl Sink) -> Result<Extent,
         Kind::Binary => binary::decode(Stream::new(from, form.size as usize), sink),
         Kind::Json => json::stream(from, form.from, sink),
     };
-    done.map_err(|refusal| match refusal {
+    done.map_err(flaw)
+}
+
+fn flaw(refusal: Refusal) -> Flaw {
+    match refusal {
         Refusal::Flaw(flaw) => flaw,
         Refusal::NoRoom => unreachable!("only what is decoded whole can run out of room"),
-    })
+    }
 }
 
 /// What is known of a file that was only measured.

@@ -1,6 +1,6 @@
 //! Where a decoder reads: bytes in memory, or a stream of known length that is never in memory as a whole.
 
-use std::io::{BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 
 use super::Flaw;
 
@@ -93,15 +93,26 @@ pub struct Stream<R> {
     from: R,
     at: usize,
     size: usize,
+    /// Passes over bytes without reading them, where that can be.
+    seek: Option<fn(&mut R, i64) -> io::Result<()>>,
+}
+
+impl<R: Read + Seek> Stream<BufReader<R>> {
+    /// A file of `size` bytes, of which only what is wanted is read.
+    pub fn seeking(from: R, size: usize) -> Self {
+        // small: what is read beyond a header is passed over most of the time
+        const BUFFER: usize = 8 << 10;
+        Self { from: BufReader::with_capacity(BUFFER, from), at: 0, size, seek: Some(BufReader::seek_relative) }
+    }
 }
 
 impl<R: BufRead> Stream<R> {
     /// A stream of `size` bytes.
     pub fn new(from: R, size: usize) -> Self {
-        Self { from, at: 0, size }
+        Self { from, at: 0, size, seek: None }
     }
 
-    fn failed(&self) -> impl FnOnce(std::io::Error) -> Flaw + use<R> {
+    fn failed(&self) -> impl FnOnce(io::Error) -> Flaw + use<R> {
         let at = self.at;
         move |e| Flaw::at(at, format!("cannot read: {e}"))
     }
@@ -123,6 +134,12 @@ impl<R: BufRead> Input for Stream<R> {
     }
 
     fn skip(&mut self, len: usize) -> Result<(), Flaw> {
+        if let Some(seek) = self.seek {
+            let failed = self.failed();
+            seek(&mut self.from, len as i64).map_err(failed)?;
+            self.at += len;
+            return Ok(());
+        }
         let mut rest = len;
         while rest > 0 {
             let failed = self.failed();
