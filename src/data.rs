@@ -24,7 +24,7 @@ pub fn series_cost(metric: &str) -> usize {
 
 /// The same for a level.
 pub fn level_cost(selector: &Selector) -> usize {
-    256 + selector.scope.len() + selector.scope_id.len() + selector.path.len()
+    256 + selector.bytes()
 }
 
 /// One decoded snapshot: its series, and the values of all of them in one piece of memory.

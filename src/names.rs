@@ -191,6 +191,11 @@ impl Selector {
         Self { scope: "node".into(), scope_id: "".into(), path: "".into() }
     }
 
+    /// Bytes of all that it consists of.
+    pub fn bytes(&self) -> usize {
+        self.scope.len() + self.scope_id.len() + self.path.len()
+    }
+
     /// A child called `name` of this level; None if its path would be longer than any real one, by far.
     ///
     /// In the path `%` becomes `%25` and `/` becomes `%2F`; an empty name becomes a lone `%`, which nothing else does.

@@ -113,11 +113,6 @@ impl Reader {
     pub fn new(archive: &Archive, location: Key, metadata: Arc<ParquetMetaData>) -> Self {
         Self { store: Arc::clone(archive.store()), location, metadata }
     }
-
-    /// The footer.
-    pub fn metadata(&self) -> &ParquetMetaData {
-        &self.metadata
-    }
 }
 
 fn external(e: object_store::Error) -> ParquetError {

@@ -189,7 +189,7 @@ impl RowGroups {
 
 fn names_of(run: &SeriesRun) -> usize {
     let SeriesKey { metric, selector } = &run.key;
-    metric.len() + selector.scope.len() + selector.scope_id.len() + selector.path.len()
+    metric.len() + selector.bytes()
 }
 
 /// How much of some rows has been moved on: (index of a run or slice, rows of it that are done).

@@ -113,6 +113,11 @@ fn layout() -> impl Strategy<Value = Layout> {
     )
 }
 
+/// The layout that is the default but for its compression.
+fn compressed(compression: Compression) -> Layout {
+    Layout { compression, value_encoding: ValueEncoding::ByteStreamSplit, cluster_column: false, row_group_rows: 1 << 20, object_size: 1 << 30 }
+}
+
 fn model(groups: &[Rows]) -> Vec<Row> {
     let mut all = Vec::new();
     for rows in groups {
@@ -175,14 +180,7 @@ fn pages_are_cut_in_the_same_places_and_bounded_alike() {
     let series = hosts.map(|(host, rows)| SeriesRun { host: Host::new(host), key: key.clone(), rows }).to_vec();
     let times = vec![TimeRun { start: 0, frequency: 60, rows: 100_000 }, TimeRun { start: 30, frequency: 10, rows: 300_000 }];
     let rows = Rows { series, times, values: (0..count).map(|i| (i % 977) as f32).collect() };
-    let layout = Layout {
-        compression: Compression::SNAPPY,
-        value_encoding: ValueEncoding::ByteStreamSplit,
-        cluster_column: false,
-        row_group_rows: 1 << 20,
-        object_size: 1 << 30,
-    };
-    let format = format(layout);
+    let format = format(compressed(Compression::SNAPPY));
     let groups = [rows];
     let files = [encoded::<RunsEncoder<Memory>>(&format, &groups), encoded::<ReferenceEncoder<Memory>>(&format, &groups)];
     for bytes in &files {
@@ -209,14 +207,7 @@ fn values_that_were_damaged_are_an_error_to_a_reader() {
         // they do not compress
         values: support::noise(7, COUNT).into_iter().collect(),
     };
-    let layout = Layout {
-        compression: Compression::ZSTD(ZstdLevel::try_new(3).expect("valid")),
-        value_encoding: ValueEncoding::ByteStreamSplit,
-        cluster_column: false,
-        row_group_rows: 1 << 20,
-        object_size: 1 << 30,
-    };
-    let whole = encoded::<RunsEncoder<Memory>>(&format(layout), &[rows]);
+    let whole = encoded::<RunsEncoder<Memory>>(&format(compressed(Compression::ZSTD(ZstdLevel::try_new(3).expect("valid")))), &[rows]);
     let metadata = metadata(&whole);
     let chunk = metadata.row_group(0).columns().last().expect("columns").byte_range();
     // past the page's header, and a frame's
