@@ -1,16 +1,20 @@
 //! Stage 2: what the archive holds already, by the footers of its objects; and rows of it, read back.
 
+use std::collections::BTreeSet;
+
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
 
 use crate::error::{Error, Result};
-use crate::ledger::{Holdings, NotOurs, ObjectLedger};
+use crate::ledger::{Holdings, NotOurs};
 use crate::object;
-use crate::partition::{ObjectKey, Partition};
+use crate::partition::{Bucket, ObjectKey, Partition};
 use crate::store::Archive;
 
+mod info;
 mod readback;
 
+pub use info::info;
 pub use readback::{check_rows, rows_between};
 
 /// Footers read at a time.
@@ -23,10 +27,10 @@ pub async fn holdings(archive: &Archive, partition: &Partition) -> Result<Holdin
 
 /// The same, without the objects that are `known`: their footers are not read.
 pub async fn holdings_but(archive: &Archive, partition: &Partition, known: impl Fn(&ObjectMeta) -> bool) -> Result<Holdings> {
-    let folder = partition.path();
-    let listed: Vec<ObjectMeta> = archive.store().list(Some(&folder)).try_collect().await.map_err(Error::store("cannot list", archive.name_of(&folder)))?;
-    let mut parquet: Vec<_> = listed.into_iter().filter(|object| object.location.as_ref().ends_with(".parquet") && !known(object)).collect();
-    parquet.sort_by(|a, b| a.location.cmp(&b.location));
+    let uptime = archive.uptime();
+    let mut parquet = listed(archive, partition).await?;
+    let keys = parquet.iter().filter_map(|object| ObjectKey::parse(&object.location)).collect();
+    parquet.retain(|object| !known(object));
     let mut read =
         futures::stream::iter(parquet).map(|object| async move { (object::ledger(archive, &object).await, object.location) }).buffered(CONCURRENT_FOOTERS);
     let (mut objects, mut unreadable) = (Vec::new(), Vec::new());
@@ -38,23 +42,20 @@ pub async fn holdings_but(archive: &Archive, partition: &Partition, known: impl 
             Err(NotOurs::Damaged(reason)) => unreadable.push((name, reason)),
         }
     }
-    Ok(Holdings::new(objects, unreadable))
+    Ok(Holdings::new(uptime, objects, unreadable, keys))
 }
 
-/// Any object of ours, to see how the archive was written; the first request of a run.
-pub async fn any_object(archive: &Archive) -> Result<Option<ObjectLedger>> {
-    let mut listed = archive.first_contact().list(None);
-    while let Some(object) = listed.next().await {
-        let object = match object {
-            Ok(object) => object,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(e) => return Err(Error::store("cannot list", format!("{archive:?}"))(e)),
-        };
-        if ObjectKey::parse(&object.location).is_some()
-            && let Ok(Ok(found)) = object::ledger(archive, &object).await
-        {
-            return Ok(Some(found));
-        }
-    }
-    Ok(None)
+/// The slot behind the highest of a sequence, as it is now.
+pub async fn next_slot(archive: &Archive, partition: &Partition, bucket: Bucket) -> Result<u32> {
+    let keys: BTreeSet<ObjectKey> = listed(archive, partition).await?.iter().filter_map(|object| ObjectKey::parse(&object.location)).collect();
+    Ok(crate::ledger::next_slot(&keys, bucket))
+}
+
+/// Parquet objects of a partition, in order.
+async fn listed(archive: &Archive, partition: &Partition) -> Result<Vec<ObjectMeta>> {
+    let folder = partition.path();
+    let listed: Vec<ObjectMeta> = archive.store().list(Some(&folder)).try_collect().await.map_err(Error::store("cannot list", archive.name_of(&folder)))?;
+    let mut parquet: Vec<_> = listed.into_iter().filter(|object| object.location.as_ref().ends_with(".parquet")).collect();
+    parquet.sort_by(|a, b| a.location.cmp(&b.location));
+    Ok(parquet)
 }

@@ -132,7 +132,8 @@ pub struct Unreached {
 }
 
 impl Unreached {
-    fn within(source: &object_store::Error) -> Option<&Self> {
+    /// The one inside of an error of the store, if that is what it is.
+    pub fn within(source: &object_store::Error) -> Option<&Self> {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source);
         while let Some(e) = cause {
             if let Some(found) = e.downcast_ref() {

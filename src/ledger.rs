@@ -2,14 +2,19 @@
 //!
 //! This is the archive's only memory. What stands in a visible object's ledger is archived; nothing else is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use parquet::file::metadata::KeyValue;
 use serde::{Deserialize, Serialize};
 
+use crate::info::ArchiveInfo;
 use crate::names::{Date, Digest};
-use crate::partition::ObjectKey;
+use crate::partition::{Buckets, ObjectKey, PlanId};
 use crate::schema::{FORMAT_VERSION, footer};
+
+mod holdings;
+
+pub use holdings::{Doubt, Holdings, next_slot};
 
 /// One source in an object's ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -77,46 +82,14 @@ pub struct ObjectLedger {
     pub e_tag: Option<String>,
     /// Of the whole object, as the footer has it.
     pub digest: Digest,
-    /// Whether the column `cluster` is stored.
-    pub cluster_column: bool,
+    /// What the archive was made with, as this object has it.
+    pub info: ArchiveInfo,
+    /// Digests of what stood in the slot before when it was written.
+    pub after: Vec<Digest>,
     /// Count of rows.
     pub rows: u64,
     /// Its sources, in order.
     pub entries: Vec<Entry>,
-}
-
-/// What stands in one partition of the archive.
-#[derive(Debug, Default)]
-pub struct Holdings {
-    objects: Vec<ObjectLedger>,
-    /// Objects of ours that cannot be read, so that what they hold is unknown: name and reason.
-    pub unreadable: Vec<(String, String)>,
-    /// (object, entry) indices by host.
-    by_host: HashMap<Box<str>, Vec<(usize, usize)>>,
-}
-
-impl Holdings {
-    /// Takes the objects of one partition, in order of their keys.
-    pub fn new(objects: Vec<ObjectLedger>, unreadable: Vec<(String, String)>) -> Self {
-        let mut by_host: HashMap<Box<str>, Vec<(usize, usize)>> = HashMap::new();
-        for (o, object) in objects.iter().enumerate() {
-            for (e, entry) in object.entries.iter().enumerate() {
-                by_host.entry(entry.host().into()).or_default().push((o, e));
-            }
-        }
-        Self { objects, unreadable, by_host }
-    }
-
-    /// Our readable objects, by key.
-    pub fn objects(&self) -> &[ObjectLedger] {
-        &self.objects
-    }
-
-    /// A host's entries, and the objects that they stand in.
-    pub fn of_host<'a>(&'a self, host: &str) -> impl Iterator<Item = (&'a ObjectLedger, &'a Entry)> {
-        let found = self.by_host.get(host).map_or(&[][..], Vec::as_slice);
-        found.iter().map(|(o, e)| (&self.objects[*o], &self.objects[*o].entries[*e]))
-    }
 }
 
 /// Everything that goes into a footer, but for the object's digest.
@@ -124,6 +97,12 @@ impl Holdings {
 pub struct Footer<'a> {
     /// The object's key.
     pub key: &'a ObjectKey,
+    /// The plan that it is part of.
+    pub plan: PlanId,
+    /// Sequences of the archive.
+    pub buckets: Buckets,
+    /// Digests of what stands in the slot before.
+    pub after: &'a [Digest],
     /// Count of rows.
     pub rows: u64,
     /// Times of the earliest and the latest row.
@@ -145,7 +124,10 @@ impl Footer<'_> {
             (footer::WRITER, format!("cc-archiver {}", env!("CARGO_PKG_VERSION"))),
             (footer::CLUSTER, partition.cluster.as_str().to_owned()),
             (footer::DATE, partition.date.to_string()),
-            (footer::PLAN, self.key.plan.to_string()),
+            (footer::BUCKETS, self.buckets.count().to_string()),
+            (footer::PART, self.key.place()),
+            (footer::AFTER, self.after.iter().map(Digest::to_string).collect::<Vec<_>>().join(",")),
+            (footer::PLAN, self.plan.to_string()),
             (footer::ROWS, self.rows.to_string()),
         ];
         if let Some((first, last)) = self.extent {
@@ -179,13 +161,20 @@ pub fn read(key: &ObjectKey, size: u64, cluster_column: bool, metadata: Option<&
     }
     let get = |name: &str| values.get(name).copied().ok_or_else(|| damaged(format!("its footer has no {name}")));
     let partition = &key.partition;
-    let expected = [(footer::CLUSTER, partition.cluster.as_str().to_owned()), (footer::DATE, partition.date.to_string()), (footer::PLAN, key.plan.to_string())];
+    let expected = [(footer::CLUSTER, partition.cluster.as_str().to_owned()), (footer::DATE, partition.date.to_string()), (footer::PART, key.place())];
     for (name, expected) in expected {
         let found = get(name)?;
         if found != expected {
             return Err(damaged(format!("its footer says {name} {found:?}, its key {expected:?}")));
         }
     }
+    let buckets = get(footer::BUCKETS)?;
+    let buckets = buckets.parse().ok().and_then(Buckets::new).ok_or_else(|| damaged(format!("it says {buckets:?} buckets")))?;
+    let digests = get(footer::AFTER)?.split(',').filter(|digits| !digits.is_empty());
+    let after = digests
+        .map(|digits| Digest::try_from(digits.to_owned()))
+        .collect::<Result<_, _>>()
+        .map_err(|e| damaged(format!("the digest of what stands before it: {e}")))?;
     let rows = get(footer::ROWS)?.parse().map_err(|e| damaged(format!("its row count: {e}")))?;
     let entries = serde_json::from_str(get(footer::LEDGER)?).map_err(|e| damaged(format!("its ledger: {e}")))?;
     let digits = get(footer::DIGEST)?;
@@ -194,7 +183,8 @@ pub fn read(key: &ObjectKey, size: u64, cluster_column: bool, metadata: Option<&
     if digest.to_string() != digits {
         return Err(damaged(format!("its digest is written {digits:?}")));
     }
-    Ok(ObjectLedger { key: key.clone(), size, e_tag: None, digest, cluster_column, rows, entries })
+    let info = ArchiveInfo { buckets, cluster_column };
+    Ok(ObjectLedger { key: key.clone(), size, e_tag: None, digest, info, after, rows, entries })
 }
 
 /// Where the digest's `digits` stand in a footer: in the last of the key-value pairs, written as Thrift compact strings.
@@ -211,11 +201,16 @@ pub fn digest_position(footer: &[u8], digits: &[u8; 64]) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::names::Cluster;
-    use crate::partition::{Partition, PlanId};
+    use crate::partition::Partition;
 
     fn key() -> ObjectKey {
         let partition = Partition { cluster: Cluster::new("fritz").expect("valid"), date: Date::of(0).expect("valid") };
-        ObjectKey { partition, from: 0, plan: PlanId(7), part: 0 }
+        let bucket = Buckets::ONE.of(&partition.cluster, "n1");
+        ObjectKey { partition, bucket, slot: 7, beside: None }
+    }
+
+    fn footer<'a>(key: &'a ObjectKey, entries: &'a [Entry]) -> Footer<'a> {
+        Footer { key, plan: PlanId(7), buckets: Buckets::ONE, after: &[], rows: 1, extent: Some((0, 0)), entries }
     }
 
     fn entry() -> Entry {
@@ -241,10 +236,12 @@ mod tests {
     #[test]
     fn a_ledger_is_read_as_it_was_written() {
         let (key, entries) = (key(), [entry()]);
-        let kv = Footer { key: &key, rows: 1, extent: Some((0, 0)), entries: &entries }.key_values();
+        let after = [Digest::of(b"a"), Digest::of(b"b")];
+        let kv = Footer { after: &after, ..footer(&key, &entries) }.key_values();
         assert_eq!(kv.last().map(|kv| kv.key.as_str()), Some(footer::DIGEST));
         let read = read(&key, 10, false, Some(&kv)).expect("readable");
         assert_eq!(read.entries, entries);
+        assert_eq!(read.after, after);
         assert_eq!(read.entries[0].host(), "n\n1");
     }
 
@@ -252,7 +249,7 @@ mod tests {
     fn what_is_not_a_ledger_says_why() {
         let key = key();
         assert!(matches!(read(&key, 0, false, None), Err(NotOurs::Foreign)));
-        let mut kv = Footer { key: &key, rows: 0, extent: None, entries: &[] }.key_values();
+        let mut kv = footer(&key, &[]).key_values();
         kv[0].value = Some("2".into());
         assert!(matches!(read(&key, 0, false, Some(&kv)), Err(NotOurs::Damaged(why)) if why.contains("format 2")));
         kv[0].value = Some("1".into());

@@ -15,6 +15,7 @@ pub mod buffers;
 pub mod data;
 pub mod error;
 pub mod files;
+pub mod info;
 pub mod ledger;
 pub mod names;
 pub mod partition;

@@ -58,6 +58,14 @@ impl fmt::Display for Host {
     }
 }
 
+/// A number for a host by the BLAKE3 digest of its names, the same on every machine and in every version.
+pub fn host_number(cluster: &str, host: &str) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    // a name holds no slash
+    hasher.update(cluster.as_bytes()).update(b"/").update(host.as_bytes());
+    hasher.finalize().as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
 /// A UTC date from 1970-01-01 to 9999-12-31, as days since 1970-01-01.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -1,10 +1,16 @@
-//! Keys of objects: `cluster=<cluster>/date=<YYYY-MM-DD>/<from>-<plan>-<part>.parquet`, formatted and parsed here only.
+//! Keys of objects: `cluster=<cluster>/date=<YYYY-MM-DD>/part-<bucket>-<slot>.parquet`, formatted and parsed here only.
+//!
+//! A partition is one sequence of slots for each bucket of hosts. A writer takes the slot behind the highest one, on condition that it is
+//! free, so that of two writers one finds out about the other.
 
 use std::fmt;
 
 use object_store::path::Path;
 
-use crate::names::{Cluster, Date};
+use crate::names::{Cluster, Date, host_number};
+
+/// How the folders of clusters begin.
+pub const CLUSTER_FOLDER: &str = "cluster=";
 
 /// One (cluster, UTC date): a folder of the archive.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,6 +19,38 @@ pub struct Partition {
     pub cluster: Cluster,
     /// Which date.
     pub date: Date,
+}
+
+/// How many sequences of objects each partition of an archive has. Chosen when the archive is made, and never changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buckets(u32);
+
+/// One of these sequences: it holds the hosts whose number it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bucket(u32);
+
+impl Buckets {
+    /// For runs of the whole tree.
+    pub const ONE: Self = Self(1);
+    /// For runs of shards: up to so many have sequences of their own.
+    pub const FOR_SHARDS: Self = Self(16);
+    /// More would only make small objects.
+    const MOST: u32 = 256;
+
+    /// None if an archive cannot have so many.
+    pub fn new(count: u32) -> Option<Self> {
+        (1..=Self::MOST).contains(&count).then_some(Self(count))
+    }
+
+    /// How many there are.
+    pub fn count(self) -> u32 {
+        self.0
+    }
+
+    /// The bucket of a host.
+    pub fn of(self, cluster: &Cluster, host: &str) -> Bucket {
+        Bucket((host_number(cluster.as_str(), host) % u64::from(self.0)) as u32)
+    }
 }
 
 /// What a plan makes of one partition, as 16 hex digits of a digest: same input and settings, same id.
@@ -30,12 +68,12 @@ impl fmt::Display for PlanId {
 pub struct ObjectKey {
     /// Its folder.
     pub partition: Partition,
-    /// The smallest `from` of the plan's sources: names sort by time.
-    pub from: i64,
-    /// The plan that it is part of.
-    pub plan: PlanId,
-    /// Objects of one plan are counted from 0.
-    pub part: u32,
+    /// The sequence.
+    pub bucket: Bucket,
+    /// Its place in the sequence, from 0.
+    pub slot: u32,
+    /// The plan that it is part of, where the store does not refuse to overwrite: two writers of a slot write beside each other then.
+    pub beside: Option<PlanId>,
 }
 
 impl Partition {
@@ -47,7 +85,7 @@ impl Partition {
     /// The partition that `path` lies in, if it is `cluster=…/date=…/<name>`; and the name.
     pub fn parse(path: &Path) -> Option<(Self, &str)> {
         let mut parts = path.as_ref().split('/');
-        let cluster = Cluster::new(&unescape(parts.next()?.strip_prefix("cluster=")?)?)?;
+        let cluster = Cluster::new(&unescape(parts.next()?.strip_prefix(CLUSTER_FOLDER)?)?)?;
         let date = Date::parse(parts.next()?.strip_prefix("date=")?)?;
         let name = parts.next()?;
         parts.next().is_none().then_some((Self { cluster, date }, name))
@@ -66,23 +104,30 @@ impl ObjectKey {
         parsed(self.to_string())
     }
 
+    /// Bucket and slot, as footers have them: two and five digits, or more.
+    pub fn place(&self) -> String {
+        format!("{:02}-{:05}", self.bucket.0, self.slot)
+    }
+
     /// Reads what [`Self::path`] wrote; None for any other key.
     pub fn parse(path: &Path) -> Option<Self> {
         let (partition, name) = Partition::parse(path)?;
-        let mut fields = name.strip_suffix(".parquet")?.split('-');
-        let key = Self {
-            partition,
-            from: fields.next()?.parse().ok()?,
-            plan: PlanId(u64::from_str_radix(fields.next()?, 16).ok()?),
-            part: fields.next()?.parse().ok()?,
+        let mut fields = name.strip_prefix("part-")?.strip_suffix(".parquet")?.split('-');
+        let (bucket, slot) = (Bucket(fields.next()?.parse().ok()?), fields.next()?.parse().ok()?);
+        let beside = match fields.next() {
+            Some(plan) => Some(PlanId(u64::from_str_radix(plan, 16).ok()?)),
+            None => None,
         };
+        let key = Self { partition, bucket, slot, beside };
         (key.to_string() == path.as_ref()).then_some(key)
     }
 }
 
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}-{}-{}.parquet", self.partition, self.from, self.plan, self.part)
+        write!(f, "{}/part-{}", self.partition, self.place())?;
+        self.beside.map_or(Ok(()), |plan| write!(f, "-{plan}"))?;
+        f.write_str(".parquet")
     }
 }
 
@@ -93,7 +138,7 @@ pub fn cluster_path(cluster: &Cluster) -> Path {
 
 /// Only `[A-Za-z0-9._-]` stands for itself; every other byte is `%XX`, as Hive writers do and readers undo.
 fn cluster_folder(cluster: &Cluster) -> String {
-    let mut folder = String::from("cluster=");
+    let mut folder = String::from(CLUSTER_FOLDER);
     for byte in cluster.as_str().bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' => folder.push(char::from(byte)),
@@ -133,33 +178,53 @@ mod tests {
 
     fn key(cluster: &str) -> Option<ObjectKey> {
         let partition = Partition { cluster: Cluster::new(cluster)?, date: Date::parse("2026-03-01")? };
-        Some(ObjectKey { partition, from: 1_772_323_200, plan: PlanId(0xabc), part: 3 })
+        Some(ObjectKey { partition, bucket: Bucket(3), slot: 17, beside: None })
     }
 
     #[test]
     fn a_key_is_readable() {
-        let path = key("a b=%ü\n").map(|k| k.to_string());
-        assert_eq!(path.as_deref(), Some("cluster=a%20b%3D%25%C3%BC%0A/date=2026-03-01/1772323200-0000000000000abc-3.parquet"));
+        let plain = key("a b=%ü\n").expect("a key");
+        assert_eq!(plain.to_string(), "cluster=a%20b%3D%25%C3%BC%0A/date=2026-03-01/part-03-00017.parquet");
+        let beside = ObjectKey { beside: Some(PlanId(0xabc)), slot: 123_456, ..plain };
+        assert!(beside.to_string().ends_with("/part-03-123456-0000000000000abc.parquet"), "{beside}");
+        assert_eq!(ObjectKey::parse(&beside.path()), Some(beside));
     }
 
     #[test]
     fn foreign_keys_are_not_ours() {
         for path in [
             "cluster=a/date=2026-03-01/x.parquet",
-            "cluster=a/date=2026-3-1/1-0000000000000abc-3.parquet",
-            "cluster=a/date=2026-03-01/01-0000000000000abc-3.parquet",
-            "cluster=a/date=2026-03-01/1-0000000000000ABC-3.parquet",
-            "cluster=a/date=2026-03-01/deep/1-0000000000000abc-3.parquet",
-            "date=2026-03-01/1-0000000000000abc-3.parquet",
+            "cluster=a/date=2026-3-1/part-00-00001.parquet",
+            "cluster=a/date=2026-03-01/part-0-00001.parquet",
+            "cluster=a/date=2026-03-01/part-00-1.parquet",
+            "cluster=a/date=2026-03-01/part-00-00001-0000000000000ABC.parquet",
+            "cluster=a/date=2026-03-01/part-00-00001-0000000000000abc-3.parquet",
+            "cluster=a/date=2026-03-01/deep/part-00-00001.parquet",
+            "date=2026-03-01/part-00-00001.parquet",
         ] {
             assert_eq!(ObjectKey::parse(&parsed(path.into())), None, "{path}");
         }
     }
 
+    #[test]
+    fn a_shard_takes_whole_buckets() {
+        use crate::files::Shard;
+        let cluster = Cluster::new("fritz").expect("a name");
+        for count in [1, 2, 5, 16] {
+            let mut shard_of = std::collections::BTreeMap::new();
+            for n in 0..1_000 {
+                let host = format!("n{n:04}");
+                let shard = (0..count).find(|i| Shard::new(*i, count).expect("a shard").holds("fritz", &host)).expect("one");
+                assert_eq!(*shard_of.entry(Buckets::FOR_SHARDS.of(&cluster, &host)).or_insert(shard), shard, "{host} of {count}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
-        fn every_key_is_parsed_as_it_was_formatted(cluster in "[^/\0]{1,20}") {
+        fn every_key_is_parsed_as_it_was_formatted(cluster in "[^/\0]{1,20}", bucket in 0_u32..256, slot in any::<u32>(), plan in any::<Option<u64>>()) {
             if let Some(key) = key(&cluster) {
+                let key = ObjectKey { bucket: Bucket(bucket), slot, beside: plan.map(PlanId), ..key };
                 prop_assert_eq!(ObjectKey::parse(&key.path()), Some(key));
             }
         }

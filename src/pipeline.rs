@@ -19,9 +19,10 @@ use crate::encode::Tools;
 use crate::error::{Error, Escaped, Result};
 use crate::fail_point;
 use crate::files::Tree;
+use crate::info::{self, ArchiveInfo};
 use crate::ledger::ObjectLedger;
 use crate::object::Hashers;
-use crate::partition::ObjectKey;
+use crate::partition::{Buckets, ObjectKey};
 use crate::prove::{ObjectProof, Proofs};
 use crate::schema::Layout;
 use crate::signals::GRACE;
@@ -31,7 +32,6 @@ use crate::upload::Transfers;
 use crate::workers::Workers;
 
 use budget::Budget;
-use cluster::ClusterRun;
 use pruning::Pruning;
 
 mod budget;
@@ -45,6 +45,7 @@ mod objects;
 mod planning;
 mod proof;
 mod pruning;
+mod rounds;
 mod stored;
 mod verifying;
 
@@ -150,8 +151,8 @@ pub async fn archive_into(
     fail_point::reach("opened");
     if settings.dry_run {
         let plan = async {
-            check_archive(&context).await?;
-            dry_run::plan(&context, &tree).await
+            let info = check_archive(&context, settings).await?;
+            dry_run::plan(&context, info, &tree).await
         };
         return Ok(Outcome::Planned(Box::new(stopped_by(|| context.stop(), shutdown, watch.hurried(), plan).await?)));
     }
@@ -161,8 +162,10 @@ pub async fn archive_into(
     let mut summary = Summary::default();
     tree.set_aside.iter().for_each(|note| watch.set_aside(Stage::Scan, note.clone(), &mut summary));
     let run = async {
-        watch.at(Stage::Catalog, check_archive(&context).await)?;
-        archive_tree(&context, &tree, &mut summary).await?;
+        let info = watch.at(Stage::Catalog, check_archive(&context, settings).await)?;
+        for files in &tree.clusters {
+            rounds::archive_cluster(&context, info, files, &mut summary).await?;
+        }
         watch.at(Stage::Prune, prune_tree(settings, &context, &tree, &mut summary).await)
     };
     let done = stopped_by(|| context.stop(), shutdown, watch.hurried(), run).await;
@@ -202,50 +205,37 @@ async fn stopped_by<T>(
     }
 }
 
-/// The archive must be there, and be written as it will be.
-async fn check_archive(context: &Context) -> Result<()> {
-    match catalog::any_object(&context.archive).await? {
-        Some(object) => check_schema(context, &object),
-        None => Ok(()),
+/// The archive must be there, and be written as it will be. The first run makes the archive's own object; one that is to touch nothing does not.
+async fn check_archive(context: &Context, settings: &Settings) -> Result<ArchiveInfo> {
+    let is_shard = settings.filter.shard.is_some();
+    let wished = ArchiveInfo { buckets: if is_shard { Buckets::FOR_SHARDS } else { Buckets::ONE }, cluster_column: context.layout.cluster_column };
+    let info = catalog::info(&context.archive, (!settings.dry_run).then_some(wished)).await?.unwrap_or(wished);
+    check_column(info, context.layout.cluster_column, || format!("{:?}", context.archive))?;
+    if is_shard && info.buckets == Buckets::ONE {
+        tracing::warn!("the archive was not made for shards: they write to the same sequence of objects, one after the other, and plan anew where they meet");
     }
+    Ok(info)
 }
 
 /// Settings that change the schema of an archive that exists are refused.
-fn check_schema(context: &Context, object: &ObjectLedger) -> Result<()> {
-    if object.cluster_column == context.layout.cluster_column {
+fn check_column(info: ArchiveInfo, wished: bool, name: impl FnOnce() -> String) -> Result<()> {
+    if info.cluster_column == wished {
         return Ok(());
     }
-    let (has, hint) = if object.cluster_column {
-        ("has a column cluster", "add --with-cluster-column")
-    } else {
-        ("has no column cluster", "leave --with-cluster-column out")
-    };
-    let name = context.archive.name_of(&object.key);
-    Err(Error::Usage(format!("{name} {has}, and this run would write the other schema\n  hint: {hint}, or choose another archive")))
+    let (has, hint) =
+        if info.cluster_column { ("has a column cluster", "add --with-cluster-column") } else { ("has no column cluster", "leave --with-cluster-column out") };
+    Err(Error::Usage(format!("{} {has}, and this run would write the other schema\n  hint: {hint}, or choose another archive", name())))
 }
 
-/// Archives one cluster after the other.
-async fn archive_tree(context: &Arc<Context>, tree: &Tree, summary: &mut Summary) -> Result<()> {
-    for files in &tree.clusters {
-        let mut only = None;
-        loop {
-            let watch = &context.progress.watch;
-            let planned = watch.at(Stage::Catalog, planning::plan_cluster(context, files, only.as_ref()).await)?;
-            fail_point::reach("planned");
-            planned.set_aside.into_iter().for_each(|note| watch.set_aside(Stage::Catalog, note, summary));
-            if only.is_none() {
-                summary.already_archived += planned.archived;
-                summary.too_recent += planned.too_recent;
-            }
-            // sources that feed dates which nobody expected; their ledgers say so now, and the next plan goes by that
-            let strays = ClusterRun::new(context, files, &planned.plan).run(summary, only.is_none()).await?;
-            if strays.is_empty() || only.as_ref() == Some(&strays) {
-                break;
-            }
-            only = Some(strays);
-        }
+/// An object must be written as the archive was made.
+fn check_schema(context: &Context, info: ArchiveInfo, object: &ObjectLedger) -> Result<()> {
+    check_column(object.info, context.layout.cluster_column, || context.archive.name_of(&object.key))?;
+    if object.info.buckets == info.buckets {
+        return Ok(());
     }
-    Ok(())
+    let (name, own) = (context.archive.name_of(&object.key), context.archive.name_of(&info::KEY));
+    let (has, says) = (object.info.buckets.count(), info.buckets.count());
+    Err(Error::Usage(format!("{name} was written for {has} buckets, and {own} says {says}\n  hint: one of them is of another archive; put the right one back")))
 }
 
 /// Prunes what is old enough, if that is asked for, when all else is done. What was scanned at first is what may go.

@@ -1,6 +1,6 @@
 //! Stage 3: what a run will do. Sources that ledgers name are done; what is left goes to partitions, in windows of dates.
 //!
-//! Everything here is computed from the scan and the ledgers alone: a dry run prints it, and the keys of new objects follow from it.
+//! Everything here is computed from the scan and the ledgers alone: a dry run prints it, and the objects of a run follow from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::config::Encoder;
 use crate::files::{ClusterFiles, SnapshotFile};
 use crate::ledger::{Entry, Holdings};
 use crate::names::{DAY, Date, Digest, Host};
-use crate::partition::{Partition, PlanId};
+use crate::partition::{Bucket, Partition, PlanId};
 use crate::schema::{FORMAT_VERSION, Layout};
 
 /// A snapshot's first samples can lie a little before its `from`: less than one step of its series.
@@ -101,9 +101,11 @@ impl Left {
     }
 }
 
-/// What a run will do with one cluster.
+/// What a run will do with the hosts of one bucket of a cluster.
 #[derive(Debug)]
 pub struct ClusterPlan {
+    /// The bucket.
+    pub bucket: Bucket,
     /// Sources, by host and `from`.
     pub work: Vec<Work>,
     /// Partitions that they may feed.
@@ -113,17 +115,15 @@ pub struct ClusterPlan {
 /// What a run will do with one partition.
 #[derive(Debug, Clone)]
 pub struct PartitionPlan {
-    /// The plan's id, for keys.
+    /// The plan's id, for footers.
     pub id: PlanId,
-    /// The smallest `from` of its sources, for keys.
-    pub from: i64,
     /// What the partition holds already.
     pub holdings: Arc<Holdings>,
 }
 
 impl ClusterPlan {
     /// Makes the plan from what is left, in order, and the holdings of every date in it.
-    pub fn new(files: &ClusterFiles, work: Vec<Work>, holdings: &BTreeMap<Date, Arc<Holdings>>, layout: &Layout, encoder: Encoder) -> Self {
+    pub fn new(files: &ClusterFiles, bucket: Bucket, work: Vec<Work>, holdings: &BTreeMap<Date, Arc<Holdings>>, layout: &Layout, encoder: Encoder) -> Self {
         let mut feeds: BTreeMap<Date, Vec<&Work>> = BTreeMap::new();
         for item in &work {
             for date in item.left.dates() {
@@ -134,11 +134,10 @@ impl ClusterPlan {
             let holdings = holdings.get(date).cloned().unwrap_or_default();
             let sources: Vec<_> = items.iter().map(|w| (&files.hosts[w.host].host, &files.hosts[w.host].snapshots[w.snapshot])).collect();
             let partition = Partition { cluster: files.cluster.clone(), date: *date };
-            let from = sources.iter().map(|(_, file)| file.from).min().unwrap_or_default();
-            (*date, PartitionPlan { id: plan_id(&partition, &sources, &holdings, layout, encoder), from, holdings })
+            (*date, PartitionPlan { id: plan_id(&partition, bucket, &sources, &holdings, layout, encoder), holdings })
         };
         let partitions = feeds.iter().map(plan).collect();
-        Self { work, partitions }
+        Self { bucket, work, partitions }
     }
 
     /// Cuts the dates into windows of at most `most` dates, in which no host has more than `bytes` to read (one date excepted).
@@ -178,8 +177,8 @@ impl ClusterPlan {
     }
 }
 
-/// Same format, settings, sources and holdings: same id. Anything else: another one, so that no key is used twice.
-fn plan_id(partition: &Partition, sources: &[(&Host, &SnapshotFile)], holdings: &Holdings, layout: &Layout, encoder: Encoder) -> PlanId {
+/// Same format, settings, sources and holdings: same id. Anything else: another one.
+fn plan_id(partition: &Partition, bucket: Bucket, sources: &[(&Host, &SnapshotFile)], holdings: &Holdings, layout: &Layout, encoder: Encoder) -> PlanId {
     let mut hasher = blake3::Hasher::new();
     let mut field = |bytes: &[u8]| {
         hasher.update(&(bytes.len() as u64).to_le_bytes());
@@ -191,7 +190,7 @@ fn plan_id(partition: &Partition, sources: &[(&Host, &SnapshotFile)], holdings: 
         field(format!("{} {}", file.size, file.mtime).as_bytes());
     }
     field(b"held");
-    for object in holdings.objects() {
+    for object in holdings.objects().iter().filter(|object| object.key.bucket == bucket) {
         field(object.key.to_string().as_bytes());
         field(&object.size.to_le_bytes());
     }
@@ -206,6 +205,7 @@ mod tests {
     use super::*;
     use crate::files::{Compression, Format, HostFiles, Kind};
     use crate::names::Cluster;
+    use crate::partition::Buckets;
     use crate::schema::ValueEncoding;
 
     const T0: i64 = 1_772_323_200;
@@ -234,7 +234,8 @@ mod tests {
         let snapshots = &files.hosts[0].snapshots;
         let left = |i: usize| Left::expected(&snapshots[i], snapshots.get(i + 1));
         let work = (0..snapshots.len()).map(|i| Work { host: 0, snapshot: i, left: left(i), changed: false }).collect();
-        ClusterPlan::new(files, work, &BTreeMap::new(), &layout(), Encoder::Runs)
+        let bucket = Buckets::ONE.of(&files.cluster, "n1");
+        ClusterPlan::new(files, bucket, work, &BTreeMap::new(), &layout(), Encoder::Runs)
     }
 
     #[test]

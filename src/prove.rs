@@ -16,7 +16,7 @@ use crate::files::{Identity, Place};
 use crate::ledger::{Entry, Holdings, NotOurs, ObjectLedger};
 use crate::names::{Date, Digest, Host};
 use crate::object::{self, Hashers};
-use crate::partition::ObjectKey;
+use crate::partition::{Bucket, ObjectKey};
 use crate::store::{Archive, UPLOAD_TOKEN};
 
 /// What is claimed of an object after its upload.
@@ -257,7 +257,7 @@ pub fn look_up<'a>(file: &Hashed, home: Date, ledgers: &'a Ledgers, conflicting:
     let missing = |date: Date| Unproven::NotArchived(format!("it is not archived on {date}"));
     let damaged = |holdings: &Holdings| holdings.unreadable.first().map(|(object, reason)| Unproven::Doubt(format!("{object} may concern it, and {reason}")));
     let home_holdings = ledgers.get(&home).ok_or_else(|| missing(home))?;
-    if let Some(doubt) = damaged(home_holdings) {
+    if let Some(doubt) = damaged(home_holdings).or_else(|| broken(home_holdings, file)) {
         return Err(doubt);
     }
     let Some(dates) = dates_of(file, home_holdings) else {
@@ -267,13 +267,13 @@ pub fn look_up<'a>(file: &Hashed, home: Date, ledgers: &'a Ledgers, conflicting:
     let mut conflicts = false;
     for date in dates {
         let holdings = ledgers.get(&date).ok_or_else(|| missing(date))?;
-        if let Some(doubt) = damaged(holdings) {
+        if let Some(doubt) = damaged(holdings).or_else(|| broken(holdings, file)) {
             return Err(doubt);
         }
         let mut found = entries_of(file, holdings);
         let (object, entry) = found.next().ok_or_else(|| missing(date))?;
         if let Some((other, _)) = found.next() {
-            return Err(Unproven::Doubt(format!("it stands in two objects, {} and {}: one of them must be removed", object.key, other.key)));
+            return Err(Unproven::Doubt(format!("it stands in two objects, {} and {}", object.key, other.key)));
         }
         conflicts |= entry.conflicting > 0;
         to = to.max(entry.to).max(entry.from).max(entry.last.unwrap_or(i64::MIN));
@@ -286,6 +286,13 @@ pub fn look_up<'a>(file: &Hashed, home: Date, ledgers: &'a Ledgers, conflicting:
         return Err(Unproven::Conflict);
     }
     Ok(Archived { to, objects: objects.into_values().collect() })
+}
+
+/// A sequence that the host has rows in does not fit together.
+fn broken(holdings: &Holdings, file: &Hashed) -> Option<Unproven> {
+    let buckets: BTreeSet<Bucket> = holdings.of_host(file.place.host.as_str()).map(|(object, _)| object.key.bucket).collect();
+    let doubt = holdings.doubts().iter().find(|doubt| buckets.contains(&doubt.bucket))?;
+    Some(Unproven::Doubt(format!("{}: {doubt}", doubt.key)))
 }
 
 /// The objects of all sources that hold rows which `entry` dropped, and of those that hold rows which these dropped.

@@ -25,7 +25,13 @@ pub mod footer {
     pub const CLUSTER: &str = "cc-archiver.cluster";
     /// The UTC date of all rows.
     pub const DATE: &str = "cc-archiver.date";
-    /// The plan's id, as in the key.
+    /// How many buckets each partition of the archive has.
+    pub const BUCKETS: &str = "cc-archiver.buckets";
+    /// Bucket and slot, as in the key.
+    pub const PART: &str = "cc-archiver.part";
+    /// Digests of what stands in the slot before, separated by commas: one as a rule, none in the first slot.
+    pub const AFTER: &str = "cc-archiver.after";
+    /// The plan's id.
     pub const PLAN: &str = "cc-archiver.plan";
     /// Count of rows.
     pub const ROWS: &str = "cc-archiver.rows";

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use object_store::client::{HttpConnector, ReqwestConnector};
 use object_store::local::LocalFileSystem;
@@ -17,20 +18,26 @@ use crate::telemetry::Requests;
 mod answers;
 mod conditional;
 mod counted;
+mod creating;
 mod hints;
 mod lifecycle;
 mod limit;
 mod location;
+mod publish;
 mod s3;
 mod spoiled;
 mod staging;
 
+pub use creating::{Created, Way};
 pub use lifecycle::Lifecycle;
 pub use limit::RateLimit;
 pub use location::Location;
+pub use publish::{FileNames, Naming};
 
 use answers::{Asked, Shown};
 use counted::Counted;
+use creating::Trials;
+use publish::SystemNames;
 use staging::{STAGING, Staging, clear_abandoned};
 
 /// Metadata by which an upload is told from another one of the same key.
@@ -43,6 +50,12 @@ const LOCAL_PART_SIZE: usize = 1 << 20;
 /// Parts that are sent at a time, to a server whose settings do not say, and to a local disk: there is no latency to hide there.
 const PARTS: usize = 4;
 const LOCAL_PARTS: usize = 1;
+
+/// How long a creation that breaks off is sent again, where no settings say so.
+const RETRY_FOR: Duration = Duration::from_secs(180);
+
+/// Time that passes while the machine sleeps, too, from some time on.
+type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
 /// An open archive. All keys are relative to it.
 #[derive(Clone)]
@@ -61,6 +74,11 @@ pub struct Archive {
     asked: Arc<Asked>,
     requests: Option<Arc<Requests>>,
     bucket: Option<Arc<s3::Bucket>>,
+    retry_for: Duration,
+    /// Whether the store refuses to overwrite.
+    trials: Arc<Trials>,
+    names: Arc<dyn FileNames>,
+    clock: Clock,
 }
 
 impl fmt::Debug for Archive {
@@ -119,6 +137,7 @@ impl Archive {
         Ok(Self {
             impatient,
             parts: settings.parts,
+            retry_for: settings.retry_for,
             limit,
             tags,
             storage_class,
@@ -144,7 +163,26 @@ impl Archive {
             asked: Arc::default(),
             requests: None,
             bucket: None,
+            retry_for: RETRY_FOR,
+            trials: Arc::default(),
+            names: Arc::new(SystemNames),
+            clock: Arc::new(uptime),
         }
+    }
+
+    /// The same archive with another clock, for tests.
+    pub fn with_clock(self, clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self { clock: Arc::new(clock), ..self }
+    }
+
+    /// A directory on a file system with other calls, for tests.
+    pub fn directory_with(path: &Path, names: Arc<dyn FileNames>) -> Result<Self> {
+        Ok(Self { names, ..Self::directory(path)? })
+    }
+
+    /// Time since this machine was started, also while it slept: how old a listing is.
+    pub fn uptime(&self) -> Duration {
+        (self.clock)()
     }
 
     /// Uploads begin with parts of so many bytes, for tests: real servers take no parts this small.
@@ -252,6 +290,15 @@ impl Archive {
             }
         }
     }
+}
+
+fn uptime() -> Duration {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let id = rustix::time::ClockId::Boottime;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let id = rustix::time::ClockId::Monotonic;
+    let time = rustix::time::clock_gettime(id);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
 /// 16 random bytes in hex.

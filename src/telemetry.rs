@@ -174,6 +174,8 @@ pub struct Summary {
     pub new_versions: u64,
     /// Snapshots that end after --before.
     pub too_recent: u64,
+    /// Partitions that were planned anew, as another writer was faster.
+    pub planned_anew: u64,
     /// Snapshots that are left for the next run: still being written, or gone.
     pub waiting: Vec<FileNote>,
     /// What could not be archived, and stays where it is.
@@ -262,6 +264,9 @@ impl fmt::Display for Summary {
         }
         if self.too_recent > 0 {
             line("too recent", format!("{} end after --before", thousands(self.too_recent)))?;
+        }
+        if self.planned_anew > 0 {
+            line("planned anew", format!("{} partitions, as other writers were faster", thousands(self.planned_anew)))?;
         }
         let mut list = |name: &str, notes: &[FileNote]| {
             if notes.is_empty() {

@@ -3,28 +3,32 @@
 //! The last write, which holds the footer, is kept back until the object's digest can be filled in. A small object is
 //! one conditional PUT. After the first error, or a write that was cancelled, the sink is poisoned: nothing can make a
 //! corrupt object visible. What is not completed must be aborted with [`Sink::abort`].
+//!
+//! An object takes its slot on condition that it is free. If it is not, the upload is lost, which is no error: see [`Lost`].
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use object_store::path::Path as Key;
-use object_store::{Attribute, GetOptions, MultipartUpload, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult};
+use object_store::{MultipartUpload, ObjectStoreExt, PutPayload};
 use parquet::arrow::async_writer::AsyncFileWriter;
 use parquet::errors::ParquetError;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::buffers::{Buffer, Buffers};
+use crate::buffers::Buffer;
 use crate::error::{Error, Result};
 use crate::fail_point;
 use crate::ledger::{DIGEST_PLACEHOLDER, digest_position};
 use crate::names::Digest;
-use crate::partition::ObjectKey;
-use crate::store::{Archive, RateLimit, UPLOAD_TOKEN, random_token};
-use crate::telemetry::Progress;
+use crate::partition::{ObjectKey, PlanId};
+use crate::store::{Archive, Created, Way, random_token};
+
+mod transfers;
+
+pub use transfers::Transfers;
 
 /// After so many parts of one size the size doubles.
 const PARTS_OF_ONE_SIZE: usize = 1_500;
@@ -44,46 +48,57 @@ pub struct Uploaded {
     pub token: Option<String>,
 }
 
-/// How often, and how far apart, a PUT that met a conflict over nothing is tried.
-const CONFLICT_TRIES: usize = 4;
-const CONFLICT_PAUSE: Duration = Duration::from_secs(1);
+/// Nothing is made visible that was planned on an older listing, by a clock that runs while the machine sleeps. So a late request is at most so
+/// old, and what frees a slot needs to wait no longer than that.
+pub const MOST_AGE: Duration = Duration::from_secs(3_600);
 
-/// What all uploads of a run share.
-#[derive(Debug)]
-pub struct Transfers {
-    /// One slot for every part that is being sent. Closed: no further part is sent, and uploads fail.
-    slots: Arc<Semaphore>,
-    /// Never anything in it; closed with the slots, so that nobody waits for a turn.
-    stopped: Semaphore,
-    limit: Option<Arc<RateLimit>>,
-    buffers: Buffers,
-    /// Where bytes sent are counted.
-    progress: Arc<Progress>,
+/// Why an object did not become visible, though nothing failed: its partition must be planned anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// Another writer has taken its slot.
+    Taken,
+    /// The server has dropped its parts.
+    Gone,
+    /// The listing that it was planned on is older than [`MOST_AGE`].
+    Aged,
 }
 
-impl Transfers {
-    /// As many parts at a time, and as fast, as the archive's settings allow, from `buffers`.
-    pub fn new(archive: &Archive, buffers: Buffers, progress: Arc<Progress>) -> Self {
-        Self { slots: Arc::new(Semaphore::new(archive.parts())), stopped: Semaphore::new(0), limit: archive.limit().cloned(), buffers, progress }
+/// What came of an upload.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is visible.
+    Visible(Uploaded),
+    /// Nothing of it is.
+    Lost(Lost),
+}
+
+/// What an object was planned on, and for.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// Part of the key where the store would overwrite.
+    pub plan: PlanId,
+    /// When its partition was listed.
+    pub listed: Listed,
+}
+
+/// When a partition was listed, by [`Archive::uptime`]. It can be listed again, and found unchanged, while an object is under way.
+#[derive(Debug, Clone)]
+pub struct Listed(Arc<AtomicU64>);
+
+impl Listed {
+    /// At this uptime.
+    pub fn new(uptime: Duration) -> Self {
+        Self(Arc::new(AtomicU64::new(uptime.as_millis() as u64)))
     }
 
-    /// Uploads fail with [`Error::Interrupted`] at their next step.
-    pub fn stop(&self) {
-        self.slots.close();
-        self.stopped.close();
+    /// Again at this uptime.
+    pub fn renew(&self, uptime: Duration) {
+        self.0.store(uptime.as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// Waits until so many bytes may be sent.
-    async fn turn(&self, bytes: u64) -> Result<()> {
-        let Some(limit) = &self.limit else { return Ok(()) };
-        tokio::select! {
-            () = limit.turn(bytes) => Ok(()),
-            _ = self.stopped.acquire() => Err(Error::Interrupted),
-        }
-    }
-
-    fn count(&self, bytes: u64) {
-        self.progress.bytes_sent.fetch_add(bytes, Ordering::Relaxed);
+    /// How long ago that was at this uptime.
+    pub fn age(&self, uptime: Duration) -> Duration {
+        uptime.saturating_sub(Duration::from_millis(self.0.load(Ordering::Relaxed)))
     }
 }
 
@@ -91,9 +106,9 @@ impl Transfers {
 struct Destination {
     archive: Archive,
     key: ObjectKey,
-    /// Where bytes go: the key itself, or the place where a directory stages it.
-    target: Key,
-    staged: bool,
+    planned: Planned,
+    /// Where a directory stages it.
+    staged: Option<Key>,
     token: String,
 }
 
@@ -118,6 +133,7 @@ enum State {
     Busy,
     Failed(Option<Error>),
     Done(Digest, Option<String>),
+    Lost(Lost),
 }
 
 impl Destination {
@@ -125,89 +141,34 @@ impl Destination {
         self.archive.name_of(&self.key)
     }
 
-    /// One conditional PUT. A server that was writing the same key answers "conflict", which the store calls "exists" too.
-    async fn put(&self, payload: PutPayload, size: u64) -> Result<Option<String>> {
-        let mut tries = CONFLICT_TRIES;
-        loop {
-            let options =
-                PutOptions { mode: PutMode::Create, attributes: self.archive.attributes(&self.token), tags: self.archive.tags(), ..Default::default() };
-            let put = self.archive.store().put_opts(&self.target, payload.clone(), options).await;
-            tries -= 1;
-            if tries > 0 && matches!(put, Err(object_store::Error::AlreadyExists { .. })) && self.is_absent().await {
-                tokio::time::sleep(CONFLICT_PAUSE).await;
-                continue;
-            }
-            return self.resolve(size, put).await;
-        }
+    /// Where bytes go.
+    fn target(&self) -> Key {
+        self.staged.clone().unwrap_or_else(|| self.key.path())
     }
 
-    async fn is_absent(&self) -> bool {
-        matches!(self.archive.store().head(&self.target).await, Err(object_store::Error::NotFound { .. }))
+    /// Settles the key: where the store would overwrite, another plan's object has another one.
+    async fn settle_key(&mut self, way: Way) -> Result<()> {
+        if self.key.beside.is_none() && !self.archive.refuses(way).await? {
+            self.key.beside = Some(self.planned.plan);
+        }
+        Ok(())
     }
 
-    /// Completion is conditional, but not every server knows that: so the key is looked at last.
-    async fn check_unused(&self) -> Result<()> {
-        if self.staged {
-            return Ok(());
+    /// True if it must not become visible: its plan is too old, or, where the store does not look itself, its key is taken.
+    async fn is_lost(&self) -> Result<Option<Lost>> {
+        if self.planned.listed.age(self.archive.uptime()) > MOST_AGE {
+            return Ok(Some(Lost::Aged));
         }
-        match self.archive.store().head(&self.target).await {
-            Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(Error::store("cannot look up", self.name())(e)),
-            Ok(_) => Err(self.occupied()),
-        }
-    }
-
-    /// An error of the request that makes the object visible may hide that it did. The token tells. Gives the ETag, where there was an answer.
-    async fn resolve(&self, size: u64, done: object_store::Result<PutResult>) -> Result<Option<String>> {
-        let e = match done {
-            Ok(answer) => return Ok(answer.e_tag),
-            Err(e) => e,
-        };
-        let head = self.archive.store().get_opts(&self.target, GetOptions { head: true, ..Default::default() }).await;
-        let is_ours = |found: &object_store::GetResult| {
-            let token = found.attributes.get(&Attribute::Metadata(UPLOAD_TOKEN.into()));
-            found.meta.size == size && token.is_some_and(|t| **t == *self.token)
-        };
-        match head {
-            Ok(found) if is_ours(&found) => {
-                tracing::warn!(key = self.name(), "the answer to the upload was lost; the object is there and whole");
-                Ok(None)
-            }
-            Ok(_) => Err(self.occupied()),
-            Err(_) => Err(Error::store("cannot upload", self.name())(e)),
-        }
-    }
-
-    fn refused(&self, e: object_store::Error) -> Error {
-        match e {
-            object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. } => self.occupied(),
-            e => Error::store("cannot upload", self.name())(e),
-        }
-    }
-
-    fn occupied(&self) -> Error {
-        Error::Archive(format!("{} appeared in the archive during this run; does another machine archive the same tree? Nothing was overwritten", self.name()))
-    }
-
-    /// Makes a staged object visible, unless its key is taken.
-    async fn unstage(&self) -> Result<()> {
-        if !self.staged {
-            return Ok(());
-        }
-        let renamed = self.archive.store().rename_if_not_exists(&self.target, &self.key.path()).await;
-        if renamed.is_err() {
-            let _ = self.archive.store().delete(&self.target).await;
-        }
-        renamed.map_err(|e| self.refused(e))
+        let is_taken = self.key.beside.is_some() && self.archive.is_taken(&self.key.path()).await?;
+        Ok(is_taken.then_some(Lost::Taken))
     }
 }
 
 impl Sink {
     /// Prepares an upload; nothing is sent before the first part is full. `transfers` bounds the parts of all sinks.
-    pub fn new(archive: Archive, key: ObjectKey, transfers: Arc<Transfers>) -> Result<Self> {
-        let path = key.path();
-        let staged = archive.staged(&path)?;
-        let destination = Destination { archive, key, staged: staged.is_some(), target: staged.unwrap_or(path), token: random_token()? };
+    pub fn new(archive: Archive, key: ObjectKey, planned: Planned, transfers: Arc<Transfers>) -> Result<Self> {
+        let staged = archive.staged(&key.path())?;
+        let destination = Destination { archive, key, planned, staged, token: random_token()? };
         Ok(Self {
             destination,
             multipart: None,
@@ -222,13 +183,14 @@ impl Sink {
         })
     }
 
-    /// What became visible, once `complete` has succeeded.
-    pub fn into_uploaded(self) -> Result<Uploaded> {
+    /// What came of it, once `complete` has succeeded.
+    pub fn into_outcome(self) -> Result<Outcome> {
         match self.state {
             State::Done(digest, e_tag) => {
                 let Destination { key, token, staged, .. } = self.destination;
-                Ok(Uploaded { key, size: self.size, digest, e_tag, token: (!staged).then_some(token) })
+                Ok(Outcome::Visible(Uploaded { key, size: self.size, digest, e_tag, token: staged.is_none().then_some(token) }))
             }
+            State::Lost(lost) => Ok(Outcome::Lost(lost)),
             State::Failed(Some(e)) => Err(e),
             _ => Err(Error::Internal(format!("{} was not completed", self.destination.name()))),
         }
@@ -237,12 +199,7 @@ impl Sink {
     /// Gives the upload up: nothing of it stays, visible or not. Gives the error that the sink met first, if any.
     pub async fn abort(mut self) -> Option<Error> {
         self.parts.shutdown().await;
-        if let Some(mut multipart) = self.multipart.take()
-            && let Err(e) = multipart.abort().await
-        {
-            let key = self.destination.name();
-            tracing::warn!(key, "an upload was left open, and the bucket's lifecycle rule must clear it: {e}");
-        }
+        self.abort_parts(true).await;
         match self.state {
             State::Failed(e) => e,
             _ => None,
@@ -299,15 +256,15 @@ impl Sink {
         while let Some(done) = self.parts.try_join_next() {
             done??;
         }
-        let multipart = match &mut self.multipart {
-            Some(multipart) => multipart,
-            none => {
-                let Destination { archive, token, .. } = &self.destination;
-                let options = PutMultipartOptions { attributes: archive.attributes(token), tags: archive.tags(), ..Default::default() };
-                let started = archive.store().put_multipart_opts(&self.destination.target, options).await;
-                none.insert(started.map_err(Error::store("cannot start the upload of", self.destination.name()))?)
+        if self.multipart.is_none() {
+            if self.destination.staged.is_none() {
+                self.destination.settle_key(Way::Completion).await?;
             }
-        };
+            let Destination { archive, token, .. } = &self.destination;
+            let started = archive.store().put_multipart_opts(&self.destination.target(), archive.multipart_options(token)).await;
+            self.multipart = Some(started.map_err(Error::store("cannot start the upload of", self.destination.name()))?);
+        }
+        let Some(multipart) = &mut self.multipart else { return Ok(()) };
         let part = multipart.put_part(payload);
         self.sent_parts += 1;
         let transfers = Arc::clone(&self.transfers);
@@ -323,34 +280,85 @@ impl Sink {
         Ok(())
     }
 
-    async fn publish(&mut self) -> Result<(Digest, Option<String>)> {
+    async fn publish(&mut self) -> Result<State> {
         fail_point::reach("finishing");
         let footer = std::mem::take(&mut self.held_back);
         let (digest, footer) = sealed(std::mem::take(&mut self.hasher), footer)?;
         self.send(&footer).await?;
-        let mut e_tag = None;
-        if self.multipart.is_some() {
-            self.send_part().await?;
-            while let Some(done) = self.parts.join_next().await {
-                done??;
+        let created = if self.multipart.is_some() { self.finish_parts().await? } else { self.put().await? };
+        Ok(match created {
+            Ok(Created::Done(e_tag)) => {
+                fail_point::reach("visible");
+                State::Done(digest, e_tag)
             }
-            fail_point::reach("sent");
-            self.destination.check_unused().await?;
-            if let Some(multipart) = &mut self.multipart {
-                let completed = multipart.complete().await;
-                e_tag = self.destination.resolve(self.size, completed).await?;
+            Ok(Created::Taken) => State::Lost(Lost::Taken),
+            Ok(Created::Gone) => State::Lost(Lost::Gone),
+            Err(lost) => State::Lost(lost),
+        })
+    }
+
+    /// The last part, and what makes all of them visible.
+    async fn finish_parts(&mut self) -> Result<Result<Created, Lost>> {
+        self.send_part().await?;
+        while let Some(done) = self.parts.join_next().await {
+            done??;
+        }
+        fail_point::reach("sent");
+        if self.destination.staged.is_some() {
+            self.destination.settle_key(Way::Put).await?;
+        }
+        let Some(mut multipart) = self.multipart.take() else { return Err(Error::Internal("no upload is open".into())) };
+        let Destination { archive, key, staged, token, .. } = &self.destination;
+        let done = match (self.destination.is_lost().await, staged) {
+            (Ok(None), None) => archive.complete(&mut *multipart, &key.path(), token).await.map(Ok),
+            (Ok(None), Some(_)) => multipart.complete().await.map(|_| Ok(Created::Done(None))).map_err(Error::store("cannot write", archive.name_of(key))),
+            (Ok(Some(lost)), _) => Ok(Err(lost)),
+            (Err(e), _) => Err(e),
+        };
+        if !matches!(done, Ok(Ok(Created::Done(_)))) {
+            // an error is for the caller, who aborts
+            self.multipart = Some(multipart);
+            if let Ok(lost) = &done {
+                self.abort_parts(!matches!(lost, Ok(Created::Gone))).await;
             }
-        } else {
-            let payload = PutPayload::from(self.buffer.take().map_or_else(Bytes::new, Buffer::freeze));
-            self.transfers.turn(self.size).await?;
-            e_tag = self.destination.put(payload, self.size).await?;
-            self.transfers.count(self.size);
+            return done;
         }
         fail_point::reach("completed");
-        self.multipart = None;
-        self.destination.unstage().await?;
-        fail_point::reach("visible");
-        Ok((digest, e_tag))
+        match staged {
+            Some(staged) => archive.publish(staged, &key.path()).await.map(Ok),
+            None => done,
+        }
+    }
+
+    /// An object that is smaller than a part.
+    async fn put(&mut self) -> Result<Result<Created, Lost>> {
+        let payload = PutPayload::from(self.buffer.take().map_or_else(Bytes::new, Buffer::freeze));
+        self.transfers.turn(self.size).await?;
+        self.destination.settle_key(Way::Put).await?;
+        if let Some(lost) = self.destination.is_lost().await? {
+            return Ok(Err(lost));
+        }
+        let Destination { archive, key, staged, token, .. } = &self.destination;
+        let created = match staged {
+            Some(staged) => {
+                archive.store().put(staged, payload).await.map_err(Error::store("cannot write", archive.name_of(key)))?;
+                fail_point::reach("completed");
+                archive.publish(staged, &key.path()).await?
+            }
+            None => archive.create(&key.path(), payload, token).await?,
+        };
+        self.transfers.count(self.size);
+        Ok(Ok(created))
+    }
+
+    async fn abort_parts(&mut self, is_there: bool) {
+        if let Some(mut multipart) = self.multipart.take()
+            && let Err(e) = multipart.abort().await
+            && is_there
+        {
+            let key = self.destination.name();
+            tracing::warn!(key, "an upload was left open, and the bucket's lifecycle rule must clear it: {e}");
+        }
     }
 }
 
@@ -371,8 +379,7 @@ impl AsyncFileWriter for Sink {
 
     fn complete(&mut self) -> BoxFuture<'_, parquet::errors::Result<()>> {
         async move {
-            let (digest, e_tag) = self.step(Self::publish).await?;
-            self.state = State::Done(digest, e_tag);
+            self.state = self.step(Self::publish).await?;
             Ok(())
         }
         .boxed()

@@ -1,14 +1,15 @@
 //! Stage 12: looks at an archive as a whole, and says what is not as it must be. Nothing is changed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bytesize::ByteSize;
 use parquet::file::metadata::ParquetMetaData;
 use serde::Serialize;
 
-use crate::ledger::{Entry, Holdings, ObjectLedger};
+use crate::ledger::{Doubt, Entry, Holdings, ObjectLedger};
 use crate::names::{Date, Digest};
+use crate::partition::ObjectKey;
 use crate::telemetry::thousands;
 
 mod decode;
@@ -25,8 +26,10 @@ pub enum Kind {
     Unreadable,
     /// What an object says of itself does not fit together.
     Inconsistent,
-    /// A (source, date) stands in two objects.
+    /// Rows stand twice, in two objects that were written without knowledge of each other.
     Doubled,
+    /// An object of a sequence was removed or replaced.
+    Chain,
     /// A source that holds another one's rows is in no object.
     Dangling,
     /// A source is not archived on all the dates that it feeds.
@@ -43,11 +46,12 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Empty,
         Self::Unreadable,
         Self::Inconsistent,
         Self::Doubled,
+        Self::Chain,
         Self::Dangling,
         Self::Incomplete,
         Self::Digest,
@@ -63,6 +67,7 @@ impl Kind {
             Self::Unreadable => "unreadable",
             Self::Inconsistent => "inconsistent",
             Self::Doubled => "doubled",
+            Self::Chain => "chain",
             Self::Dangling => "dangling",
             Self::Incomplete => "incomplete",
             Self::Digest => "digest",
@@ -79,10 +84,11 @@ impl Kind {
             Self::Unreadable | Self::Inconsistent | Self::Digest | Self::Rows => {
                 "restore it from a copy; or, while all its sources are still on disk, remove it and run archive"
             }
-            Self::Doubled => "if the ledgers of both name the same sources, remove one of them",
+            Self::Doubled => "leave both as they are: nothing is pruned that rests on them, and a later version joins them (compact)",
+            Self::Chain => "put the object back if you can; nothing is pruned that rests on this sequence",
             Self::Dangling => "restore the object that held it; or, while both sources are still on disk, remove this object and run archive",
             Self::Incomplete => "run archive while the source is still on disk; if a run is under way, verify again when it has ended",
-            Self::DuplicateRows => "look at the ledgers of both; remove one of them if they name the same sources",
+            Self::DuplicateRows => "leave both as they are: a later version joins them (compact)",
             Self::Mismatch => "the file was changed behind the clock's back, or the disk is failing: compare it with the archive before it is pruned",
         }
     }
@@ -241,15 +247,13 @@ fn entry(date: Date, entry: &Entry) -> Option<String> {
 
 /// What is wrong between the objects of one partition; `name_of` names them.
 pub fn partition(holdings: &Holdings, name_of: impl Fn(&ObjectLedger) -> String) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut first: HashMap<(&str, Digest), &ObjectLedger> = HashMap::new();
+    let name_of_key = |key: &ObjectKey| holdings.objects().iter().find(|object| object.key == *key).map_or_else(|| key.to_string(), &name_of);
+    let finding = |doubt: &Doubt| {
+        let kind = if doubt.is_double() { Kind::Doubled } else { Kind::Chain };
+        Finding::new(kind, name_of_key(&doubt.key), doubt.to_string())
+    };
+    let mut findings: Vec<Finding> = holdings.doubts().iter().map(finding).collect();
     let all = || holdings.objects().iter().flat_map(|object| object.entries.iter().map(move |entry| (object, entry)));
-    for (object, entry) in all() {
-        if let Some(other) = first.insert((&entry.path, entry.blake3), object) {
-            let reason = format!("it stands in {} too", name_of(other));
-            findings.push(Finding::on_source(Kind::Doubled, name_of(object), &entry.path, reason));
-        }
-    }
     // an object that cannot be read may be the one that is missed
     if holdings.unreadable.is_empty() {
         for (object, entry) in all() {

@@ -371,7 +371,7 @@ fn foreign_object() -> Bytes {
 
 fn a_foreign_object_is_passed_over_with_a_warning(target: &Target) {
     let (tree, rows) = varied();
-    let foreign = ["cluster=fritz/date=2026-03-01/export.parquet", "cluster=fritz/date=2026-03-01/1-0123456789abcdef-0.parquet"];
+    let foreign = ["cluster=fritz/date=2026-03-01/export.parquet", "cluster=fritz/date=2026-03-01/part-00-00017.parquet"];
     for key in foreign {
         target.put(key, &foreign_object());
     }

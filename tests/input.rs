@@ -229,7 +229,7 @@ fn set_modified(path: &Path, time: SystemTime) {
 
 fn files_below(path: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
-    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let paths = entries.map(|entry| entry.expect("an entry").path()).filter(|path| !path.ends_with("_cc-archiver.json"));
     paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 

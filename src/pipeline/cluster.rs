@@ -9,26 +9,26 @@ use std::sync::atomic::Ordering;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 
-use super::host::{HostDone, HostJob, Planned};
-use super::objects::{HostDay, Message, Writer, Written};
+use super::host::{Fed, HostDone, HostJob, Planned};
+use super::objects::{Ended, HostDay, Message, Target, Writer, Written};
+use super::rounds::{Booked, Round};
 use super::{Context, Task, proof};
 use crate::error::{Error, Escaped, Result};
 use crate::fail_point;
 use crate::files::ClusterFiles;
 use crate::names::Date;
-use crate::partition::Partition;
+use crate::partition::{Buckets, Partition};
 use crate::plan::ClusterPlan;
 use crate::telemetry::{Stage, Summary};
+use crate::upload::Lost;
 
 /// Pieces of a host that wait to be handed over: the dates of a window, and no more.
 const HANDED_OVER: usize = 6;
 
-/// Sources by (index of the host, index of the snapshot).
-pub type Sources = BTreeSet<(usize, usize)>;
-
 /// One plan of one cluster, carried out window by window, in the order of dates.
 pub struct ClusterRun<'a> {
     context: &'a Arc<Context>,
+    buckets: Buckets,
     files: &'a ClusterFiles,
     plan: &'a ClusterPlan,
     windows: Vec<Vec<Date>>,
@@ -36,47 +36,29 @@ pub struct ClusterRun<'a> {
     carried: BTreeMap<usize, BTreeSet<Date>>,
     /// Sources that are out: damaged, too recent, or waiting.
     out: BTreeSet<usize>,
-    archived: BTreeSet<usize>,
-    /// Those of them that may be archived in part only.
-    unsettled: BTreeSet<usize>,
-    strays: Sources,
+    /// Dates on which sources that were read are to be archived, and are not yet, by index of work.
+    open: BTreeMap<usize, BTreeSet<Date>>,
 }
 
 impl<'a> ClusterRun<'a> {
-    /// Prepares to carry out `plan` of the cluster's `files`.
-    pub fn new(context: &'a Arc<Context>, files: &'a ClusterFiles, plan: &'a ClusterPlan) -> Self {
+    /// Prepares to carry out `plan` of the cluster's `files`, in an archive of so many buckets.
+    pub fn new(context: &'a Arc<Context>, buckets: Buckets, files: &'a ClusterFiles, plan: &'a ClusterPlan) -> Self {
         let windows = plan.windows(files, context.budget.open_objects(), context.budget.bytes_of_host());
-        Self {
-            context,
-            files,
-            plan,
-            windows,
-            carried: BTreeMap::new(),
-            out: BTreeSet::new(),
-            archived: BTreeSet::new(),
-            unsettled: BTreeSet::new(),
-            strays: Sources::new(),
-        }
+        Self { context, buckets, files, plan, windows, carried: BTreeMap::new(), out: BTreeSet::new(), open: BTreeMap::new() }
     }
 
-    /// Goes through all windows, and gives the sources that went astray.
-    pub async fn run(mut self, summary: &mut Summary, first_round: bool) -> Result<Sources> {
+    /// Goes through all windows, and tells `round` what is to be planned again.
+    pub async fn run(mut self, booked: &mut Booked, round: &mut Round, summary: &mut Summary) -> Result<()> {
         for window in 0..self.windows.len() {
             let jobs = self.jobs(window);
             let progress = &self.context.progress;
             let bytes: u64 = jobs.iter().flat_map(|job| &job.sources).map(|source| source.file.size).sum();
             progress.bytes_expected.fetch_add(bytes, Ordering::Relaxed);
             progress.hosts_expected.fetch_add(jobs.len() as u64, Ordering::Relaxed);
-            self.run_window(window, jobs, summary).await?;
+            self.run_window(window, jobs, booked, round, summary).await?;
             fail_point::reach("window-done");
         }
-        if first_round {
-            let hosts: BTreeSet<usize> = self.archived.iter().map(|w| self.plan.work[*w].host).collect();
-            summary.hosts += hosts.len() as u64;
-            summary.files += self.archived.len() as u64;
-            summary.new_versions += self.archived.iter().filter(|w| self.plan.work[**w].changed).count() as u64;
-        }
-        Ok(self.strays)
+        Ok(())
     }
 
     /// True if the source is read for the window: it is expected to feed it, or was found to.
@@ -101,9 +83,9 @@ impl<'a> ClusterRun<'a> {
     }
 
     /// Streams the hosts of a window through to its objects, which are all complete, or all given up, at the end.
-    async fn run_window(&mut self, window: usize, jobs: Vec<HostJob>, summary: &mut Summary) -> Result<()> {
+    async fn run_window(&mut self, window: usize, jobs: Vec<HostJob>, booked: &mut Booked, round: &mut Round, summary: &mut Summary) -> Result<()> {
         let mut writers = BTreeMap::new();
-        let streamed = self.stream_hosts(window, jobs, &mut writers, summary).await;
+        let streamed = self.stream_hosts(window, jobs, &mut writers, round, summary).await;
         // what a stream of hosts needs of the archive is rows to merge with
         let mut first_error = streamed.err().map(|e| (Stage::Merge, e));
         for writer in writers.values() {
@@ -113,16 +95,12 @@ impl<'a> ClusterRun<'a> {
         }
         let mut visible = Vec::new();
         for (date, writer) in writers {
-            match writer.join().await {
-                Ok(written) => {
-                    for Written { object, rows, .. } in &written {
-                        summary.objects_written += 1;
-                        summary.rows_written += rows;
-                        summary.bytes_out += object.size;
-                        summary.objects.push(object.key.to_string());
-                    }
-                    visible.push((date, written));
-                }
+            let Ended { written, end } = writer.join().await;
+            written.iter().for_each(|written| self.book(date, written, booked, summary));
+            visible.push((date, written));
+            match end {
+                Ok(None) => {}
+                Ok(Some(lost)) => self.lose(date, lost, round, summary),
                 // a writer that was not told to finish says that it was interrupted; that is no cause
                 Err(Error::Interrupted) if first_error.is_some() => {}
                 Err(e) => first_error = first_error.filter(|(_, first)| !matches!(first, Error::Interrupted)).or(Some((stage_of(&e), e))),
@@ -130,17 +108,78 @@ impl<'a> ClusterRun<'a> {
         }
         let watch = &self.context.progress.watch;
         first_error.map_or(Ok(()), |(stage, e)| watch.at(stage, Err(e)))?;
+        // also those that the archive had on all dates that were left
+        self.open.keys().for_each(|work| self.book_if_done(*work, booked, summary));
         for (date, written) in visible {
             let Some(plan) = self.plan.partitions.get(&date) else { continue };
             let wrong = watch.at(Stage::Prove, proof::prove_partition(self.context, self.files, &plan.holdings, written).await)?;
             fail_point::reach("proven");
             wrong.into_iter().for_each(|note| watch.set_aside(Stage::Prove, note, summary));
         }
-        self.settle_archived(window);
         Ok(())
     }
 
-    async fn stream_hosts(&mut self, window: usize, jobs: Vec<HostJob>, writers: &mut BTreeMap<Date, Writer>, summary: &mut Summary) -> Result<()> {
+    /// Books an object that is visible.
+    fn book(&mut self, date: Date, written: &Written, booked: &mut Booked, summary: &mut Summary) {
+        let Written { object, rows, works, tally, .. } = written;
+        summary.objects_written += 1;
+        summary.rows_written += rows;
+        summary.bytes_out += object.size;
+        summary.objects.push(object.key.to_string());
+        summary.rows_read += tally.rows;
+        summary.duplicates_dropped += tally.rows - tally.written;
+        summary.already_archived_rows += tally.held;
+        summary.conflicting_rows += tally.conflicting;
+        summary.nan_skipped += tally.nan;
+        for work in works {
+            self.close(*work, date, booked, summary);
+        }
+    }
+
+    /// A source is archived on a date.
+    fn close(&mut self, work: usize, date: Date, booked: &mut Booked, summary: &mut Summary) {
+        if let Some(open) = self.open.get_mut(&work) {
+            open.remove(&date);
+            self.book_if_done(work, booked, summary);
+        }
+    }
+
+    /// A source is archived when it is on all of its dates.
+    fn book_if_done(&self, work: usize, booked: &mut Booked, summary: &mut Summary) {
+        if self.open.get(&work).is_some_and(BTreeSet::is_empty) && !self.out.contains(&work) {
+            self.settle(work);
+            booked.archived(&self.plan.work[work], summary);
+        }
+    }
+
+    /// The rest of a partition did not become visible: its sources are planned again.
+    fn lose(&mut self, date: Date, lost: Lost, round: &mut Round, summary: &mut Summary) {
+        let partition = Partition { cluster: self.files.cluster.clone(), date };
+        let why = match lost {
+            Lost::Taken => "another writer was faster",
+            Lost::Gone => "the server has dropped what was uploaded",
+            Lost::Aged => "it took so long that others may have written meanwhile",
+        };
+        tracing::warn!(%partition, "planned anew: {why}");
+        summary.planned_anew += 1;
+        let left = self.open.iter().filter(|(work, open)| open.contains(&date) && !self.out.contains(work));
+        let sources = left.map(|(work, _)| self.source(*work)).collect();
+        round.lost.insert((self.plan.bucket, date), sources);
+    }
+
+    fn source(&self, work: usize) -> (usize, usize) {
+        let item = &self.plan.work[work];
+        (item.host, item.snapshot)
+    }
+
+    async fn stream_hosts(
+        &mut self,
+        window: usize,
+        jobs: Vec<HostJob>,
+        writers: &mut BTreeMap<Date, Writer>,
+        round: &mut Round,
+        summary: &mut Summary,
+    ) -> Result<()> {
         let context = self.context;
         let ahead = context.workers.count() + 2;
         // tasks of their own: a future that waits in a stream nobody polls would be handed a worker that writers wait for
@@ -159,7 +198,7 @@ impl<'a> ClusterRun<'a> {
         let mut begun = pin!(started.try_buffered(ahead));
         while let Some((mut next, mut from, task)) = begun.try_next().await? {
             while let Some(done) = next {
-                if let Some((date, day)) = self.account(window, done, summary) {
+                if let Some((date, day)) = self.account(window, done, round, summary) {
                     self.hand_over(date, day, writers).await?;
                 }
                 next = from.recv().await;
@@ -184,44 +223,21 @@ impl<'a> ClusterRun<'a> {
         Ok(())
     }
 
-    /// What this window archived is archived, unless a later one, or another plan, is to archive more of it.
-    fn settle_archived(&mut self, window: usize) {
-        let mut unsettled = std::mem::take(&mut self.unsettled);
-        unsettled.retain(|work| {
-            let item = &self.plan.work[*work];
-            let later = || (window + 1..self.windows.len()).any(|later| self.takes_part(*work, later));
-            let stays = self.out.contains(work) || self.strays.contains(&(item.host, item.snapshot)) || later();
-            if !stays {
-                self.settle(*work);
-            }
-            stays
-        });
-        self.unsettled = unsettled;
-    }
-
     fn settle(&self, work: usize) {
-        let item = &self.plan.work[work];
-        self.context.progress.watch.left().settle(self.files, (item.host, item.snapshot));
+        self.context.progress.watch.left().settle(self.files, self.source(work));
     }
 
     fn writer(&self, date: Date) -> Result<Writer> {
         let partition = Partition { cluster: self.files.cluster.clone(), date };
-        match self.plan.partitions.get(&date) {
-            Some(plan) => Writer::start(Arc::clone(self.context), partition, plan.id, plan.from),
-            None => unreachable!("a host only has rows for dates of its window, and those are in the plan"),
-        }
+        let Some(plan) = self.plan.partitions.get(&date).cloned() else {
+            unreachable!("a host only has rows for dates of its window, and those are in the plan")
+        };
+        Writer::start(Target { context: Arc::clone(self.context), partition, bucket: self.plan.bucket, buckets: self.buckets, plan })
     }
 
-    /// Books what became of a host, and gives its rows on.
-    fn account(&mut self, window: usize, host: HostDone, summary: &mut Summary) -> Option<(Date, HostDay)> {
+    /// Notes what became of a host, and gives its rows on.
+    fn account(&mut self, window: usize, host: HostDone, round: &mut Round, summary: &mut Summary) -> Option<(Date, HostDay)> {
         summary.bytes_in += host.bytes_in;
-        for tally in &host.tallies {
-            summary.rows_read += tally.rows;
-            summary.duplicates_dropped += tally.rows - tally.written;
-            summary.already_archived_rows += tally.held;
-            summary.conflicting_rows += tally.conflicting;
-            summary.nan_skipped += tally.nan;
-        }
         summary.too_recent += host.too_recent.len() as u64;
         for work in host.too_recent {
             self.out.insert(work);
@@ -236,26 +252,26 @@ impl<'a> ClusterRun<'a> {
             self.out.insert(work);
             self.context.progress.watch.set_aside(stage, note, summary);
         }
-        for (work, elsewhere) in host.archived {
-            self.archived.insert(work);
-            self.unsettled.insert(work);
-            for date in elsewhere {
-                self.find_place(window, work, date);
+        for Fed { index, dates, done } in host.fed {
+            for date in &dates {
+                self.find_place(window, index, *date, round);
             }
+            // what an earlier window has closed stays closed: only what was not read yet is new
+            let open = self.open.entry(index).or_insert_with(|| dates.into_iter().collect());
+            open.retain(|date| !done.contains(date));
         }
         host.day
     }
 
-    /// A source feeds a date outside of the window: another window has it, will have it, or it goes astray.
-    fn find_place(&mut self, window: usize, work: usize, date: Date) {
+    /// A source feeds a date: this window has it, another one has it or will have it, or it goes astray.
+    fn find_place(&mut self, window: usize, work: usize, date: Date, round: &mut Round) {
         match self.windows.iter().position(|dates| dates.contains(&date)) {
             Some(later) if later > window => {
                 self.carried.entry(work).or_default().insert(date);
             }
-            Some(earlier) if self.takes_part(work, earlier) => {}
+            Some(here) if here == window || self.takes_part(work, here) => {}
             _ => {
-                let item = &self.plan.work[work];
-                self.strays.insert((item.host, item.snapshot));
+                round.strays.insert(self.source(work));
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The plan, printed: what `--dry-run` shows and the next run would do.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use bytesize::ByteSize;
@@ -7,9 +8,11 @@ use serde::Serialize;
 
 use super::{Context, planning};
 use crate::error::Result;
-use crate::files::{Compression, Kind, Tree};
+use crate::files::{ClusterFiles, Compression, Kind, Tree};
+use crate::info::ArchiveInfo;
+use crate::names::Date;
 use crate::partition::{ObjectKey, Partition};
-use crate::plan::{Left, Work};
+use crate::plan::{ClusterPlan, Left, PartitionPlan, Work};
 use crate::telemetry::{FileNote, thousands};
 
 /// A plan for people and programs.
@@ -51,51 +54,57 @@ pub struct PartitionDryRun {
     pub partition: String,
     /// Snapshots that probably feed it; only decoding tells.
     pub files: u64,
-    /// Objects that it has.
+    /// Objects that its sequence has.
     pub objects: u64,
     /// Key of the first object that it gets.
     pub first_object: String,
 }
 
 /// Plans all clusters.
-pub async fn plan(context: &Context, tree: &Tree) -> Result<DryRun> {
+pub async fn plan(context: &Context, info: ArchiveInfo, tree: &Tree) -> Result<DryRun> {
     let mut set_aside: Vec<FileNote> = tree.set_aside.iter().cloned().map(Into::into).collect();
     let mut clusters = Vec::new();
     for files in &tree.clusters {
-        let planned = planning::plan_cluster(context, files, None).await?;
+        let planned = planning::plan_cluster(context, info, files, None).await?;
         set_aside.extend(planned.set_aside.into_iter().map(Into::into));
-        let plan = &planned.plan;
         let file = |w: &Work| &files.hosts[w.host].snapshots[w.snapshot];
         let plain = |w: &Work| file(w).format.kind == Kind::Binary && file(w).format.compression == Compression::None;
-        let bytes = plan.work.iter().map(|w| file(w).size).sum();
-        // before a source was decoded, an hour before its name's date is only looked at, not expected to get rows
-        let feeds = |w: &Work, date| match &w.left {
-            Left::Expected(_, last) => (file(w).home()..=*last).contains(&date),
-            Left::Exactly(dates) => dates.contains(&date),
-        };
-        let partitions = plan.partitions.iter().map(|(date, partition)| {
-            let folder = Partition { cluster: files.cluster.clone(), date: *date };
-            let key = ObjectKey { partition: folder.clone(), from: partition.from, plan: partition.id, part: 0 };
-            PartitionDryRun {
-                partition: folder.to_string(),
-                files: plan.work.iter().filter(|w| feeds(w, *date)).count() as u64,
-                objects: partition.holdings.objects().len() as u64,
-                first_object: key.to_string(),
-            }
-        });
+        let work = || planned.plans.iter().flat_map(|plan| &plan.work);
+        let bytes = work().map(|w| file(w).size).sum();
         clusters.push(ClusterDryRun {
             cluster: files.cluster.as_str().to_owned(),
-            hosts: plan.work.chunk_by(|a, b| a.host == b.host).count() as u64,
-            files: plan.work.len() as u64,
+            hosts: work().map(|w| w.host).collect::<BTreeSet<_>>().len() as u64,
+            files: work().count() as u64,
             bytes,
-            rows_at_most: plan.work.iter().all(plain).then_some(bytes / 4),
+            rows_at_most: work().all(plain).then_some(bytes / 4),
             already_archived: planned.archived,
-            new_versions: plan.work.iter().filter(|w| w.changed).count() as u64,
+            new_versions: work().filter(|w| w.changed).count() as u64,
             too_recent: planned.too_recent,
-            partitions: partitions.filter(|p| p.files > 0).collect(),
+            partitions: planned.plans.iter().flat_map(|plan| partitions(files, plan)).collect(),
         });
     }
     Ok(DryRun { clusters, set_aside })
+}
+
+/// The partitions that get something, in one bucket.
+fn partitions(files: &ClusterFiles, plan: &ClusterPlan) -> Vec<PartitionDryRun> {
+    let home = |w: &Work| files.hosts[w.host].snapshots[w.snapshot].home();
+    // before a source was decoded, an hour before its name's date is only looked at, not expected to get rows
+    let feeds = |w: &Work, date| match &w.left {
+        Left::Expected(_, last) => (home(w)..=*last).contains(&date),
+        Left::Exactly(dates) => dates.contains(&date),
+    };
+    let partition = |(date, partition): (&Date, &PartitionPlan)| {
+        let folder = Partition { cluster: files.cluster.clone(), date: *date };
+        let slot = partition.holdings.next_slot(plan.bucket);
+        PartitionDryRun {
+            partition: folder.to_string(),
+            files: plan.work.iter().filter(|w| feeds(w, *date)).count() as u64,
+            objects: partition.holdings.objects().iter().filter(|object| object.key.bucket == plan.bucket).count() as u64,
+            first_object: ObjectKey { partition: folder, bucket: plan.bucket, slot, beside: None }.to_string(),
+        }
+    };
+    plan.partitions.iter().map(partition).filter(|partition| partition.files > 0).collect()
 }
 
 impl fmt::Display for DryRun {

@@ -17,7 +17,6 @@ use super::merging::{Merging, Source, Stopped};
 use super::objects::HostDay;
 use super::planning::undecidable;
 use super::stored::{Failure, Held, Origin, Room, Stored, Survey};
-use crate::data::Tally;
 use crate::error::{Error, Result, SetAside};
 use crate::fail_point;
 use crate::files::{Compression, HostFiles, SnapshotFile};
@@ -59,10 +58,8 @@ pub struct Planned {
 pub struct HostDone {
     /// Rows of a date; dates come in order.
     pub day: Option<(Date, HostDay)>,
-    /// Sources that were archived on some date of the window, by index in the plan's work, and the dates outside of the window that they feed too.
-    pub archived: Vec<(usize, Vec<Date>)>,
-    /// What became of all samples.
-    pub tallies: Vec<Tally>,
+    /// Sources that were read.
+    pub fed: Vec<Fed>,
     /// Sources that end after `--before`, by index in the plan's work.
     pub too_recent: Vec<usize>,
     /// Sources that wait for the next run, by index in the plan's work.
@@ -71,6 +68,16 @@ pub struct HostDone {
     pub set_aside: Vec<(usize, Stage, SetAside)>,
     /// Bytes read from disk.
     pub bytes_in: u64,
+}
+
+/// A source that was read, and the dates that it is to be archived on.
+pub struct Fed {
+    /// Index in the plan's work.
+    pub index: usize,
+    /// All of these dates.
+    pub dates: Vec<Date>,
+    /// Those of them in the window on which the archive has it already.
+    pub done: Vec<Date>,
 }
 
 /// Bytes of memory that a host takes if all of it is decoded at once.
@@ -177,9 +184,7 @@ impl HostJob {
         });
         let mut cache = BTreeMap::new();
         for (date, holdings) in self.window.iter() {
-            // a run that was killed may have left the object of this date, but not that of its home date
-            let is_done = |s: &Source| plan::is_done(&s.stored.file, &self.host, s.digest, holdings);
-            let of_date = |s: &&Source| s.dates.contains(date) && s.left.allows(*date) && !is_done(s);
+            let of_date = |s: &&Source| s.dates.contains(date) && s.left.allows(*date) && !self.is_done(s, holdings);
             let new: Vec<&Source> = sources.iter().filter(of_date).collect();
             if new.is_empty() {
                 continue;
@@ -198,13 +203,20 @@ impl HostJob {
                 Err(Stopped::By(e)) => return Err(e),
             }
         }
-        for source in &sources {
-            let elsewhere: Vec<Date> = source.dates.iter().copied().filter(|date| !self.window.contains_key(date) && source.left.allows(*date)).collect();
-            if source.dates.iter().any(|date| self.window.contains_key(date) && source.left.allows(*date)) || !elsewhere.is_empty() {
-                done.archived.push((source.index, elsewhere));
-            }
-        }
+        done.fed = sources.iter().map(|source| self.fed(source)).collect();
         to.send(done).await.map_err(|_| Error::Interrupted)
+    }
+
+    /// True if the archive has it on the date of `holdings`: a run that was killed may have left that object, but not the one of its home date.
+    fn is_done(&self, source: &Source, holdings: &Holdings) -> bool {
+        plan::is_done(&source.stored.file, &self.host, source.digest, holdings)
+    }
+
+    fn fed(&self, source: &Source) -> Fed {
+        let dates: Vec<Date> = source.dates.iter().copied().filter(|date| source.left.allows(*date)).collect();
+        let is_done = |date: &Date| self.window.get(date).is_some_and(|holdings| self.is_done(source, holdings));
+        let done = dates.iter().copied().filter(is_done).collect();
+        Fed { index: source.index, dates, done }
     }
 
     /// Reads one source; what stands in the way goes to `done`.

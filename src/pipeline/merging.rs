@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::Context;
 use super::budget::Share;
 use super::host::HostDone;
-use super::objects::HostDay;
+use super::objects::{Entered, HostDay};
 use super::stored::{Held, Stored};
 use crate::data::{Days, Rows, Tally};
 use crate::error::{Error, Result};
@@ -88,10 +88,14 @@ impl Merging<'_> {
                     tallies.iter_mut().zip(merge.tallies()).for_each(|(all, tally)| all.add(tally));
                 }
                 let is_last = !has_more && range.end.is_none();
-                let entries = is_last.then(|| new.iter().zip(&tallies).map(|(source, tally)| entry(host, source, tally, &held, new.len())).collect());
-                let tallies = if is_last { std::mem::take(&mut tallies) } else { Vec::new() };
-                let day = HostDay { rows, entries, piece };
-                to.send(HostDone { day: Some((date, day)), tallies, ..HostDone::default() }).await.map_err(|_| Error::Interrupted)?;
+                let entered = |(source, tally): (&&Source, &Tally)| Entered {
+                    work: source.index,
+                    entry: entry(host, source, tally, &held, new.len()),
+                    tally: tally.clone(),
+                };
+                let sources = is_last.then(|| new.iter().zip(&tallies).map(entered).collect());
+                let day = HostDay { rows, sources, piece };
+                to.send(HostDone { day: Some((date, day)), ..HostDone::default() }).await.map_err(|_| Error::Interrupted)?;
                 if !has_more {
                     break;
                 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
@@ -9,28 +10,44 @@ use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc};
 
 use super::budget::Piece;
 use super::{Context, Task};
+use crate::catalog;
 use crate::config::Encoder;
-use crate::data::Rows;
+use crate::data::{Rows, Tally};
 use crate::encode::{Format, ObjectEncoder, ReferenceEncoder, RunsEncoder};
 use crate::error::{Error, Result};
 use crate::ledger::{Entry, Footer};
-use crate::partition::{ObjectKey, Partition, PlanId};
+use crate::names::Digest;
+use crate::partition::{Bucket, Buckets, ObjectKey, Partition};
+use crate::plan::PartitionPlan;
 use crate::rows::RowGroups;
-use crate::upload::{Sink, Uploaded};
+use crate::upload::{Listed, Lost, Outcome, Planned, Sink, Uploaded};
 
 /// Row groups of one object that are encoded ahead of the one that is appended, at most; the same for any number of workers.
 const AHEAD: usize = 8;
 /// Bytes that a row takes, as long as nothing of an object is known.
 const BYTES_PER_ROW: f64 = 2.0;
+/// A partition that was listed so long ago is listed again before more is done on that listing: a race that is lost is found out early, and what
+/// takes long stays far below [`crate::upload::MOST_AGE`].
+const FRESH: Duration = Duration::from_secs(120);
 
 /// What one host gives to one partition, or the next piece of it.
 pub struct HostDay {
     /// Its rows.
     pub rows: Rows,
     /// Its sources, with the last piece; a host stays in one object until then.
-    pub entries: Option<Vec<Entry>>,
+    pub sources: Option<Vec<Entered>>,
     /// Given back when the rows are taken over.
     pub piece: Piece,
+}
+
+/// A source that goes into an object.
+pub struct Entered {
+    /// Index in the plan's work.
+    pub work: usize,
+    /// What the ledger says of it.
+    pub entry: Entry,
+    /// What became of its samples.
+    pub tally: Tally,
 }
 
 /// What a writer is told. Without `Finish` at the end it aborts.
@@ -44,7 +61,15 @@ pub enum Message {
 /// A partition's writer, and the way to it.
 pub struct Writer {
     to: mpsc::Sender<Message>,
-    task: tokio::task::JoinHandle<Result<Vec<Written>>>,
+    task: tokio::task::JoinHandle<Ended>,
+}
+
+/// How a writer ended.
+pub struct Ended {
+    /// What became visible, whatever happened then.
+    pub written: Vec<Written>,
+    /// Why the rest did not, if nothing failed.
+    pub end: Result<Option<Lost>>,
 }
 
 /// An object that is visible, and what it holds.
@@ -55,25 +80,45 @@ pub struct Written {
     pub rows: u64,
     /// Its ledger.
     pub entries: Vec<Entry>,
+    /// Its sources, by index in the plan's work.
+    pub works: Vec<usize>,
+    /// What became of their samples.
+    pub tally: Tally,
+}
+
+/// What a writer works for.
+pub struct Target {
+    /// The run.
+    pub context: Arc<Context>,
+    /// Where its objects go.
+    pub partition: Partition,
+    /// In which sequence.
+    pub bucket: Bucket,
+    /// Sequences of the archive.
+    pub buckets: Buckets,
+    /// What was planned, and on what.
+    pub plan: PartitionPlan,
 }
 
 impl Writer {
     /// Starts a writer for the objects of one plan of one partition.
-    pub fn start(context: Arc<Context>, partition: Partition, plan: PlanId, from: i64) -> Result<Self> {
-        let name = context.archive.name_of(&partition);
+    pub fn start(target: Target) -> Result<Self> {
+        let Target { context, partition, .. } = &target;
+        let name = context.archive.name_of(partition);
         let format = Format::new(context.layout, partition.cluster.clone(), Arc::clone(&context.tools)).map_err(Error::parquet("cannot begin", name))?;
-        let encoder = context.encoder;
-        let target = Target { context, partition, plan, from, format: Arc::new(format) };
-        Ok(match encoder {
-            Encoder::Runs => Self::with_encoder::<RunsEncoder<Sink>>(target),
-            Encoder::Reference => Self::with_encoder::<ReferenceEncoder<Sink>>(target),
+        let format = Arc::new(format);
+        Ok(match context.encoder {
+            Encoder::Runs => Self::with_encoder::<RunsEncoder<Sink>>(target, format),
+            Encoder::Reference => Self::with_encoder::<ReferenceEncoder<Sink>>(target, format),
         })
     }
 
-    fn with_encoder<E: ObjectEncoder<Sink>>(target: Target) -> Self {
+    fn with_encoder<E: ObjectEncoder<Sink>>(target: Target, format: Arc<Format>) -> Self {
         let (to, inbox) = mpsc::channel(1);
         let groups = RowGroups::new(target.context.layout.row_group_rows);
-        let state = PartitionState::<E> { target, part: 0, groups, open: None, written: Vec::new() };
+        let holdings = &target.plan.holdings;
+        let (slot, after, listed) = (holdings.next_slot(target.bucket), holdings.last(target.bucket), Listed::new(holdings.listed));
+        let state = PartitionState::<E> { target, format, slot, after, listed, groups, open: None, written: Vec::new(), lost: None };
         Self { to, task: tokio::spawn(state.run(inbox)) }
     }
 
@@ -82,28 +127,27 @@ impl Writer {
         self.to.send(message).await.is_ok()
     }
 
-    /// Waits for the end. If `Finish` was not sent, nothing becomes visible.
-    pub async fn join(self) -> Result<Vec<Written>> {
+    /// Waits for the end. If `Finish` was not sent, nothing more becomes visible.
+    pub async fn join(self) -> Ended {
         drop(self.to);
-        self.task.await?
+        self.task.await.unwrap_or_else(|e| Ended { written: Vec::new(), end: Err(e.into()) })
     }
-}
-
-/// What a writer works for.
-struct Target {
-    context: Arc<Context>,
-    partition: Partition,
-    plan: PlanId,
-    from: i64,
-    format: Arc<Format>,
 }
 
 struct PartitionState<E: ObjectEncoder<Sink>> {
     target: Target,
-    part: u32,
+    format: Arc<Format>,
+    /// Of the next object.
+    slot: u32,
+    /// Digests of what stands before it.
+    after: Vec<Digest>,
+    /// When the partition was listed that this goes by.
+    listed: Listed,
     groups: RowGroups,
     open: Option<OpenObject<E>>,
     written: Vec<Written>,
+    /// Another writer was faster: what else comes is passed over.
+    lost: Option<Lost>,
 }
 
 struct OpenObject<E: ObjectEncoder<Sink>> {
@@ -115,6 +159,8 @@ struct OpenObject<E: ObjectEncoder<Sink>> {
     /// (rows, bytes) of the object after each row group that was appended.
     sizes: Vec<(u64, u64)>,
     entries: Vec<Entry>,
+    works: Vec<usize>,
+    tally: Tally,
     rows: u64,
     extent: Option<(i64, i64)>,
 }
@@ -127,16 +173,33 @@ struct Encoding<T> {
 }
 
 impl<E: ObjectEncoder<Sink>> PartitionState<E> {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Message>) -> Result<Vec<Written>> {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Message>) -> Ended {
         let done = self.take_all(&mut inbox).await;
         // an object that is still open was not finished: nothing of it may stay
-        if let Some(encoder) = self.open.take().and_then(|open| open.encoder) {
-            let first = encoder.into_sink().abort().await;
-            if let (Some(first), Err(_)) = (first, &done) {
-                return Err(first);
-            }
+        let first = self.give_up().await;
+        let end = match (first, done) {
+            (Some(first), Err(_)) => Err(first),
+            (_, done) => done.map(|()| self.lost),
+        };
+        Ended { written: self.written, end }
+    }
+
+    /// Gives up the object that is open. Gives the error that its sink met first, if any.
+    async fn give_up(&mut self) -> Option<Error> {
+        let encoder = self.open.take().and_then(|open| open.encoder)?;
+        encoder.into_sink().abort().await
+    }
+
+    /// Lists the partition again if that was long ago. What has come since is not what was planned on: then the race is lost.
+    async fn renew(&mut self) -> Result<()> {
+        let archive = &self.target.context.archive;
+        let now = archive.uptime();
+        if self.lost.is_none() && self.listed.age(now) > FRESH {
+            let slot = catalog::next_slot(archive, &self.target.partition, self.target.bucket).await?;
+            self.lost = (slot != self.slot).then_some(Lost::Taken);
+            self.listed.renew(now);
         }
-        done.map(|()| self.written)
+        Ok(())
     }
 
     async fn take_all(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Result<()> {
@@ -159,16 +222,29 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
                 Some(Message::Finish) => return self.finish_object().await,
                 None => return Err(Error::Interrupted),
             }
+            if self.lost.is_some() {
+                self.give_up().await;
+            }
         }
     }
 
-    async fn take(&mut self, HostDay { rows, entries, piece }: HostDay) -> Result<()> {
+    async fn take(&mut self, HostDay { rows, sources, piece }: HostDay) -> Result<()> {
+        if self.open.is_none() {
+            self.renew().await?;
+        }
+        if self.lost.is_some() {
+            return Ok(());
+        }
         let open = match &mut self.open {
             Some(open) => open,
-            none => none.insert(OpenObject::begin(&self.target, self.part)?),
+            none => none.insert(OpenObject::begin(&self.target, &self.format, self.slot, self.listed.clone())?),
         };
-        let is_last = entries.is_some();
-        open.entries.extend(entries.into_iter().flatten());
+        let is_last = sources.is_some();
+        for Entered { work, entry, tally } in sources.into_iter().flatten() {
+            open.entries.push(entry);
+            open.works.push(work);
+            open.tally.add(&tally);
+        }
         open.rows += rows.len() as u64;
         open.extent = match (open.extent, rows.extent()) {
             (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
@@ -200,7 +276,7 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
                 Err(_) => break slots.acquire_owned().await.map_err(|_| Error::Interrupted)?,
             }
         };
-        let (context, format) = (Arc::clone(&self.target.context), Arc::clone(&self.target.format));
+        let (context, format) = (Arc::clone(&self.target.context), Arc::clone(&self.format));
         let rows = group.len() as u64;
         let task = Task::spawn(async move { context.workers.run(move || E::encode(&format, group)).await });
         if let Some(open) = &mut self.open {
@@ -262,25 +338,43 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
         while self.open.as_ref().is_some_and(|open| !open.encoding.is_empty()) {
             self.append_next().await?;
         }
-        let Some(open) = &self.open else { return Ok(()) };
-        let metadata = Footer { key: &open.key, rows: open.rows, extent: open.extent, entries: &open.entries }.key_values();
+        self.renew().await?;
+        let Some(open) = self.open.as_ref().filter(|_| self.lost.is_none()) else { return Ok(()) };
+        let (plan, buckets) = (self.target.plan.id, self.target.buckets);
+        let footer = Footer { key: &open.key, plan, buckets, after: &self.after, rows: open.rows, extent: open.extent, entries: &open.entries };
+        let metadata = footer.key_values();
         self.with_encoder(move |encoder| encoder.finish(metadata)).await?;
-        let Some(OpenObject { rows, entries, encoder: Some(encoder), .. }) = self.open.take() else { return Ok(()) };
-        let object = encoder.into_sink().into_uploaded()?;
-        tracing::debug!(key = %object.key, rows, bytes = object.size, digest = %object.digest, "object written");
-        self.written.push(Written { object, rows, entries });
-        self.part += 1;
+        let Some(OpenObject { rows, entries, works, tally, encoder: Some(encoder), .. }) = self.open.take() else { return Ok(()) };
+        match encoder.into_sink().into_outcome()? {
+            Outcome::Visible(object) => {
+                tracing::debug!(key = %object.key, rows, bytes = object.size, digest = %object.digest, "object written");
+                (self.slot, self.after) = (self.slot + 1, vec![object.digest]);
+                self.written.push(Written { object, rows, entries, works, tally });
+            }
+            Outcome::Lost(lost) => self.lost = Some(lost),
+        }
         Ok(())
     }
 }
 
 impl<E: ObjectEncoder<Sink>> OpenObject<E> {
-    fn begin(target: &Target, part: u32) -> Result<Self> {
-        let Target { context, partition, plan, from, format } = target;
-        let key = ObjectKey { partition: partition.clone(), from: *from, plan: *plan, part };
-        let sink = Sink::new(context.archive.clone(), key.clone(), Arc::clone(&context.transfers))?;
+    fn begin(target: &Target, format: &Format, slot: u32, listed: Listed) -> Result<Self> {
+        let Target { context, partition, bucket, plan, .. } = target;
+        let key = ObjectKey { partition: partition.clone(), bucket: *bucket, slot, beside: None };
+        let planned = Planned { plan: plan.id, listed };
+        let sink = Sink::new(context.archive.clone(), key.clone(), planned, Arc::clone(&context.transfers))?;
         let encoder = E::begin(sink, format).map_err(Error::parquet("cannot begin", context.archive.name_of(&key)))?;
-        Ok(Self { key, encoder: Some(encoder), encoding: VecDeque::new(), sizes: Vec::new(), entries: Vec::new(), rows: 0, extent: None })
+        Ok(Self {
+            key,
+            encoder: Some(encoder),
+            encoding: VecDeque::new(),
+            sizes: Vec::new(),
+            entries: Vec::new(),
+            works: Vec::new(),
+            tally: Tally::default(),
+            rows: 0,
+            extent: None,
+        })
     }
 
     /// Waits for the row group that is to be appended next; cancelled, it can be asked for again.

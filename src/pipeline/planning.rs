@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 
-use super::Context;
+use super::{Context, check_schema};
 use crate::catalog;
 use crate::error::{Error, Result, SetAside};
 use crate::files::{ClusterFiles, SnapshotFile};
-use crate::ledger::Holdings;
+use crate::info::ArchiveInfo;
+use crate::ledger::{Doubt, Holdings};
 use crate::names::{Cluster, Date, Digest};
-use crate::partition::Partition;
+use crate::partition::{Bucket, Partition};
 use crate::plan::{self, ClusterPlan, Known, Left, Work};
 use crate::read;
 use crate::store::Archive;
@@ -23,18 +24,19 @@ const DATES_AT_A_TIME: usize = 16;
 
 /// A plan, and what does not take part in it.
 pub struct Planned {
-    /// What to do.
-    pub plan: ClusterPlan,
+    /// What to do, bucket by bucket.
+    pub plans: Vec<ClusterPlan>,
     /// Snapshots that are archived on all of their dates.
     pub archived: u64,
     /// Snapshots that begin after `--before`.
     pub too_recent: u64,
-    /// Snapshots that cannot be decided on, as an object that may hold them cannot be read.
+    /// Snapshots that cannot be decided on, as an object that may hold them cannot be read; and, the first time, what does not fit together
+    /// in the archive.
     pub set_aside: Vec<SetAside>,
 }
 
 /// Plans one cluster, or `only` some sources of it, by (index of the host, index of the snapshot).
-pub async fn plan_cluster(context: &Context, files: &ClusterFiles, only: Option<&BTreeSet<(usize, usize)>>) -> Result<Planned> {
+pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterFiles, only: Option<&BTreeSet<(usize, usize)>>) -> Result<Planned> {
     let mut homes: BTreeMap<Date, Vec<(usize, usize)>> = BTreeMap::new();
     let mut too_recent = 0;
     for (h, host) in files.hosts.iter().enumerate() {
@@ -49,7 +51,7 @@ pub async fn plan_cluster(context: &Context, files: &ClusterFiles, only: Option<
             }
         }
     }
-    let mut ledgers = Ledgers { context, cluster: &files.cluster, loaded: BTreeMap::new() };
+    let mut ledgers = Ledgers { context, info, cluster: &files.cluster, loaded: BTreeMap::new(), doubts: Vec::new() };
     let (mut work, mut archived, mut needed) = (Vec::new(), 0, BTreeSet::new());
     let homes: Vec<_> = homes.into_iter().collect();
     for some in homes.chunks(DATES_AT_A_TIME) {
@@ -72,9 +74,31 @@ pub async fn plan_cluster(context: &Context, files: &ClusterFiles, only: Option<
     }
     work.sort_by_key(|w| (w.host, w.snapshot));
     context.progress.watch.left().plan(files, work.iter().map(|w| (w.host, w.snapshot)));
-    let (work, set_aside) = without_unreadable(files, work, &ledgers.loaded);
-    let plan = ClusterPlan::new(files, work, &ledgers.loaded, &context.layout, context.encoder);
-    Ok(Planned { plan, archived, too_recent, set_aside })
+    let (work, mut set_aside) = without_unreadable(files, work, &ledgers.loaded);
+    if only.is_none() {
+        set_aside.append(&mut ledgers.doubts);
+    }
+    let mut buckets: BTreeMap<Bucket, Vec<Work>> = BTreeMap::new();
+    for item in work {
+        buckets.entry(info.buckets.of(&files.cluster, files.hosts[item.host].host.as_str())).or_default().push(item);
+    }
+    let plan = |(bucket, work)| ClusterPlan::new(files, bucket, work, &ledgers.loaded, &context.layout, context.encoder);
+    Ok(Planned { plans: buckets.into_iter().map(plan).collect(), archived, too_recent, set_aside })
+}
+
+/// What does not fit together in a partition, as runs name it.
+pub fn doubts(archive: &Archive, holdings: &Holdings) -> Vec<SetAside> {
+    let note = |doubt: &Doubt| SetAside::new(archive.name_of(&doubt.key), format!("{doubt}; {}", doubt_advice(doubt)));
+    holdings.doubts().iter().map(note).collect()
+}
+
+/// What to do about it.
+fn doubt_advice(doubt: &Doubt) -> &'static str {
+    if doubt.is_double() {
+        "leave both as they are, and let one machine archive: nothing is pruned that rests on them, and a later version joins them (compact)"
+    } else {
+        "put it back if you can; nothing is pruned that rests on this sequence"
+    }
 }
 
 /// Adds those of `dates` whose ledgers are not `loaded` yet, and gives them.
@@ -97,6 +121,9 @@ pub async fn load_ledgers(
 
 struct Ledgers<'a> {
     context: &'a Context,
+    info: ArchiveInfo,
+    /// What does not fit together in what was loaded.
+    doubts: Vec<SetAside>,
     cluster: &'a Cluster,
     loaded: BTreeMap<Date, Arc<Holdings>>,
 }
@@ -105,8 +132,9 @@ impl Ledgers<'_> {
     async fn load(&mut self, dates: BTreeSet<Date>) -> Result<()> {
         for holdings in load_ledgers(&self.context.archive, self.cluster, dates, &mut self.loaded).await? {
             for object in holdings.objects() {
-                super::check_schema(self.context, object)?;
+                check_schema(self.context, self.info, object)?;
             }
+            self.doubts.extend(doubts(&self.context.archive, &holdings));
         }
         Ok(())
     }

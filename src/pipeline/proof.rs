@@ -21,7 +21,7 @@ const CONCURRENT_PROOFS: usize = 8;
 pub async fn prove_partition(context: &Arc<Context>, files: &ClusterFiles, known: &Holdings, written: Vec<Written>) -> Result<Vec<SetAside>> {
     let mut wrong = Vec::new();
     let mut claims = Vec::new();
-    let claim = |Written { object, rows, entries }| {
+    let claim = |Written { object, rows, entries, .. }| {
         let context = Arc::clone(context);
         async move {
             let claim = Claim { key: object.key, size: object.size, digest: object.digest, e_tag: object.e_tag, token: object.token, rows, entries };
@@ -63,10 +63,7 @@ pub async fn prove_partition(context: &Arc<Context>, files: &ClusterFiles, known
     }
     for (entry, other) in claims.iter().flat_map(|claim| prove::stand_twice(claim, &appeared)) {
         let (path, name) = (files.path.join(&entry.path), context.archive.name_of(&other.key));
-        let reason = format!(
-            "kept: its rows of {} stand in two objects: {name} appeared during this run (an upload of a killed run that ended late, or another machine); remove one of the two if their ledgers name the same sources",
-            partition.date
-        );
+        let reason = format!("kept: its rows of {} stand in two objects: {name} appeared during this run, and neither knew of the other", partition.date);
         tracing::error!(source = entry.path, object = name, "archived twice");
         wrong.push(SetAside::new(path, reason));
     }

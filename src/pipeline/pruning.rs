@@ -56,7 +56,7 @@ pub async fn prune_in(
     summary.attention.extend(tree.set_aside.iter().cloned().map(Into::into));
     let workers = pruning.workers.clone();
     let run = async {
-        progress.watch.at(Stage::Catalog, catalog::any_object(&pruning.archive).await)?;
+        progress.watch.at(Stage::Catalog, catalog::info(&pruning.archive, None).await)?;
         progress.watch.at(Stage::Prune, pruning.prune_tree(&tree, &mut summary).await)
     };
     let done = stopped_by(|| workers.stop(), shutdown, progress.watch.hurried(), run).await;

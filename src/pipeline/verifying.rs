@@ -90,7 +90,7 @@ struct Footers {
 
 impl Verifying<'_> {
     async fn run(&self, report: &mut Report) -> Result<()> {
-        catalog::any_object(&self.archive).await?;
+        catalog::info(&self.archive, None).await?;
         let listed = self.list(report).await?;
         let objects = self.footers(listed, report).await?;
         if report.objects == 0 && report.findings.is_empty() {
@@ -202,6 +202,7 @@ impl Verifying<'_> {
 
     async fn footers_of(&self, partition: Partition, mut listed: Vec<ObjectMeta>) -> Result<Footers> {
         listed.sort_by(|a, b| a.location.cmp(&b.location));
+        let keys = listed.iter().filter_map(|object| ObjectKey::parse(&object.location)).collect();
         let read = |object: ObjectMeta| async move { (object::opened(&self.archive, &object).await, object.location) };
         let mut footers = futures::stream::iter(listed).map(read).buffered(CONCURRENT_FOOTERS);
         let (mut objects, mut unreadable, mut inconsistent, mut foreign) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -218,7 +219,7 @@ impl Verifying<'_> {
                 Err(e) => return Err(e),
             }
         }
-        Ok(Footers { partition, holdings: Holdings::new(objects, unreadable), inconsistent, foreign })
+        Ok(Footers { partition, holdings: Holdings::new(self.archive.uptime(), objects, unreadable, keys), inconsistent, foreign })
     }
 
     /// Whether an object is in today's sample: after 100/PERCENT days, all have been.

@@ -28,6 +28,11 @@ impl Staging {
         Self { root: archive.join(STAGING), folder: std::sync::Mutex::new(None) }
     }
 
+    /// The archive's directory.
+    pub fn archive(&self) -> &Path {
+        self.root.parent().unwrap_or(&self.root)
+    }
+
     /// Makes the folder at the first use, and clears those that killed runs left.
     pub fn key_for(&self, key: &Key) -> Result<Key> {
         let mut folder = self.folder.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

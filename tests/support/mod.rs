@@ -305,7 +305,12 @@ pub fn write(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }
 
-/// All files below a folder, hidden and unfinished ones too, by their path relative to it.
+/// True for the archive's own object, and what stores are tried with: readers pass over them, and hold no rows.
+pub fn is_own(key: &str) -> bool {
+    key.starts_with("_cc-archiver")
+}
+
+/// All files below a folder but the archive's own object, hidden and unfinished ones too, by their path relative to it.
 pub fn files_below(root: &Path) -> Objects {
     let mut found = Objects::new();
     let mut folders = vec![root.to_owned()];
@@ -316,7 +321,9 @@ pub fn files_below(root: &Path) -> Objects {
                 folders.push(path);
             } else {
                 let name = path.strip_prefix(root).expect("below the root").to_str().expect("UTF-8").to_owned();
-                found.insert(name, std::fs::read(&path).expect("readable").into());
+                if !is_own(&name) {
+                    found.insert(name, std::fs::read(&path).expect("readable").into());
+                }
             }
         }
     }
@@ -521,7 +528,7 @@ pub fn s3_settings(environment: &[(&'static str, String)], flags: &[&str]) -> S3
     S3Settings::new(&args.s3, &environment).expect("good settings")
 }
 
-/// All objects of a store below a prefix, by what follows it.
+/// All objects of a store below a prefix but the archive's own one, by what follows it.
 pub fn objects_in(store: &dyn ObjectStore, prefix: &str) -> Objects {
     block_on(async {
         let listed: Vec<_> = store.list(Some(&Key::from(prefix))).try_collect().await.expect("listed");
@@ -529,7 +536,9 @@ pub fn objects_in(store: &dyn ObjectStore, prefix: &str) -> Objects {
         for object in listed {
             let bytes = store.get(&object.location).await.expect("there").bytes().await.expect("read");
             let key = object.location.as_ref().strip_prefix(prefix).expect("below the prefix").trim_start_matches('/').to_owned();
-            objects.insert(key, bytes);
+            if !is_own(&key) {
+                objects.insert(key, bytes);
+            }
         }
         objects
     })
