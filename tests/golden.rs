@@ -301,7 +301,9 @@ fn the_footer_says_what_the_object_is() {
         assert_eq!(Some(get("min_timestamp").to_owned()), times().min().map(|t| t.to_string()));
         assert_eq!(Some(get("max_timestamp").to_owned()), times().max().map(|t| t.to_string()));
         let plan = get("plan");
-        assert!(plan.len() == 16 && key.ends_with(&format!("-{plan}-0.parquet")), "{key}: plan {plan}");
+        assert!(plan.len() == 16 && plan.bytes().all(|c| c.is_ascii_hexdigit()), "{key}: plan {plan}");
+        assert!(key.ends_with(&format!("/part-{}.parquet", get("part"))), "{key}");
+        assert_eq!((get("part"), get("buckets"), get("after")), ("00-00000", "1", ""), "{key}");
     });
 }
 

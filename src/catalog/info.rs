@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::info::{ArchiveInfo, KEY};
 use crate::object;
 use crate::partition::{CLUSTER_FOLDER, ObjectKey};
-use crate::store::{Archive, random_token};
+use crate::store::{Archive, Created, random_token};
 
 /// Reads what was settled when the archive was made; the first request of a run. If it is not there, and `wished` is given, it is made: by what
 /// objects say, or as wished. Of two runs that begin at once one makes it, and both go by it.
@@ -19,10 +19,12 @@ pub async fn info(archive: &Archive, wished: Option<ArchiveInfo>) -> Result<Opti
     // no object is also the answer where there is no bucket: the listing tells
     let found = by_any_object(archive).await?;
     let Some(wished) = wished else { return Ok(found) };
-    let key = Key::from(KEY);
-    archive.create(&key, found.unwrap_or(wished).to_json().into(), &random_token()?).await?;
-    let made = read(archive).await?;
-    made.map(Some).ok_or_else(|| Error::Archive(format!("{} was made, and is gone", archive.name_of(&key))))
+    let (key, made) = (Key::from(KEY), found.unwrap_or(wished));
+    if matches!(archive.create(&key, made.to_json().into(), &random_token()?).await?, Created::Done(_)) {
+        return Ok(Some(made));
+    }
+    let theirs = read(archive).await?;
+    theirs.map(Some).ok_or_else(|| Error::Archive(format!("{} was made by another run, and is gone", archive.name_of(&key))))
 }
 
 async fn read(archive: &Archive) -> Result<Option<ArchiveInfo>> {

@@ -138,8 +138,7 @@ impl Archive {
         let (names, shown) = (Arc::clone(&self.names), to.clone());
         let publish = move || {
             let folder = to.parent().map(Path::to_owned).unwrap_or_default();
-            create_durably(&folder)?;
-            let given = give_name(&*names, naming, &from, &to);
+            let given = create_durably(&folder).and_then(|()| give_name(&*names, naming, &from, &to));
             if !matches!(given, Ok(true)) {
                 let _ = fs::remove_file(&from);
             }

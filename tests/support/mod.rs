@@ -307,7 +307,12 @@ pub fn write(path: &Path, bytes: &[u8]) {
 
 /// True for the archive's own object, and what stores are tried with: readers pass over them, and hold no rows.
 pub fn is_own(key: &str) -> bool {
-    key.starts_with("_cc-archiver")
+    key.split('/').any(|part| part.starts_with("_cc-archiver"))
+}
+
+/// The name of an object that another writer put beside the one of this key, as where a store overwrites.
+pub fn beside(key: &str) -> String {
+    key.replace(".parquet", "-00000000000000aa.parquet")
 }
 
 /// All files below a folder but the archive's own object, hidden and unfinished ones too, by their path relative to it.
