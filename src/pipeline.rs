@@ -197,6 +197,7 @@ async fn stopped_by<T>(
             stop();
             // a server that does not answer is not waited for; what it has of an upload, its lifecycle rule clears
             tokio::select! {
+                biased;
                 done = run => done,
                 () = tokio::time::sleep(GRACE) => Err(Error::Interrupted),
                 () = hurried => Err(Error::Interrupted),

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use rustix::fs::OFlags;
 
 use crate::buffers::Buffers;
+use crate::workers::blocking;
 use crate::{fail_point, files};
 
 /// No snapshot is larger. A file that claims to be is not read: a sparse one can claim anything.
@@ -29,7 +30,7 @@ pub enum Unread {
 pub async fn read(buffers: &Buffers, path: &Path, size: u64, mtime: i64) -> Result<Bytes, Unread> {
     let (path, buffers) = (path.to_owned(), buffers.clone());
     // one blocking task for the whole file: chunk by chunk every byte would be copied once more
-    match tokio::task::spawn_blocking(move || read_blocking(&buffers, &path, size, mtime)).await {
+    match blocking(move || read_blocking(&buffers, &path, size, mtime)).await {
         Ok(read) => read,
         Err(e) => Err(Unread::Failed(e.to_string())),
     }

@@ -156,11 +156,11 @@ impl Destination {
 
     /// True if it must not become visible: its plan is too old, or, where the store does not look itself, its key is taken.
     async fn is_lost(&self) -> Result<Option<Lost>> {
-        if self.planned.listed.age(self.archive.uptime()) > MOST_AGE {
-            return Ok(Some(Lost::Aged));
+        if self.key.beside.is_some() && self.archive.is_taken(&self.key.path()).await? {
+            return Ok(Some(Lost::Taken));
         }
-        let is_taken = self.key.beside.is_some() && self.archive.is_taken(&self.key.path()).await?;
-        Ok(is_taken.then_some(Lost::Taken))
+        // last of all: the machine can sleep while it waits for an answer
+        Ok((self.planned.listed.age(self.archive.uptime()) > MOST_AGE).then_some(Lost::Aged))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Work that takes CPU time runs here and nowhere else, so `--workers` is how many cores a run keeps busy. Who hands work in
 //! waits for what comes of it, and holds no thread meanwhile; a thread that is done finds its next piece of work in the queue.
 
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +11,33 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::error::{Error, Result};
+
+thread_local! {
+    static INLINE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on, whatever this thread asks for runs on it at once, and nothing runs beside it: so a simulation is the same each time.
+pub fn run_inline() {
+    INLINE.set(true);
+}
+
+/// True if work runs where it is asked for.
+pub fn is_inline() -> bool {
+    INLINE.get()
+}
+
+/// Runs `work` that waits for local files, on a thread that may be held up.
+///
+/// # Errors
+/// [`Error::Internal`] if it panicked.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    if is_inline() {
+        // others get their turn, as they do while a thread works
+        tokio::task::yield_now().await;
+        return Ok(work());
+    }
+    Ok(tokio::task::spawn_blocking(work).await?)
+}
 
 /// A fixed number of threads. Clones share them; they end with the last clone.
 #[derive(Clone)]
@@ -44,6 +72,7 @@ impl Workers {
     /// [`Error::Interrupted`] if the workers were stopped before; [`Error::Internal`] if the work panicked.
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         match &self.0.runtime {
+            Some(_) if is_inline() && !self.is_stopped() => blocking(work).await,
             Some(runtime) if !self.is_stopped() => Ok(runtime.handle().spawn_blocking(work).await?),
             _ => Err(Error::Interrupted),
         }

@@ -20,11 +20,12 @@ pub async fn info(archive: &Archive, wished: Option<ArchiveInfo>) -> Result<Opti
     let found = by_any_object(archive).await?;
     let Some(wished) = wished else { return Ok(found) };
     let (key, made) = (Key::from(KEY), found.unwrap_or(wished));
-    if matches!(archive.create(&key, made.to_json().into(), &random_token()?).await?, Created::Done(_)) {
-        return Ok(Some(made));
+    let created = archive.create(&key, made.to_json().into(), &random_token()?).await?;
+    // also where it is ours: a store may have let another run make it, too
+    match read(archive).await? {
+        None if created == Created::Taken => Err(Error::Archive(format!("{} was made by another run, and is gone", archive.name_of(&key)))),
+        found => Ok(Some(found.unwrap_or(made))),
     }
-    let theirs = read(archive).await?;
-    theirs.map(Some).ok_or_else(|| Error::Archive(format!("{} was made by another run, and is gone", archive.name_of(&key))))
 }
 
 async fn read(archive: &Archive) -> Result<Option<ArchiveInfo>> {

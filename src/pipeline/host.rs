@@ -25,6 +25,7 @@ use crate::names::{Date, Digest, Host};
 use crate::plan::{self, Left};
 use crate::read::Unread;
 use crate::telemetry::Stage;
+use crate::workers::blocking;
 use crate::{checkpoint, read};
 
 /// What to do with one host in one window.
@@ -148,7 +149,7 @@ impl HostJob {
             });
             measured.collect::<BTreeMap<_, _>>()
         };
-        let files = if computes { context.workers.run(measure).await? } else { tokio::task::spawn_blocking(measure).await? };
+        let files = if computes { context.workers.run(measure).await? } else { blocking(measure).await? };
         let total = files.values().map(|room| room.bytes).sum::<u64>() + read_back;
         Ok(Needs { files, read_back, total })
     }

@@ -9,12 +9,12 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
-use tokio::task::spawn_blocking;
 
 use crate::error::{Error, Escaped, Result};
 use crate::fail_point;
 use crate::files::{Filter, Shard, Tree};
 use crate::scan;
+use crate::workers::blocking;
 
 /// Files that a run has open beside its locks.
 const OTHER_FILES: u64 = 256;
@@ -23,7 +23,7 @@ const OTHER_FILES: u64 = 256;
 pub async fn locked_tree(root: &Path, filter: &Filter, instead: Option<&Path>, unlocked: bool) -> Result<(Option<Lock>, Tree)> {
     let scan = || {
         let (root, filter) = (root.to_owned(), filter.clone());
-        async move { spawn_blocking(move || scan::scan(&root, &filter)).await? }
+        async move { blocking(move || scan::scan(&root, &filter)).await? }
     };
     // what is no directory is for the scan to refuse
     if unlocked {

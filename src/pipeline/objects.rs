@@ -21,6 +21,7 @@ use crate::partition::{Bucket, Buckets, ObjectKey, Partition};
 use crate::plan::PartitionPlan;
 use crate::rows::RowGroups;
 use crate::upload::{Listed, Lost, Outcome, Planned, Sink, Uploaded};
+use crate::workers::is_inline;
 
 /// Row groups of one object that are encoded ahead of the one that is appended, at most; the same for any number of workers.
 const AHEAD: usize = 8;
@@ -315,7 +316,7 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
             return Err(Error::Interrupted);
         }
         let Some(mut encoder) = open.encoder.take() else { return Err(Error::Internal(format!("{name} has lost its encoder"))) };
-        let done = if E::APPEND_COMPUTES {
+        let done = if E::APPEND_COMPUTES && !is_inline() {
             let runtime = Handle::current();
             let stepped = move || {
                 let done = runtime.block_on(step(&mut encoder));

@@ -51,7 +51,7 @@ impl Booked {
 /// Archives one cluster.
 pub async fn archive_cluster(context: &Arc<Context>, info: ArchiveInfo, files: &ClusterFiles, summary: &mut Summary) -> Result<()> {
     let watch = &context.progress.watch;
-    let (mut booked, mut races, mut only) = (Booked::default(), BTreeMap::<_, u32>::new(), None);
+    let (mut booked, mut races, mut only, mut was_lost) = (Booked::default(), BTreeMap::<_, u32>::new(), None, false);
     loop {
         let planned = watch.at(Stage::Catalog, planning::plan_cluster(context, info, files, only.as_ref()).await)?;
         fail_point::reach("planned");
@@ -75,10 +75,11 @@ pub async fn archive_cluster(context: &Arc<Context>, info: ArchiveInfo, files: &
                 next.extend(sources);
             }
         }
-        if next.is_empty() || !is_lost && only.as_ref() == Some(&next) {
+        // sources that go astray again, though nothing came in between, would do so for ever
+        if next.is_empty() || !is_lost && !was_lost && only.as_ref() == Some(&next) {
             return Ok(());
         }
-        only = Some(next);
+        (only, was_lost) = (Some(next), is_lost);
     }
 }
 

@@ -10,7 +10,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
 use tokio::runtime::Handle;
-use tokio::task::spawn_blocking;
 
 use super::{planning, pruning, stopped_by};
 use crate::catalog;
@@ -26,7 +25,7 @@ use crate::scan;
 use crate::store::Archive;
 use crate::telemetry::{Progress, Stage, Verified};
 use crate::verify::{self, Checkpoints, Crossings, Finding, Kind, Missing, Report};
-use crate::workers::Workers;
+use crate::workers::{Workers, blocking};
 
 /// Partitions whose footers are read at a time, and footers of each.
 const CONCURRENT_PARTITIONS: usize = 4;
@@ -279,7 +278,7 @@ impl Verifying<'_> {
     /// Local snapshots: archived or not. Only one that differs where nothing says so is a finding.
     async fn checkpoints(&self, root: &Path, report: &mut Report) -> Result<()> {
         let (owned, filter) = (root.to_owned(), Filter { clusters: self.settings.clusters.clone(), ..Filter::default() });
-        let tree = spawn_blocking(move || scan::scan(&owned, &filter)).await??;
+        let tree = blocking(move || scan::scan(&owned, &filter)).await??;
         let mut local = Checkpoints::default();
         for files in &tree.clusters {
             let mut homes: BTreeMap<Date, Vec<(usize, usize)>> = BTreeMap::new();

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use object_store::path::Path as Key;
 use rustix::fs::{CWD, RenameFlags};
-use tokio::task::spawn_blocking;
 
 use super::{Archive, Created, create_durably, random_token};
 use crate::error::{Error, Result};
+use crate::workers::blocking;
 
 /// How a file gets a name that nobody has: the best that the file system can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl Archive {
         let folder = self.path_of(&staged)?.parent().map(Path::to_owned).unwrap_or_default();
         let names = Arc::clone(&self.names);
         let shown = folder.clone();
-        spawn_blocking(move || try_naming(&*names, &folder)).await?.map_err(Error::io("cannot try how files get their names in", &shown))
+        blocking(move || try_naming(&*names, &folder)).await?.map_err(Error::io("cannot try how files get their names in", &shown))
     }
 
     /// Gives a staged object its key, durably, unless that is taken. It is not staged any more then.
@@ -148,7 +148,7 @@ impl Archive {
             }
             Ok(Created::Taken)
         };
-        spawn_blocking(publish).await?.map_err(Error::io("cannot write", &shown))
+        blocking(publish).await?.map_err(Error::io("cannot write", &shown))
     }
 }
 

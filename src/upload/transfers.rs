@@ -39,6 +39,7 @@ impl Transfers {
     pub(super) async fn turn(&self, bytes: u64) -> Result<()> {
         let Some(limit) = &self.limit else { return Ok(()) };
         tokio::select! {
+            biased;
             () = limit.turn(bytes) => Ok(()),
             _ = self.stopped.acquire() => Err(Error::Interrupted),
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use object_store::path::Path as Key;
 use parquet::file::metadata::ParquetMetaDataReader;
 
-use super::disk::{Disk, Instant, Value, keyed};
+use super::disk::{Disk, File, Instant, Value, keyed};
 use super::store::Server;
 use super::support::{Row, date_of, rows_in};
 
@@ -44,7 +44,10 @@ impl Archived {
         if let Some(path) = disk.touched().first() {
             return Err(format!("{path} on disk is gone, or has other bytes"));
         }
-        let (visible, damaged, unseen) = (server.objects().await, server.damaged(), server.unseen());
+        let (visible, damaged) = (server.objects().await, server.damaged());
+        for key in server.take_raced() {
+            self.forget_raced(&key, disk)?;
+        }
         if let Some(gone) = self.objects.keys().find(|key| !visible.contains_key(key)) {
             return Err(format!("{gone} is gone"));
         }
@@ -61,8 +64,9 @@ impl Archived {
                 stands.entry(instant.clone()).or_default().push((key.clone(), *value));
             }
         }
-        let twice = stands.iter().find(|(_, keys)| keys.len() > 1 && !keys.iter().any(|(key, _)| unseen.contains(key)));
-        if let Some((instant, keys)) = twice {
+        if let Some((instant, keys)) = doubled(&stands).next()
+            && !server.doubles_may_be()
+        {
             return Err(format!("{instant:?} stands there {} times: {keys:?}", keys.len()));
         }
         // what a damaged object held is no run's fault; it is missed again when it is whole again
@@ -92,7 +96,7 @@ impl Archived {
 
     /// Checks that a file which a run has deleted was archived: each row stands in a whole object, with its very value unless
     /// another snapshot ever had another one.
-    pub fn check_deleted(&self, stands: &Stands, file: &super::disk::File, disk: &Disk) -> Result<(), String> {
+    pub fn check_deleted(&self, stands: &Stands, file: &File, disk: &Disk) -> Result<(), String> {
         for (instant, value) in file.rows() {
             let found = stands.get(&instant).into_iter().flatten().any(|(_, archived)| *archived == value || disk.ever[&instant].len() > 1);
             if !found {
@@ -102,10 +106,23 @@ impl Archived {
         Ok(())
     }
 
+    /// The server let two writers win, and kept one of their objects. What it lost must still be on disk.
+    fn forget_raced(&mut self, key: &Key, disk: &Disk) -> Result<(), String> {
+        let Some(object) = self.objects.remove(key) else { return Ok(()) };
+        let here: BTreeSet<Instant> = disk.files.values().flat_map(File::rows).map(|(instant, _)| instant).collect();
+        for (instant, _) in object.rows {
+            if !here.contains(&instant) && !self.lost_by_the_server.contains(&instant) {
+                return Err(format!("{instant:?} was in {key}, which the server let another writer overwrite, and is not on disk any more"));
+            }
+            self.safe.remove(&instant);
+        }
+        Ok(())
+    }
+
     /// The server loses an object. What no file on disk can make good for is gone.
     pub fn lose(&mut self, key: &Key, disk: &Disk) {
         let Some(object) = self.objects.remove(key) else { return };
-        let here = disk.files.values().filter(|f| object.sources.contains(&(f.path()[super::disk::CLUSTER.len() + 1..].to_owned(), digest(&f.bytes))));
+        let here = disk.files.values().filter(|f| object.sources.contains(&(f.ledger_path(), digest(&f.bytes))));
         let replaceable: BTreeSet<Instant> = here.flat_map(|file| file.rows()).map(|(instant, _)| instant).collect();
         for (instant, _) in object.rows {
             self.safe.remove(&instant);
@@ -126,17 +143,22 @@ impl Archived {
                 on.insert(date);
             }
         }
-        let is_done = |path: &str, bytes: &Bytes| {
-            let known = sources.get(&(path[super::disk::CLUSTER.len() + 1..].to_owned(), digest(bytes)));
+        let is_done = |file: &&File| {
+            let known = sources.get(&(file.ledger_path(), digest(&file.bytes)));
             known.is_some_and(|(feeds, on)| feeds.is_subset(on))
         };
-        disk.files.values().filter(|file| is_done(&file.path(), &file.bytes)).map(|file| file.path()).collect()
+        disk.files.values().filter(is_done).map(File::path).collect()
     }
 
     /// How many instants were ever seen in it.
     pub fn instants(&self) -> usize {
         self.safe.len()
     }
+}
+
+/// Instants that stand there more than once.
+pub fn doubled(stands: &Stands) -> impl Iterator<Item = (&Instant, &Vec<(Key, Value)>)> {
+    stands.iter().filter(|(_, keys)| keys.len() > 1)
 }
 
 fn digest(bytes: &[u8]) -> String {

@@ -1,4 +1,4 @@
-//! A checkpoint tree on disk, and what the test itself knows of it: nothing here asks the program.
+//! Checkpoint trees on disk, one for each machine that has its own, and what the test itself knows of them: nothing here asks the program.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -36,6 +36,8 @@ struct Series {
 /// One snapshot.
 #[derive(Debug, Clone)]
 pub struct File {
+    /// Whose it is.
+    pub tree: usize,
     pub host: &'static str,
     pub from: i64,
     ending: &'static str,
@@ -73,13 +75,14 @@ fn some_series(random: &mut Random, from: i64) -> Vec<Series> {
 }
 
 impl File {
-    pub fn random(random: &mut Random) -> Self {
-        let host = random.one_of(&HOSTS);
-        // three hours apart, so that many overlap, many cross midnight, and some meet
-        let from = MIDNIGHT + 10_800 * random.below(16) as i64;
+    pub fn random(random: &mut Random, trees: usize) -> Self {
+        let (tree, host) = (random.below(trees), random.one_of(&HOSTS));
+        // three hours apart, so that many overlap, many cross midnight, and some meet; other machines can have other boundaries
+        let boundary = if random.once_in(2) { 0 } else { 4_800 * tree as i64 };
+        let from = MIDNIGHT + 10_800 * random.below(16) as i64 + boundary;
         let ending = random.one_of(&["bin", "bin", "json", "json", "bin.gz", "json.gz"]);
         let series = some_series(random, from);
-        Self { host, from, ending, series, half: false, version: 0, bytes: Bytes::new() }.packed()
+        Self { tree, host, from, ending, series, half: false, version: 0, bytes: Bytes::new() }.packed()
     }
 
     /// Two hours around a midnight, of each of many hosts.
@@ -88,11 +91,17 @@ impl File {
         let series = Series { place: "", metric: METRICS[0], frequency: 60, start: from, values: (0_u8..120).map(f32::from).collect() };
         HOSTS
             .into_iter()
-            .map(move |host| Self { host, from, ending: "bin", series: vec![series.clone()], half: false, version: 0, bytes: Bytes::new() }.packed())
+            .map(move |host| Self { tree: 0, host, from, ending: "bin", series: vec![series.clone()], half: false, version: 0, bytes: Bytes::new() }.packed())
     }
 
+    /// Below the folder of all trees.
     pub fn path(&self) -> String {
-        format!("{CLUSTER}/{}/{}.{}", self.host, self.from, self.ending)
+        format!("{}/{CLUSTER}/{}", self.tree, self.ledger_path())
+    }
+
+    /// As ledgers call it.
+    pub fn ledger_path(&self) -> String {
+        format!("{}/{}.{}", self.host, self.from, self.ending)
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -163,7 +172,7 @@ pub fn keyed(row: Row) -> (Instant, Value) {
     ((row.hostname, row.selector, row.metric, row.timestamp), (row.frequency, row.bits))
 }
 
-/// What others than the program do to the tree.
+/// What others than the program do to a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
     /// A new snapshot.
@@ -184,9 +193,10 @@ impl Change {
     pub const ALL: [Self; 6] = [Self::New, Self::Rewritten, Self::Changed, Self::Grown, Self::Vanished, Self::Half];
 }
 
-/// The tree.
+/// The trees.
 pub struct Disk {
-    pub root: PathBuf,
+    root: PathBuf,
+    trees: usize,
     pub files: BTreeMap<String, File>,
     /// Every value that a snapshot ever held for an instant.
     pub ever: BTreeMap<Instant, BTreeSet<Value>>,
@@ -196,15 +206,31 @@ pub struct Disk {
 }
 
 impl Disk {
-    pub fn new(root: PathBuf) -> Self {
-        // the host stays when its files go: an empty tree is a mistake that the program refuses
-        fs::create_dir_all(root.join(CLUSTER).join(HOSTS[0])).expect("folders can be made");
-        Self { root, files: BTreeMap::new(), ever: BTreeMap::new(), versions: 0, story: Vec::new() }
+    pub fn new(root: PathBuf, trees: usize) -> Self {
+        for tree in 0..trees {
+            // the host stays when its files go: an empty tree is a mistake that the program refuses
+            fs::create_dir_all(root.join(tree.to_string()).join(CLUSTER).join(HOSTS[0])).expect("folders can be made");
+        }
+        Self { root, trees, files: BTreeMap::new(), ever: BTreeMap::new(), versions: 0, story: Vec::new() }
+    }
+
+    /// Where a tree is.
+    pub fn tree(&self, tree: usize) -> PathBuf {
+        self.root.join(tree.to_string())
+    }
+
+    /// How many there are.
+    pub fn trees(&self) -> usize {
+        self.trees
     }
 
     pub fn put(&mut self, mut file: File) {
         self.versions += 1;
         file.version = self.versions;
+        self.write(file);
+    }
+
+    fn write(&mut self, file: File) {
         for (instant, value) in file.rows() {
             self.ever.entry(instant).or_default().insert(value);
         }
@@ -230,9 +256,15 @@ impl Disk {
         let mut random = Random::new(seed);
         let paths: Vec<String> = self.files.keys().cloned().collect();
         if change == Change::New || paths.is_empty() {
-            let file = File::random(&mut random);
+            let file = File::random(&mut random, self.trees);
             self.story.push(format!("    {} is {}", file.path(), if self.files.contains_key(&file.path()) { "replaced" } else { "new" }));
-            self.put(file);
+            self.put(file.clone());
+            if self.trees > 1 && random.once_in(2) {
+                // machines that have the same tree, or a part of it
+                self.story.push("    and the same in all trees".into());
+                let version = self.versions;
+                (0..self.trees).for_each(|tree| self.write(File { tree, version, ..file.clone() }));
+            }
             return change == Change::New;
         }
         let file = self.files[&random.one_of(&paths)].clone();

@@ -1,34 +1,55 @@
-//! Schedules: what happens to one tree and one archive, one after the other, all of it from a seed.
+//! Schedules: what happens to the trees of one to three machines and their archive, one after the other, all of it from a seed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use cc_archiver::cli::{Cli, Command};
-use cc_archiver::config::{PruneSettings, Settings};
+use cc_archiver::config::{PruneSettings, Settings, VerifySettings};
 use cc_archiver::error::Error;
+use cc_archiver::files::Shard;
 use cc_archiver::pipeline::{self, Outcome};
 use cc_archiver::store::Archive;
 use cc_archiver::telemetry::{Progress, PruneSummary, Summary};
+use cc_archiver::verify::Kind;
 use clap::Parser;
 use object_store::path::Path as Key;
 
-use super::check::{Archived, Stands};
-use super::disk::{Change, Disk};
+use super::check::{Archived, Stands, doubled};
+use super::disk::{CLUSTER, Change, Disk, File};
 use super::random::Random;
-use super::store::{Client, Fault, Meanwhile, Request, Server, Strike};
+use super::store::{Client, Conditions, Fault, Meanwhile, Request, Server, Strike};
 
 /// One run of `archive` or `prune`.
 #[derive(Debug, Clone)]
 struct Run {
     command: &'static str,
+    /// On which machine's tree.
+    tree: usize,
+    /// Which hosts of it.
+    shard: Option<Shard>,
     flags: Vec<String>,
     part_size: usize,
     strikes: Vec<Strike>,
     meanwhile: Vec<(Request, usize, Change, u64)>,
-    late_before: (Request, usize),
+    /// When what killed runs had sent lands; never in this run, if there is no such request.
+    late_before: Option<(Request, usize)>,
+}
+
+/// What somebody removes from the archive by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Removed {
+    Last,
+    LastTwo,
+    Middle,
+    /// The archive's own object.
+    Own,
+}
+
+impl Removed {
+    const ALL: [Self; 4] = [Self::Last, Self::LastTwo, Self::Middle, Self::Own];
 }
 
 /// A step of a schedule.
@@ -36,14 +57,16 @@ struct Run {
 enum Step {
     /// A run, maybe with faults.
     Run(Run),
-    /// Two runs at once; `locked`: of one tree on one machine, so that one of them holds the lock.
-    Together { runs: [Run; 2], locked: bool },
+    /// Two or three runs at once; `locked`: those of one tree are on one machine, so that one of them holds the lock.
+    Together { runs: Vec<Run>, locked: bool },
     /// Others change the tree.
     Change(Change, u64),
     /// cc-backend removes some of the files that are archived on all dates.
     CleanUp(u64),
     /// The server damages an object, or loses it.
     Damage(u64, Option<Fault>),
+    /// Somebody removes objects.
+    Remove(u64, Removed),
     /// Somebody puts back what was damaged.
     Restore,
     /// What killed runs had sent lands while no run is under way.
@@ -52,6 +75,8 @@ enum Step {
 
 /// All that happens.
 pub struct Schedule {
+    trees: usize,
+    conditions: Conditions,
     steps: Vec<Step>,
 }
 
@@ -60,6 +85,8 @@ pub struct Schedule {
 pub struct Totals {
     pub counts: BTreeMap<String, u64>,
     pub instants: u64,
+    /// All that happened, of one schedule.
+    pub trace: String,
 }
 
 impl Totals {
@@ -84,7 +111,7 @@ fn some_strikes(random: &mut Random) -> Vec<Strike> {
         Strike { on, nth: 1 + random.below(most), times: random.one_of(&[1, 1, 1, 2, 9]), fault }
     };
     let first = |on, fault| Strike { on, nth: 1, times: 1, fault };
-    match random.below(16) {
+    match random.below(18) {
         // what a run does when it asks what became of an upload, or gives it up
         0 => vec![first(Request::Put, Fault::LostAnswer), first(Request::Head, random.one_of(&[Fault::Forbidden, Fault::Reset, Fault::Stall]))],
         1 => vec![first(Request::Complete, Fault::LostAnswer), Strike { nth: 2, ..first(Request::Head, Fault::Forbidden) }],
@@ -98,7 +125,7 @@ fn some_strikes(random: &mut Random) -> Vec<Strike> {
         3 => vec![first(Request::Put, Fault::Occupied), first(Request::Put, Fault::LostAnswer)],
         4 => vec![Strike { nth: 1 + random.below(3), ..first(Request::Part, Fault::Occupied) }],
         // and what a killed process leaves
-        5 | 6 => {
+        5..=8 => {
             let on = random.one_of(&[Request::Put, Request::Complete]);
             vec![Strike { nth: 1 + random.below(3), ..first(on, random.one_of(&[Fault::KilledAndLate, Fault::KilledAndLate, Fault::KilledAfter])) }]
         }
@@ -127,8 +154,17 @@ fn some_changes(random: &mut Random) -> Vec<(Request, usize, Change, u64)> {
     vec![(on, 1 + random.below(4), random.one_of(&Change::ALL), random.next())]
 }
 
+fn some_late(random: &mut Random, requests: &[Request]) -> Option<(Request, usize)> {
+    (!random.once_in(3)).then(|| (random.one_of(requests), 1 + random.below(3)))
+}
+
 impl Run {
-    fn random(random: &mut Random) -> Self {
+    fn random(random: &mut Random, trees: usize) -> Self {
+        let shard = random.once_in(6).then(|| {
+            // more shards than there are hosts, and more than an archive has buckets
+            let count = random.one_of(&[2, 3, 20]);
+            Shard::new(random.below(count as usize) as u32, count).expect("there is one")
+        });
         let mut flags = Vec::new();
         let mut set = |name: &str, value: String| flags.extend([name.to_owned(), value]);
         set("--workers", (1 + random.below(3)).to_string());
@@ -150,14 +186,14 @@ impl Run {
         } else if random.once_in(6) {
             // no fault in what deletes
             strikes.clear();
-            return Self { meanwhile: some_changes(random), ..Self::prune(random) };
+            return Self { meanwhile: some_changes(random), ..Self::prune(random, trees) };
         }
         let meanwhile = some_changes(random);
-        let late_before = (random.one_of(&REQUESTS[..7]), 1 + random.below(3));
-        Self { command: "archive", flags, part_size: random.one_of(&[300, 1_500, 8 << 20]), strikes, meanwhile, late_before }
+        let late_before = some_late(random, &REQUESTS[..7]);
+        Self { command: "archive", tree: random.below(trees), shard, flags, part_size: random.one_of(&[300, 1_500, 8 << 20]), strikes, meanwhile, late_before }
     }
 
-    fn prune(random: &mut Random) -> Self {
+    fn prune(random: &mut Random, trees: usize) -> Self {
         let strings = |flags: &[&str]| flags.iter().map(|flag| (*flag).to_owned()).collect::<Vec<_>>();
         let mut flags = strings(&["--older-than", "1s", "--workers"]);
         flags.push((1 + random.below(3)).to_string());
@@ -169,8 +205,8 @@ impl Run {
             let on = random.one_of(&[Request::List, Request::Get, Request::Head]);
             strikes.push(Strike { on, nth: 1 + random.below(6), times: 1, fault });
         }
-        let late_before = (random.one_of(&[Request::List, Request::Get, Request::Head]), 1 + random.below(3));
-        Self { command: "prune", flags, part_size: 8 << 20, strikes, meanwhile: some_changes(random), late_before }
+        let late_before = some_late(random, &[Request::List, Request::Get, Request::Head]);
+        Self { command: "prune", tree: random.below(trees), shard: None, flags, part_size: 8 << 20, strikes, meanwhile: some_changes(random), late_before }
     }
 
     /// True if it may delete.
@@ -178,22 +214,25 @@ impl Run {
         self.command == "prune" || self.flags.iter().any(|flag| flag == "--prune-after")
     }
 
-    fn clean() -> Self {
+    fn clean(tree: usize) -> Self {
         let strings = |flags: &[&str]| flags.iter().map(|flag| (*flag).to_owned()).collect();
         Self {
             command: "archive",
+            tree,
+            shard: None,
             flags: strings(&["--workers", "2"]),
             part_size: 8 << 20,
             strikes: Vec::new(),
             meanwhile: Vec::new(),
-            late_before: (Request::Abort, usize::MAX),
+            late_before: None,
         }
     }
 }
 
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}, parts of {}", self.command, self.flags.join(" "), self.part_size)?;
+        write!(f, "{} {} {}, parts of {}", self.command, self.tree, self.flags.join(" "), self.part_size)?;
+        self.shard.map_or(Ok(()), |shard| write!(f, ", shard {shard}"))?;
         for strike in &self.strikes {
             write!(f, "; {strike}")?;
         }
@@ -207,33 +246,41 @@ impl fmt::Display for Run {
 impl Schedule {
     pub fn of(seed: u64) -> Self {
         let mut random = Random::new(seed);
+        let trees = random.one_of(&[1, 1, 2, 3]);
+        let conditions = random.one_of(&[Conditions::Kept, Conditions::Kept, Conditions::Kept, Conditions::Kept, Conditions::Ignored, Conditions::TwoWinners]);
         let mut steps: Vec<Step> = (0..1 + random.below(6)).map(|_| Step::Change(Change::New, random.next())).collect();
         for _ in 0..2 + random.below(5) {
-            let step = match random.below(23) {
-                0 | 1 => Step::Together { runs: [Run::random(&mut random), Run::random(&mut random)], locked: !random.once_in(3) },
-                2..=4 => Step::Change(random.one_of(&Change::ALL), random.next()),
+            let step = match random.below(24) {
+                0..=2 => {
+                    let runs = (0..2 + random.below(2)).map(|_| Run::random(&mut random, trees)).collect();
+                    Step::Together { runs, locked: !random.once_in(3) }
+                }
+                3 | 4 => Step::Change(random.one_of(&Change::ALL), random.next()),
                 5 | 6 => Step::Change(Change::New, random.next()),
                 7 | 8 => Step::CleanUp(random.next()),
                 9 => Step::Damage(random.next(), random.one_of(&[None, Some(Fault::FlippedBit), Some(Fault::Truncated), Some(Fault::WrongBytes)])),
                 10 => Step::Restore,
                 11 => Step::Land,
-                12..=14 => Step::Run(Run::prune(&mut random)),
-                _ => Step::Run(Run::random(&mut random)),
+                12 => Step::Remove(random.next(), random.one_of(&Removed::ALL)),
+                13..=15 => Step::Run(Run::prune(&mut random, trees)),
+                _ => Step::Run(Run::random(&mut random, trees)),
             };
             steps.push(step);
         }
-        Self { steps }
+        Self { trees, conditions, steps }
     }
 
     /// Goes through all steps, and a clean run. An error tells the whole story.
     pub fn play(&self, folder: &Path) -> Result<Totals, String> {
-        let mut world = World::new(folder);
+        let mut world = World::new(folder, self.trees, self.conditions);
+        world.totals.count(format!("server: conditions {:?}", self.conditions));
+        world.totals.count(format!("machines: {}", self.trees));
         let played = self.steps.iter().try_for_each(|step| world.play(step)).and_then(|()| world.end());
         world.totals.instants += world.archived.instants() as u64;
-        played.map(|()| world.totals.clone()).map_err(|e| {
-            let disk = world.disk.lock().unwrap_or_else(PoisonError::into_inner);
-            format!("{}\n  requests:\n    {}\n{e}", disk.story.join("\n"), world.server.log().join("\n    "))
-        })
+        world.totals.trace = format!("{}\n  requests:\n    {}", world.with_disk(|disk| disk.story.join("\n")), world.server.log().join("\n    "));
+        // the folder has another name each time
+        world.totals.trace = world.totals.trace.replace(&folder.display().to_string(), "");
+        played.map(|()| world.totals.clone()).map_err(|e| format!("{}\n{e}", world.totals.trace))
     }
 }
 
@@ -286,11 +333,13 @@ struct Prepared {
 }
 
 impl World {
-    fn new(folder: &Path) -> Self {
-        let disk = Disk::new(folder.join("tree"));
+    fn new(folder: &Path, trees: usize, conditions: Conditions) -> Self {
+        // nothing runs beside what the schedule lets run
+        cc_archiver::workers::run_inline();
+        let disk = Disk::new(folder.join("trees"), trees);
         Self {
             disk: Arc::new(Mutex::new(disk)),
-            server: Arc::new(Server::default()),
+            server: Arc::new(Server::new(conditions)),
             archived: Archived::default(),
             locks: folder.to_owned(),
             totals: Totals::default(),
@@ -317,6 +366,7 @@ impl World {
             }
             Step::CleanUp(seed) => self.clean_up(*seed),
             Step::Damage(seed, fault) => self.damage(*seed, *fault),
+            Step::Remove(seed, removed) => self.remove(*seed, *removed),
             Step::Restore => self.restore(),
             Step::Land => self.land(),
         }
@@ -329,9 +379,12 @@ impl World {
     }
 
     fn prepare(&self, run: &Run, lock_file: Option<&str>) -> Prepared {
-        let tree = self.with_disk(|disk| disk.root.clone());
+        let tree = self.with_disk(|disk| disk.tree(run.tree));
         let mut args: Vec<String> = vec!["cc-archiver".into(), run.command.into(), tree.display().to_string(), "/nonexistent".into()];
         args.extend(run.flags.iter().cloned());
+        if let Some(shard) = run.shard {
+            args.extend(["--shard".into(), shard.to_string()]);
+        }
         if let Some(name) = lock_file {
             args.extend(["--lock-file".into(), self.locks.join(name).display().to_string()]);
         }
@@ -347,10 +400,10 @@ impl World {
             };
             Meanwhile { on: *on, nth: *nth, what: Some(Box::new(what) as Box<_>) }
         });
-        let late_before = self.server.has_late().then_some(run.late_before);
+        let late_before = run.late_before.filter(|_| self.server.has_late());
         let connection = self.server.client(run.strikes.clone(), meanwhile.collect(), late_before);
-        let client = Arc::clone(&connection.client);
-        let archive = Archive::in_store(Arc::new(connection), "memory:").with_part_size(run.part_size);
+        let (client, slept) = (Arc::clone(&connection.client), Arc::clone(&connection.client));
+        let archive = Archive::in_store(Arc::new(connection), "memory:").with_part_size(run.part_size).with_clock(move || slept.uptime());
         Prepared { settings, archive, client }
     }
 
@@ -365,7 +418,7 @@ impl World {
         let prepared = self.prepare(run, None);
         let client = Arc::clone(&prepared.client);
         self.tell(run);
-        let [ended] = run_all(&self.server, [prepared])?;
+        let ended = run_one(prepared)?;
         self.tell(format!("  → {ended}"));
         let before_pruning = before.clone();
         self.see_what_was_deleted(&[run], &before_pruning)?;
@@ -375,7 +428,7 @@ impl World {
             self.totals.count("process: late completion lands during a later run");
         }
         match &ended {
-            Ended::Done(summary) if !summary.interrupted => self.check_done(summary, &before),
+            Ended::Done(summary) if !summary.interrupted => self.check_done(run, summary, &before),
             _ => Ok(()),
         }
     }
@@ -391,11 +444,12 @@ impl World {
         let stands = self.check()?;
         let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         for file in &gone {
-            if !runs.iter().any(|run| run.prunes()) {
+            if !runs.iter().any(|run| run.prunes() && run.tree == file.tree) {
                 return Err(format!("{} was deleted by a run that is not to delete anything", file.path()));
             }
             self.archived.check_deleted(&stands, file, &disk)?;
-            let newest = !self.changed && !disk.files.values().chain(&gone).any(|other| other.host == file.host && other.from > file.from);
+            let newest =
+                !self.changed && !disk.files.values().chain(&gone).any(|other| (other.tree, other.host) == (file.tree, file.host) && other.from > file.from);
             if newest && !runs.iter().any(|run| run.flags.iter().any(|flag| flag == "--include-newest")) {
                 return Err(format!("{} was deleted, and is the newest of its host", file.path()));
             }
@@ -405,14 +459,15 @@ impl World {
     }
 
     /// What a run says that it did, it did: what was on disk before and after, and was not set aside, is archived.
-    fn check_done(&mut self, summary: &Summary, before: &BTreeMap<String, u64>) -> Result<(), String> {
+    fn check_done(&mut self, run: &Run, summary: &Summary, before: &BTreeMap<String, u64>) -> Result<(), String> {
         let stands = self.check()?;
         if !self.server.damaged().is_empty() {
             return Ok(());
         }
         let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = |path: &str| summary.set_aside.iter().chain(&summary.waiting).any(|note| note.path.ends_with(path));
-        for (path, file) in disk.files.iter().filter(|(path, file)| before.get(*path) == Some(&file.version) && !kept(path)) {
+        let looked_at = |file: &File| file.tree == run.tree && run.shard.is_none_or(|shard| shard.holds(CLUSTER, file.host));
+        for (path, file) in disk.files.iter().filter(|(path, file)| looked_at(file) && before.get(*path) == Some(&file.version) && !kept(path)) {
             self.archived
                 .check_archived(&stands, file.rows().into_iter())
                 .map_err(|instant| format!("the run is done, and says nothing of {path}, but {instant:?} is not archived"))?;
@@ -442,13 +497,18 @@ impl World {
             Ended::Failed(_) => "run: failed",
             Ended::Killed => "run: killed",
         });
+        if let Ended::Done(summary) = ended
+            && summary.planned_anew > 0
+        {
+            self.totals.count("partition: planned anew");
+        }
         match ended {
             Ended::Failed(e @ (Error::Internal(_) | Error::Usage(_))) => return Err(format!("a run failed of itself: {e}")),
             Ended::Failed(e) if undisturbed => return Err(format!("nothing was wrong, and a run failed: {e}")),
             Ended::Done(summary) if summary.interrupted && !fired.iter().any(|(fault, _)| *fault == Fault::Terminated) => {
                 return Err("nobody stopped the run, and it says that it was interrupted".into());
             }
-            Ended::Done(summary) if !summary.interrupted && fired.contains(&(Fault::Occupied, Request::Put)) => {
+            Ended::Done(summary) if !summary.interrupted && summary.set_aside.is_empty() && fired.contains(&(Fault::Occupied, Request::Put)) => {
                 return Err("somebody else's object was taken for the run's own".into());
             }
             Ended::Killed => return Ok(()),
@@ -469,28 +529,67 @@ impl World {
         }
     }
 
-    fn together(&mut self, runs: &[Run; 2], locked: bool) -> Result<(), String> {
-        let (before, files) = (futures::executor::block_on(self.server.objects()), self.versions());
-        let prepared = ["one.lock", "two.lock"].map(|name| (!locked).then_some(name));
-        let prepared = [self.prepare(&runs[0], prepared[0]), self.prepare(&runs[1], prepared[1])];
-        let clients = [Arc::clone(&prepared[0].client), Arc::clone(&prepared[1].client)];
-        self.tell(format!("at once{}: {}", if locked { "" } else { ", on two machines" }, runs[0]));
-        self.tell(format!("         and: {}", runs[1]));
-        let ended = run_all(&self.server, prepared)?;
-        self.totals.count(format!("process: two runs at once{}", if locked { "" } else { " on two machines" }));
+    fn together(&mut self, runs: &[Run], locked: bool) -> Result<(), String> {
+        let files = self.versions();
+        let lock = |n: usize| (!locked).then(|| format!("{n}.lock"));
+        let prepared: Vec<Prepared> = runs.iter().enumerate().map(|(n, run)| self.prepare(run, lock(n).as_deref())).collect();
+        let clients: Vec<Arc<Client>> = prepared.iter().map(|prepared| Arc::clone(&prepared.client)).collect();
+        self.tell(format!("at once{}:", if locked { "" } else { ", without a common lock" }));
+        runs.iter().for_each(|run| self.tell(format!("  {run}")));
+        let ended = run_all(prepared)?;
+        let trees: BTreeSet<usize> = runs.iter().map(|run| run.tree).collect();
+        self.totals.count(format!("process: {} runs at once of {} trees{}", runs.len(), trees.len(), if locked { "" } else { ", without a common lock" }));
         for ((run, client), ended) in runs.iter().zip(&clients).zip(&ended) {
             self.tell(format!("  → {ended}"));
             self.account(run, client, ended, false)?;
         }
-        if !locked {
-            let after = futures::executor::block_on(self.server.objects());
-            self.server.written_unseen(after.into_keys().filter(|key| !before.contains_key(key)));
-        }
-        self.see_what_was_deleted(&[&runs[0], &runs[1]], &files)?;
-        if locked && self.server.interleaved(&clients[0], &clients[1]) {
-            return Err("two runs of one tree were at work at once".into());
+        let runs: Vec<&Run> = runs.iter().collect();
+        self.see_what_was_deleted(&runs, &files)?;
+        let excluded = |a: &Run, b: &Run| locked && a.tree == b.tree && (a.shard.is_none() || b.shard.is_none());
+        for (a, b) in (0..runs.len()).flat_map(|b| (0..b).map(move |a| (a, b))).filter(|(a, b)| excluded(runs[*a], runs[*b])) {
+            if self.server.interleaved(&clients[a], &clients[b]) {
+                return Err("two runs of one tree were at work at once".into());
+            }
         }
         Ok(())
+    }
+
+    /// Somebody removes objects of a partition, or the archive's own one.
+    fn remove(&mut self, seed: u64, removed: Removed) {
+        if removed == Removed::Own {
+            self.tell("somebody removes the archive's own object");
+            self.totals.count("object: Own removed by hand");
+            return futures::executor::block_on(self.server.remove_own());
+        }
+        let (visible, damaged) = (futures::executor::block_on(self.server.objects()), self.server.damaged());
+        let mut partitions: BTreeMap<String, Vec<Key>> = BTreeMap::new();
+        for key in visible.into_keys().filter(|key| !damaged.contains_key(key)) {
+            partitions.entry(key.parts().take(2).map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/")).or_default().push(key);
+        }
+        let least = if removed == Removed::Last { 1 } else { 2 };
+        let candidates: Vec<Vec<Key>> = partitions.into_values().filter(|keys| keys.len() >= least).collect();
+        if candidates.is_empty() {
+            return;
+        }
+        let keys = Random::new(seed).one_of(&candidates);
+        let gone = match removed {
+            Removed::Last => &keys[keys.len() - 1..],
+            Removed::LastTwo => &keys[keys.len() - 2..],
+            _ => &keys[keys.len() / 2 - 1..keys.len() / 2],
+        };
+        self.totals.count(format!("object: {removed:?} removed by hand"));
+        for key in gone {
+            self.lose(key);
+        }
+    }
+
+    fn lose(&mut self, key: &Key) {
+        self.tell(format!("removed: {key}"));
+        // whoever frees a key waits until nothing is on its way to it any more
+        self.server.forget_late();
+        futures::executor::block_on(self.server.damage(key, None));
+        let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        self.archived.lose(key, &disk);
     }
 
     fn clean_up(&mut self, seed: u64) {
@@ -515,18 +614,15 @@ impl World {
         let what = fault.map_or("Lost".to_owned(), |fault| format!("{fault:?}"));
         self.tell(format!("the server: {what}: {key}"));
         self.totals.count(format!("object: {what} later on"));
-        self.server.written_unseen([key.clone()]);
-        futures::executor::block_on(self.server.damage(key, fault));
-        if fault.is_none() {
-            let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
-            self.archived.lose(key, &disk);
+        match fault {
+            Some(_) => futures::executor::block_on(self.server.damage(key, fault)),
+            None => self.lose(key),
         }
     }
 
     fn restore(&mut self) {
         for key in self.server.damaged().into_keys() {
             self.tell(format!("put right: {key}"));
-            self.server.written_unseen([key.clone()]);
             futures::executor::block_on(self.server.restore(&key));
         }
     }
@@ -549,27 +645,48 @@ impl World {
                 disk.change(Change::New, 0);
             }
         });
-        self.run(&Run::clean())?;
+        let trees = self.with_disk(|disk| disk.trees());
+        for tree in 0..trees {
+            self.run(&Run::clean(tree))?;
+        }
         let stands = self.check()?;
         self.with_disk(|disk| disk.story.push("  all is archived".into()));
         {
             let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
             self.archived.check_complete(&stands, &disk)?;
         }
-        let mut prune = Run::prune(&mut Random::new(0)).without_faults();
-        prune
-            .flags
-            .extend(["--include-newest", "--prune-conflicting"].map(str::to_owned).into_iter().filter(|flag| !prune.flags.contains(flag)).collect::<Vec<_>>());
-        self.run(&prune)?;
-        self.check()?;
-        if self.with_disk(|disk| disk.files.is_empty()) {
-            return Ok(());
+        let in_doubt = self.doubles_are_found(&stands)?;
+        for tree in 0..trees {
+            let mut prune = Run { tree, ..Run::prune(&mut Random::new(0), trees) }.without_faults();
+            let all = ["--include-newest", "--prune-conflicting"].map(str::to_owned);
+            prune.flags.extend(all.into_iter().filter(|flag| !prune.flags.contains(flag)).collect::<Vec<_>>());
+            self.run(&prune)?;
+            self.check()?;
+            if !in_doubt && self.with_disk(|disk| disk.files.values().any(|file| file.tree == tree)) {
+                return Err(format!("all of tree {tree} is archived, and some of it is not pruned"));
+            }
         }
-        let [again] = run_all(&self.server, [self.prepare(&Run::random(&mut Random::new(1)).without_faults(), None)])?;
-        match &again {
-            Ended::Done(summary) if summary.objects_written == 0 && summary.set_aside.is_empty() => Ok(()),
-            other => Err(format!("another run should have nothing to do: {other}")),
+        Ok(())
+    }
+
+    /// Rows that stand twice are named by `verify`, and by `archive` if one of their sources' dates is on disk. True if there is anything in the
+    /// archive that keeps files from being pruned.
+    fn doubles_are_found(&mut self, stands: &Stands) -> Result<bool, String> {
+        let connection = self.server.client(Vec::new(), Vec::new(), None);
+        let archive = Archive::in_store(Arc::new(connection), "memory:");
+        let args = ["cc-archiver", "verify", "s3://memory"];
+        let Command::Verify(args) = Cli::try_parse_from(args).expect("valid arguments").command else { unreachable!("it says verify") };
+        let settings = VerifySettings::new(*args).expect("valid settings");
+        let verified = on_this_thread(pipeline::verify_in(&settings, || Ok(archive), Arc::default(), std::future::pending()));
+        let report = verified.map_err(|e| format!("the archive cannot be verified: {e}"))?;
+        for (instant, keys) in doubled(stands) {
+            let folder = keys[0].0.parts().take(2).map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/");
+            if !report.findings.iter().any(|finding| finding.kind == Kind::Doubled && finding.object.contains(&folder)) {
+                return Err(format!("{instant:?} stands there {} times, and verify does not say so: {keys:?}", keys.len()));
+            }
+            self.totals.count("row: twice, and named");
         }
+        Ok(report.findings.iter().any(|finding| [Kind::Doubled, Kind::Chain, Kind::Dangling, Kind::Incomplete].contains(&finding.kind)))
     }
 }
 
@@ -579,32 +696,18 @@ impl Run {
     }
 }
 
-/// Real time without a request after which a run is taken to wait for time to pass.
-const IDLE: Duration = Duration::from_millis(40);
+/// Carries a future out on this thread, alone. Time passes only when it waits for it.
+fn on_this_thread<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+    runtime.block_on(future)
+}
 
-/// How long a run's threads may outlive it.
-const LEFT_BEHIND: Duration = Duration::from_secs(10);
-
-/// Lets time pass where all wait for it. The runtime would let it pass already while the workers, whom it does not know, compute: a blocking
-/// thread of its own keeps it from that.
-async fn clock(server: Arc<Server>) -> std::convert::Infallible {
-    let (tick, mut ticks) = tokio::sync::mpsc::channel(1);
-    // the sender is dropped with this future, and ends the thread's sleep
-    let (_awake, sleep) = std::sync::mpsc::channel::<()>();
-    tokio::task::spawn_blocking(move || while sleep.recv_timeout(IDLE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) && tick.blocking_send(()).is_ok() {});
-    let mut requests = 0;
-    while ticks.recv().await.is_some() {
-        if requests == server.log().len() {
-            tokio::time::advance(Duration::from_secs(1)).await;
-        }
-        requests = server.log().len();
-    }
-    unreachable!("the thread ends with its channel")
+fn run_one(prepared: Prepared) -> Result<Ended, String> {
+    run_all(vec![prepared])?.pop().ok_or_else(|| "a run has an end".into())
 }
 
 /// Carries runs out, all at once, in one thread. Time passes only when all of them wait for it.
-fn run_all<const N: usize>(server: &Arc<Server>, prepared: [Prepared; N]) -> Result<[Ended; N], String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).max_blocking_threads(3).build().expect("a runtime");
+fn run_all(prepared: Vec<Prepared>) -> Result<Vec<Ended>, String> {
     let runs = futures::future::join_all(prepared.into_iter().map(|Prepared { settings, archive, client }| async move {
         let (progress, stop) = (Arc::new(Progress::default()), client.terminated.notified());
         let run = async {
@@ -622,19 +725,7 @@ fn run_all<const N: usize>(server: &Arc<Server>, prepared: [Prepared; N]) -> Res
             ended = run => ended.unwrap_or_else(Ended::Failed),
         }
     }));
-    let ended = runtime.block_on(async {
-        tokio::select! {
-            ended = runs => ended,
-            never = clock(Arc::clone(server)) => match never {},
-        }
-    });
-    let begun = std::time::Instant::now();
-    runtime.shutdown_timeout(LEFT_BEHIND);
-    // a killed run's threads wait for what never comes
-    if begun.elapsed() >= LEFT_BEHIND && !ended.iter().any(|ended| matches!(ended, Ended::Killed)) {
-        return Err("a run left a thread behind".into());
-    }
-    ended.try_into().map_err(|_| "as many ends as runs".into())
+    Ok(on_this_thread(runs))
 }
 
 /// Archived rows cannot be read back for one of many hosts: what was written of the hosts before it is not published, or an object
@@ -642,18 +733,18 @@ fn run_all<const N: usize>(server: &Arc<Server>, prepared: [Prepared; N]) -> Res
 #[test]
 fn a_run_that_fails_publishes_nothing_that_it_had_not_finished() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut world = World::new(folder.path());
+    let mut world = World::new(folder.path(), 1, Conditions::Kept);
     super::disk::File::around_midnight().for_each(|file| world.with_disk(|disk| disk.put(file)));
-    world.run(&Run::clean()).expect("a clean run");
+    world.run(&Run::clean(0)).expect("a clean run");
     // all of them have grown, so that the archived rows of each take part
     let grown = world.with_disk(|disk| disk.files.values().map(|file| file.grown(&mut Random::new(3))).collect::<Vec<_>>());
     grown.into_iter().for_each(|file| world.with_disk(|disk| disk.put(file)));
     let before = futures::executor::block_on(world.server.objects()).len();
     for nth in [9, 11, 13] {
         let strikes = vec![Strike { on: Request::Get, nth, times: 1, fault: Fault::Reset }];
-        let run = Run { strikes, ..Run::clean() };
+        let run = Run { strikes, ..Run::clean(0) };
         let prepared = world.prepare(&run, None);
-        let [ended] = run_all(&world.server, [prepared]).expect("it ends");
+        let ended = run_one(prepared).expect("it ends");
         assert!(matches!(ended, Ended::Failed(Error::Store { .. })), "{ended}");
         assert_eq!(futures::executor::block_on(world.server.objects()).len(), before, "something was published at {nth}");
     }

@@ -1,12 +1,13 @@
 //! A server in memory whose requests fail as they are told to: by kind of request, and by how many of that kind went before.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use cc_archiver::error::Unreached;
 use futures::FutureExt;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
@@ -47,8 +48,12 @@ pub enum Fault {
     Expired,
     /// 404; of an upload that is under way all parts are gone, too, as by a lifecycle rule.
     Missing,
-    /// 409 or 412 though there is nothing under the key.
+    /// 409 or 412 though there is nothing under the key; of an upload that is completed all parts are gone then.
     Conflict,
+    /// A listing without what was written last.
+    Stale,
+    /// The machine sleeps for two hours before the request.
+    Suspended,
     /// It takes longer than anybody waits for.
     Stall,
     /// It is done; the ETag of the answer is another one.
@@ -71,7 +76,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::LostAnswer,
         Self::LostThenMissing,
         Self::Reset,
@@ -80,6 +85,8 @@ impl Fault {
         Self::Expired,
         Self::Missing,
         Self::Conflict,
+        Self::Stale,
+        Self::Suspended,
         Self::Stall,
         Self::WrongTag,
         Self::FlippedBit,
@@ -92,6 +99,11 @@ impl Fault {
         Self::Terminated,
     ];
 
+    /// True if other bytes are stored than were sent.
+    fn is_about_bytes(self) -> bool {
+        matches!(self, Self::FlippedBit | Self::Truncated | Self::WrongBytes | Self::Occupied)
+    }
+
     /// The requests that it can happen to.
     pub fn happens_to(self) -> &'static [Request] {
         use Request::{Abort, Begin, Complete, Get, Head, List, Part, Put};
@@ -99,10 +111,11 @@ impl Fault {
             Self::LostAnswer => &[Put, Complete, Begin, Part, Abort],
             Self::LostThenMissing => &[Complete],
             Self::Missing => &[Part, Complete],
-            Self::Conflict => &[Put],
+            Self::Conflict => &[Put, Complete],
+            Self::Stale => &[List],
             Self::WrongTag => &[Put, Complete],
             Self::FlippedBit | Self::Truncated | Self::WrongBytes => &[Put, Part],
-            Self::Occupied => &[Put, Part],
+            Self::Occupied => &[Put, Part, Complete],
             Self::KilledAndLate => &[Put, Complete],
             Self::Forbidden => &[Head, Put, List, Begin],
             _ => &[List, Get, Head, Put, Begin, Part, Complete, Abort],
@@ -125,6 +138,21 @@ impl fmt::Display for Strike {
         if self.times > 1 { write!(f, " and the next {}", self.times - 1) } else { Ok(()) }
     }
 }
+
+/// What the server makes of `If-None-Match: *`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conditions {
+    /// It keeps to it.
+    Kept,
+    /// It passes over it.
+    Ignored,
+    /// It looks first, and writes later: of two at once both win, and the later one stays.
+    TwoWinners,
+}
+
+/// How long a machine sleeps, and how old a listing may be that something is written on.
+const SLEEP: Duration = Duration::from_secs(2 * 3_600);
+const MOST_AGE: Duration = Duration::from_secs(3_600);
 
 /// Longer than a run that is to stop waits, and than a client waits for an answer.
 const STALL: Duration = Duration::from_secs(7);
@@ -156,12 +184,21 @@ struct ClientState {
     fired: Vec<(Fault, Request)>,
     dead: bool,
     expired: bool,
+    /// How long the machine has slept.
+    slept: Duration,
+    /// When folders were listed, in time that the machine has slept.
+    listed: BTreeMap<Key, Duration>,
 }
 
 impl Client {
     /// What struck.
     pub fn fired(&self) -> Vec<(Fault, Request)> {
         lock(&self.state).fired.clone()
+    }
+
+    /// The machine's uptime: only sleep counts.
+    pub fn uptime(&self) -> Duration {
+        lock(&self.state).slept
     }
 
     /// How many requests of a kind came in.
@@ -175,8 +212,6 @@ struct Late {
     key: Key,
     bytes: Bytes,
     attributes: Attributes,
-    /// A completion overwrites what is there; a conditional PUT does not.
-    create: bool,
 }
 
 struct OpenUpload {
@@ -197,15 +232,17 @@ struct State {
     log: Vec<String>,
     /// Keys whose bytes are not those that were sent: what was sent, if it was not a stranger who put them there.
     damaged: BTreeMap<Key, Option<Bytes>>,
-    /// Keys of objects that a run could not know of: they landed late, or two runs that cannot see each other's locks wrote them.
-    unseen: BTreeSet<Key>,
+    /// Keys under which two writers won.
+    raced: Vec<Key>,
+    /// The order in which keys were written.
+    order: Vec<Key>,
     overwritten: Vec<String>,
 }
 
 /// The server.
-#[derive(Default)]
 pub struct Server {
     objects: InMemory,
+    conditions: Conditions,
     state: Mutex<State>,
 }
 
@@ -215,6 +252,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn failed(text: &'static str) -> Error {
     Error::Generic { store: "faults", source: text.into() }
+}
+
+/// A request that nobody answered, as the program's own client tells it.
+fn unanswered(key: &Key) -> Error {
+    let source = Unreached { what: format!("{key}: the connection broke"), hint: "try again".into() };
+    Error::Generic { store: "faults", source: source.into() }
+}
+
+fn is_own(key: &Key) -> bool {
+    super::support::is_own(key.as_ref())
 }
 
 /// The bytes with one bit, the end, or everything changed.
@@ -230,6 +277,15 @@ pub fn damaged(fault: Fault, bytes: &Bytes) -> Bytes {
 }
 
 impl Server {
+    pub fn new(conditions: Conditions) -> Self {
+        Self { objects: InMemory::new(), conditions, state: Mutex::default() }
+    }
+
+    /// True if rows may stand twice: only where the server does not keep to conditions.
+    pub fn doubles_may_be(&self) -> bool {
+        self.conditions != Conditions::Kept
+    }
+
     /// A connection for one run, and that run's faults.
     pub fn client(self: &Arc<Self>, strikes: Vec<Strike>, meanwhile: Vec<Meanwhile>, late_before: Option<(Request, usize)>) -> Connection {
         let mut state = lock(&self.state);
@@ -240,11 +296,11 @@ impl Server {
         Connection { server: Arc::clone(self), client: Arc::new(client) }
     }
 
-    /// All visible objects.
+    /// All visible objects but the archive's own one.
     pub async fn objects(&self) -> BTreeMap<Key, Bytes> {
         let listed: Vec<ObjectMeta> = self.objects.list(None).try_collect().await.expect("listed");
         let mut objects = BTreeMap::new();
-        for object in listed {
+        for object in listed.into_iter().filter(|object| !is_own(&object.location)) {
             let bytes = self.objects.get(&object.location).await.expect("there").bytes().await.expect("read");
             objects.insert(object.location, bytes);
         }
@@ -256,8 +312,9 @@ impl Server {
         lock(&self.state).damaged.clone()
     }
 
-    pub fn unseen(&self) -> BTreeSet<Key> {
-        lock(&self.state).unseen.clone()
+    /// Keys under which two writers won since this was asked for last.
+    pub fn take_raced(&self) -> Vec<Key> {
+        std::mem::take(&mut lock(&self.state).raced)
     }
 
     pub fn overwritten(&self) -> Vec<String> {
@@ -307,28 +364,27 @@ impl Server {
         }
     }
 
-    /// Marks objects that were written by runs that could not know of each other.
-    pub fn written_unseen(&self, keys: impl IntoIterator<Item = Key>) {
-        lock(&self.state).unseen.extend(keys);
+    /// A key is free again: what was on its way to it is not any more, as a day has gone by.
+    pub fn forget_late(&self) {
+        lock(&self.state).late.clear();
+    }
+
+    /// Removes the archive's own object.
+    pub async fn remove_own(&self) {
+        let _ = self.objects.delete(&Key::from("_cc-archiver.json")).await;
     }
 
     /// What killed runs had sent is carried out now.
     pub async fn land(&self) {
         let late = std::mem::take(&mut lock(&self.state).late);
-        for Late { key, bytes, attributes, create } in late {
-            let there = self.bytes_of(&key).await;
-            if create && there.is_some() {
+        for Late { key, bytes, attributes } in late {
+            // nobody removes what is looked at first, and the archive's own object is always the same
+            if self.bytes_of(&key).await.is_some() && (self.conditions != Conditions::Ignored || is_own(&key)) {
                 continue;
             }
-            let stranger = lock(&self.state).damaged.contains_key(&key);
-            if there.is_some_and(|there| there != bytes) && !stranger {
-                lock(&self.state).overwritten.push(format!("{key} by a late completion of other bytes"));
-            }
             lock(&self.state).log.push(format!("landed late: {key}"));
-            self.objects.put_opts(&key, bytes.into(), PutOptions { attributes, ..Default::default() }).await.expect("put");
-            let mut state = lock(&self.state);
-            state.damaged.remove(&key);
-            state.unseen.insert(key);
+            let options = PutOptions { attributes, ..Default::default() };
+            self.publish(&key, bytes.clone(), bytes, options).await.expect("put");
         }
     }
 
@@ -337,21 +393,44 @@ impl Server {
         Some(found.bytes().await.expect("read"))
     }
 
-    /// Makes bytes visible, and sees to it that they are not put in the place of others.
+    /// Makes bytes visible under a key, on condition that it is free; and sees to it that they are not put in the place of others.
     async fn publish(&self, key: &Key, sent: Bytes, stored: Bytes, options: PutOptions) -> Result<PutResult> {
-        let there = if options.mode == PutMode::Create { None } else { self.bytes_of(key).await };
+        let exists = || Error::AlreadyExists { path: key.to_string(), source: "PreconditionFailed".into() };
+        let there = self.bytes_of(key).await;
+        // the archive's own object is made once: two first runs of two machines are not for a server that does not keep to conditions
+        let is_made_once = key.as_ref() == "_cc-archiver.json";
+        let is_free = there.is_none() || self.conditions == Conditions::Ignored && !is_made_once;
+        let there = if self.conditions == Conditions::TwoWinners && is_free && !is_made_once {
+            // others get their turn between the look and the write
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            self.bytes_of(key).await
+        } else {
+            there
+        };
+        if !is_free {
+            return Err(exists());
+        }
         if let Some(there) = there {
             let mut state = lock(&self.state);
-            // two machines that complete the same object at once send the same bytes; what the server made of them is its own affair
+            // two machines that send the same object at once send the same bytes; what the server made of them is its own affair
             let was_sent = state.damaged.get(key).cloned().unwrap_or(Some(there));
-            if was_sent != Some(sent.clone()) {
-                state.overwritten.push(key.to_string());
+            if was_sent != Some(sent.clone()) && !is_own(key) {
+                if self.conditions == Conditions::TwoWinners {
+                    state.raced.push(key.clone());
+                } else {
+                    state.overwritten.push(key.to_string());
+                }
             }
             state.damaged.remove(key);
         }
+        let options = PutOptions { mode: PutMode::Overwrite, ..options };
         let put = self.objects.put_opts(key, stored.clone().into(), options).await?;
+        let mut state = lock(&self.state);
+        state.order.push(key.clone());
         if sent != stored {
-            lock(&self.state).damaged.insert(key.clone(), Some(sent));
+            state.damaged.insert(key.clone(), Some(sent));
         }
         Ok(put)
     }
@@ -397,6 +476,7 @@ impl Connection {
 
     /// Lets a request in, and says what goes wrong with it, if anything does; or refuses it.
     async fn admit(&self, request: Request, key: &Key) -> Result<Option<Fault>> {
+        let sent = self.client.uptime();
         // others get their turn, as they do while a request is on its way
         tokio::task::yield_now().await;
         self.dead()?;
@@ -415,7 +495,9 @@ impl Connection {
             what();
         }
         let strike = self.client.strikes.iter().find(|s| s.on == request && (s.nth..s.nth + s.times).contains(&nth));
-        let fault = strike.map(|strike| strike.fault);
+        // what happens to bytes happens to objects with rows; and a key that has the plan's hash in it is nobody else's
+        let is_nobody_elses = |fault: Fault| fault == Fault::Occupied && self.server.conditions != Conditions::Kept;
+        let fault = strike.map(|strike| strike.fault).filter(|fault| !(is_own(key) && fault.is_about_bytes() || is_nobody_elses(*fault)));
         let number = self.client.number;
         lock(&self.server.state).log.push(format!("{number}: {request:?} {nth} {key}{}", fault.map_or(String::new(), |fault| format!("  <- {fault:?}"))));
         {
@@ -426,17 +508,22 @@ impl Connection {
                 return Err(Error::Unauthenticated { path: key.to_string(), source: "ExpiredToken".into() });
             }
         }
+        if fault == Some(Fault::Suspended) {
+            lock(&self.client.state).slept += SLEEP;
+        } else {
+            self.check_age(request, key, sent);
+        }
         let path = || key.to_string();
         match fault {
-            Some(Fault::Reset) => Err(failed("connection reset")),
+            Some(Fault::Reset) => Err(unanswered(key)),
             Some(Fault::Busy) => Err(failed("503 SlowDown, and so on")),
             Some(Fault::Forbidden) => Err(Error::PermissionDenied { path: path(), source: "AccessDenied".into() }),
-            Some(Fault::Conflict) => Err(Error::AlreadyExists { path: path(), source: "ConditionalRequestConflict".into() }),
+            Some(Fault::Conflict) if request == Request::Put => Err(Error::AlreadyExists { path: path(), source: "ConditionalRequestConflict".into() }),
             Some(Fault::KilledBefore) => Err(self.kill()),
             Some(Fault::Stall) => {
                 tokio::time::sleep(STALL).await;
                 self.dead()?;
-                Err(failed("timed out"))
+                Err(unanswered(key))
             }
             Some(Fault::Terminated) => {
                 self.client.terminated.notify_one();
@@ -450,10 +537,26 @@ impl Connection {
         }
     }
 
+    /// Nothing is sent on a listing that is too old; the machine can fall asleep while it is on its way.
+    fn check_age(&self, request: Request, key: &Key, sent: Duration) {
+        let mut state = lock(&self.client.state);
+        let folder = Key::from_iter(key.parts().take(2));
+        match request {
+            Request::List => drop(state.listed.insert(folder, sent)),
+            Request::Put | Request::Complete if !is_own(key) => {
+                let age = sent.saturating_sub(state.listed.get(&folder).copied().unwrap_or_default());
+                if age > MOST_AGE {
+                    lock(&self.server.state).overwritten.push(format!("{key}, written on a listing that is {age:?} old"));
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// What the caller hears of a request that was done.
     fn answer<T>(&self, fault: Option<Fault>, key: &Key, done: Result<T>) -> Result<T> {
         match fault {
-            Some(Fault::LostAnswer) => Err(failed("connection closed before the answer came")),
+            Some(Fault::LostAnswer) => Err(unanswered(key)),
             Some(Fault::LostThenMissing) => Err(Error::NotFound { path: key.to_string(), source: "NoSuchUpload".into() }),
             Some(Fault::KilledAfter) => Err(self.kill()),
             _ => done,
@@ -482,7 +585,7 @@ impl ObjectStore for Connection {
         let fault = self.admit(Request::Put, key).await?;
         let sent = joined(payload);
         if fault == Some(Fault::KilledAndLate) {
-            let late = Late { key: key.clone(), bytes: sent, attributes: options.attributes, create: options.mode == PutMode::Create };
+            let late = Late { key: key.clone(), bytes: sent, attributes: options.attributes };
             lock(&self.server.state).late.push(late);
             return Err(self.kill());
         }
@@ -524,8 +627,16 @@ impl ObjectStore for Connection {
         let (connection, prefix) = (self.clone(), prefix.cloned());
         let listed = async move {
             let key = prefix.clone().unwrap_or_default();
-            match connection.admit(Request::List, &key).await.and_then(|fault| connection.answer(fault, &key, Ok(()))) {
-                Ok(()) => connection.server.objects.list(prefix.as_ref()),
+            let admitted = connection.admit(Request::List, &key).await;
+            let last = lock(&connection.server.state).order.iter().rev().find(|written| written.prefix_matches(&key)).cloned();
+            match admitted.and_then(|fault| connection.answer(fault, &key, Ok(fault))) {
+                Ok(Some(Fault::Stale)) => connection
+                    .server
+                    .objects
+                    .list(prefix.as_ref())
+                    .try_filter(move |object| std::future::ready(Some(&object.location) != last.as_ref()))
+                    .boxed(),
+                Ok(_) => connection.server.objects.list(prefix.as_ref()),
                 Err(e) => stream::once(async { Err(e) }).boxed(),
             }
         };
@@ -596,12 +707,22 @@ impl MultipartUpload for Upload {
         let of_all = |part: fn(&(Bytes, Bytes)) -> &Bytes| upload.parts.values().flat_map(|p| part(p).iter().copied()).collect::<Bytes>();
         let (sent, stored) = (of_all(|(sent, _)| sent), of_all(|(_, stored)| stored));
         if fault == Some(Fault::KilledAndLate) {
-            let late = Late { key: self.key.clone(), bytes: sent, attributes: upload.attributes, create: false };
+            let late = Late { key: self.key.clone(), bytes: sent, attributes: upload.attributes };
             lock(&self.connection.server.state).late.push(late);
             return Err(self.connection.kill());
         }
         let options = PutOptions { attributes: upload.attributes, ..Default::default() };
+        if fault == Some(Fault::Conflict) {
+            return Err(Error::AlreadyExists { path: self.key.to_string(), source: "ConditionalRequestConflict".into() });
+        }
         let put = self.connection.server.publish(&self.key, sent, stored, options).await;
+        if put.is_err() {
+            // one that is refused is still there, to be given up
+            lock(&self.connection.server.state).uploads.insert(
+                self.id,
+                OpenUpload { client: self.connection.client.number, key: self.key.clone(), attributes: Attributes::new(), parts: BTreeMap::new() },
+            );
+        }
         self.connection.answer(fault, &self.key, put.map(|put| Connection::tag(fault, put)))
     }
 

@@ -17,10 +17,10 @@ fn what_a_server_answers_is_said_with_what_to_do() {
     let error = Answer::error;
     assert_answer_said(error(404, "NoSuchBucket", "none"), &[], &["s3://bucket/archive", "the bucket does not exist", "--endpoint"]);
     assert_answer_said(error(403, "InvalidAccessKeyId", "unknown"), &[], &["AWS_ACCESS_KEY_ID"]);
-    assert_answer_said(error(403, "AccessDenied", "no"), &[], &["must allow s3:ListBucket"]);
+    assert_answer_said(error(403, "AccessDenied", "no"), &[], &["must allow s3:GetObject"]);
     assert_answer_said(error(400, "ExpiredToken", "old"), &[], &["AWS_SESSION_TOKEN"]);
     assert_answer_said(error(503, "SlowDown", "slow"), &[], &["SlowDown", "--limit-rate"]);
-    assert_answer_said(Answer::new(403, ""), &[], &["must allow s3:ListBucket"]);
+    assert_answer_said(Answer::new(403, ""), &[], &["must allow s3:GetObject"]);
     assert_answer_said(Answer::new(400, "Client sent an HTTP request to an HTTPS server.\n"), &[], &["begin --endpoint", "https://"]);
     // of a page that is no answer of S3 only the beginning is shown
     let page = format!("<html><body>{}</body></html>", "nothing here ".repeat(1_000));

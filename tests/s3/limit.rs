@@ -39,6 +39,16 @@ impl HttpConnector for Taker {
 impl HttpService for Taker {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let query = request.uri().query().unwrap_or_default();
+        // what the run tries: whether something is overwritten
+        if request.uri().path().contains("_cc-archiver") && !query.contains("uploads") {
+            let mut answer = HttpResponse::new(HttpResponseBody::from(String::new()));
+            let is_refused = !query.contains("partNumber") && request.method() != "HEAD";
+            *answer.status_mut() = if is_refused { 412 } else { 200 }.try_into().expect("a status");
+            for (name, value) in [("etag", "\"e\""), ("content-length", "0"), ("last-modified", "Sun, 01 Mar 2026 00:00:00 GMT")] {
+                answer.headers_mut().insert(name, value.parse().expect("a value"));
+            }
+            return Ok(answer);
+        }
         if !query.contains("partNumber") {
             return Ok(HttpResponse::new(HttpResponseBody::from(
                 "<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>".to_owned(),

@@ -180,7 +180,7 @@ fn request(stream: &mut impl Read) -> Option<Seen> {
 /// An object's bytes, and its upload's token.
 type Kept = (Vec<u8>, String);
 
-/// Objects by path, and nothing else: whatever is asked for beside the bytes is ignored.
+/// Objects by path, none of which is overwritten on condition, and nothing else: whatever is asked for beside the bytes is ignored.
 #[derive(Clone, Default)]
 pub struct Objects(Arc<Mutex<BTreeMap<String, Kept>>>);
 
@@ -188,6 +188,9 @@ impl Objects {
     pub fn respond(&self, seen: &Seen) -> Answer {
         let mut objects = self.0.lock().expect("not poisoned");
         let path = seen.path().to_owned();
+        if seen.method == "PUT" && seen.header("if-none-match") == "*" && objects.contains_key(&path) {
+            return Answer::error(412, "PreconditionFailed", "It is there");
+        }
         if seen.method == "PUT" {
             objects.insert(path, (seen.body.clone(), seen.header("x-amz-meta-cc-archiver-upload").to_owned()));
             return Answer::new(200, "").with("etag", "\"tag\"");
@@ -213,8 +216,8 @@ impl Objects {
         if status == 206 { answer.with("content-range", format!("bytes {from}-{}/{}", to - 1, bytes.len())) } else { answer }
     }
 
-    /// How many there are.
+    /// How many there are that hold rows.
     pub fn count(&self) -> usize {
-        self.0.lock().expect("not poisoned").len()
+        self.0.lock().expect("not poisoned").keys().filter(|key| !super::support::is_own(key)).count()
     }
 }
