@@ -10,6 +10,8 @@ use rustix::fs::{Mode, OFlags};
 use crate::error::SetAside;
 use crate::names::{Cluster, Date, Host};
 
+pub mod shape;
+
 /// A checkpoint tree.
 #[derive(Debug, Default)]
 pub struct Tree {

@@ -27,7 +27,7 @@ mod staging;
 
 pub use lifecycle::Lifecycle;
 pub use limit::RateLimit;
-pub use location::Location;
+pub use location::{Location, check_expanded};
 
 use answers::{Asked, Shown};
 use counted::Counted;

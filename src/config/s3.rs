@@ -16,6 +16,7 @@ use crate::error::{Error, Escaped, Result};
 mod credentials;
 mod endpoint;
 
+use credentials::{ACCESS_KEY, SECRET_KEY};
 pub use credentials::{Credentials, Secret};
 pub use endpoint::Endpoint;
 
@@ -63,6 +64,8 @@ pub struct S3Settings {
     pub authorities: Vec<Certificate>,
     /// What requests are signed with.
     pub credentials: Credentials,
+    /// Where access key and secret stand, if there are some: variables, or keys of the file.
+    pub key_names: [String; 2],
     /// Encryption that is asked for.
     pub encryption: Option<Encryption>,
     /// Storage class that is asked for.
@@ -120,6 +123,7 @@ impl S3Settings {
             Some(value) => Some((flag, value.clone())),
             None => first(names).map(|(name, value)| (name, value.to_owned())),
         };
+        let called = |name: &str| args.keys.called(name, variable(name));
         let endpoint = given("--endpoint", &args.endpoint, &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]);
         let region = given("--region", &args.region, &["AWS_REGION", "AWS_DEFAULT_REGION"]);
         let ca_file = args.ca_file.as_deref().or_else(|| variable("AWS_CA_BUNDLE").map(Path::new));
@@ -128,7 +132,8 @@ impl S3Settings {
             region: region.map(|(from, name)| word(from, name)).transpose()?,
             style: args.s3_style,
             authorities: ca_file.map(authorities).transpose()?.unwrap_or_default(),
-            credentials: if args.anonymous { Credentials::Anonymous } else { Credentials::find(variable)? },
+            credentials: if args.anonymous { Credentials::Anonymous } else { Credentials::find(variable, called)? },
+            key_names: [ACCESS_KEY, SECRET_KEY].map(called),
             encryption: encryption(args)?,
             storage_class: args.storage_class.clone().map(storage_class).transpose()?,
             tags: tags(&args.tag)?,
@@ -187,8 +192,8 @@ impl fmt::Debug for S3Settings {
 }
 
 impl S3Args {
-    /// An option that was given and means nothing for a directory.
-    pub fn given_for_s3(&self) -> Option<&'static str> {
+    /// An option that changes what is stored, or how fast, wherever it was set: a directory does not know it.
+    pub fn asks_for_more(&self) -> Option<&'static str> {
         let given = [
             ("--sse", self.sse != Sse::None),
             ("--sse-kms-key", self.sse_kms_key.is_some()),

@@ -72,7 +72,7 @@ impl<'a> ClusterRun<'a> {
         }
         if first_round {
             let hosts: BTreeSet<usize> = self.archived.iter().map(|w| self.plan.work[*w].host).collect();
-            summary.hosts += hosts.len() as u64;
+            summary.hosts_archived += hosts.len() as u64;
             summary.files += self.archived.len() as u64;
             summary.new_versions += self.archived.iter().filter(|w| self.plan.work[**w].changed).count() as u64;
         }

@@ -1,16 +1,24 @@
 //! The plan, printed: what `--dry-run` shows and the next run would do.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
+use std::time::Instant;
 
 use bytesize::ByteSize;
 use serde::Serialize;
 
-use super::{Context, planning};
+use super::Context;
+use super::planning::{self, Planned};
+use super::pruning::Pruning;
+use crate::checkpoint;
+use crate::config::Settings;
 use crate::error::Result;
-use crate::files::{Compression, Kind, Tree};
+use crate::files::{ClusterFiles, Compression, Kind, Tree};
 use crate::partition::{ObjectKey, Partition};
-use crate::plan::{Left, Work};
-use crate::telemetry::{FileNote, thousands};
+use crate::plan::{ClusterPlan, Left, Work};
+use crate::read;
+use crate::telemetry::{FileNote, PruneSummary, thousands};
 
 /// A plan for people and programs.
 #[derive(Debug, Serialize)]
@@ -19,6 +27,16 @@ pub struct DryRun {
     pub clusters: Vec<ClusterDryRun>,
     /// What cannot be archived, as far as names and ledgers show.
     pub set_aside: Vec<FileNote>,
+    /// What would be pruned then, if that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prune: Option<PruneSummary>,
+}
+
+impl DryRun {
+    /// True if nothing is left that a person should look at.
+    pub fn is_complete(&self) -> bool {
+        self.set_aside.is_empty() && self.prune.as_ref().is_none_or(PruneSummary::is_complete)
+    }
 }
 
 /// What would be done with one cluster.
@@ -38,7 +56,7 @@ pub struct ClusterDryRun {
     pub already_archived: u64,
     /// New versions of archived files.
     pub new_versions: u64,
-    /// Snapshots that begin after --before.
+    /// Snapshots that end after --before.
     pub too_recent: u64,
     /// Partitions that get something.
     pub partitions: Vec<PartitionDryRun>,
@@ -57,45 +75,89 @@ pub struct PartitionDryRun {
     pub first_object: String,
 }
 
-/// Plans all clusters.
-pub async fn plan(context: &Context, tree: &Tree) -> Result<DryRun> {
+/// Plans all clusters, and what would be pruned when they are archived.
+pub async fn plan(settings: &Settings, context: &Context, tree: &Tree) -> Result<DryRun> {
     let mut set_aside: Vec<FileNote> = tree.set_aside.iter().cloned().map(Into::into).collect();
     let mut clusters = Vec::new();
+    let mut to_archive = BTreeSet::new();
     for files in &tree.clusters {
-        let planned = planning::plan_cluster(context, files, None).await?;
-        set_aside.extend(planned.set_aside.into_iter().map(Into::into));
-        let plan = &planned.plan;
-        let file = |w: &Work| &files.hosts[w.host].snapshots[w.snapshot];
-        let plain = |w: &Work| file(w).format.kind == Kind::Binary && file(w).format.compression == Compression::None;
-        let bytes = plan.work.iter().map(|w| file(w).size).sum();
-        // before a source was decoded, an hour before its name's date is only looked at, not expected to get rows
-        let feeds = |w: &Work, date| match &w.left {
-            Left::Expected(_, last) => (file(w).home()..=*last).contains(&date),
-            Left::Exactly(dates) => dates.contains(&date),
-        };
-        let partitions = plan.partitions.iter().map(|(date, partition)| {
-            let folder = Partition { cluster: files.cluster.clone(), date: *date };
-            let key = ObjectKey { partition: folder.clone(), from: partition.from, plan: partition.id, part: 0 };
-            PartitionDryRun {
-                partition: folder.to_string(),
-                files: plan.work.iter().filter(|w| feeds(w, *date)).count() as u64,
-                objects: partition.holdings.objects().len() as u64,
-                first_object: key.to_string(),
-            }
-        });
-        clusters.push(ClusterDryRun {
-            cluster: files.cluster.as_str().to_owned(),
-            hosts: plan.work.chunk_by(|a, b| a.host == b.host).count() as u64,
-            files: plan.work.len() as u64,
-            bytes,
-            rows_at_most: plan.work.iter().all(plain).then_some(bytes / 4),
-            already_archived: planned.archived,
-            new_versions: plan.work.iter().filter(|w| w.changed).count() as u64,
-            too_recent: planned.too_recent,
-            partitions: partitions.filter(|p| p.files > 0).collect(),
-        });
+        let mut planned = planning::plan_cluster(context, files, None).await?;
+        set_aside.extend(std::mem::take(&mut planned.set_aside).into_iter().map(Into::into));
+        planned.too_recent += leave_out_recent(context, files, &mut planned.plan).await?;
+        if settings.prune_after.is_some() {
+            to_archive.extend(planned.plan.work.iter().map(|w| path_of(files, w)));
+        }
+        clusters.push(cluster(files, &planned));
     }
-    Ok(DryRun { clusters, set_aside })
+    let prune = match settings.prune_after {
+        Some(rules) => Some(prune(Pruning { archived_first: to_archive, ..Pruning::after(settings, context, rules) }, tree).await?),
+        None => None,
+    };
+    Ok(DryRun { clusters, set_aside, prune })
+}
+
+fn path_of(files: &ClusterFiles, work: &Work) -> PathBuf {
+    let host = &files.hosts[work.host];
+    files.path.join(host.host.as_str()).join(&*host.snapshots[work.snapshot].name)
+}
+
+/// Takes out what ends after `--before`, as a run does when it has read it. Gives how many that are.
+async fn leave_out_recent(context: &Context, files: &ClusterFiles, plan: &mut ClusterPlan) -> Result<u64> {
+    let Some(before) = context.before else { return Ok(0) };
+    let mut kept = Vec::new();
+    let mut recent = 0;
+    for work in std::mem::take(&mut plan.work) {
+        let (path, file) = (path_of(files, &work), files.hosts[work.host].snapshots[work.snapshot].clone());
+        let extent = move || read::through(&path, file.size, file.mtime, |raw, _| checkpoint::extent(raw, &file));
+        // what cannot be read, or does not decode, is the run's to report
+        match context.workers.run(extent).await? {
+            Ok(Ok((_, to))) if to > before => recent += 1,
+            _ => kept.push(work),
+        }
+    }
+    plan.work = kept;
+    Ok(recent)
+}
+
+async fn prune(mut pruning: Pruning, tree: &Tree) -> Result<PruneSummary> {
+    let begun = Instant::now();
+    let mut summary = PruneSummary { dry_run: true, ..Default::default() };
+    pruning.prune_tree(tree, &mut summary).await?;
+    summary.finish(begun);
+    Ok(summary)
+}
+
+fn cluster(files: &ClusterFiles, planned: &Planned) -> ClusterDryRun {
+    let plan = &planned.plan;
+    let file = |w: &Work| &files.hosts[w.host].snapshots[w.snapshot];
+    let plain = |w: &Work| file(w).format.kind == Kind::Binary && file(w).format.compression == Compression::None;
+    let bytes = plan.work.iter().map(|w| file(w).size).sum();
+    // before a source was decoded, an hour before its name's date is only looked at, not expected to get rows
+    let feeds = |w: &Work, date| match &w.left {
+        Left::Expected(_, last) => (file(w).home()..=*last).contains(&date),
+        Left::Exactly(dates) => dates.contains(&date),
+    };
+    let partitions = plan.partitions.iter().map(|(date, partition)| {
+        let folder = Partition { cluster: files.cluster.clone(), date: *date };
+        let key = ObjectKey { partition: folder.clone(), from: partition.from, plan: partition.id, part: 0 };
+        PartitionDryRun {
+            partition: folder.to_string(),
+            files: plan.work.iter().filter(|w| feeds(w, *date)).count() as u64,
+            objects: partition.holdings.objects().len() as u64,
+            first_object: key.to_string(),
+        }
+    });
+    ClusterDryRun {
+        cluster: files.cluster.as_str().to_owned(),
+        hosts: plan.work.chunk_by(|a, b| a.host == b.host).count() as u64,
+        files: plan.work.len() as u64,
+        bytes,
+        rows_at_most: plan.work.iter().all(plain).then_some(bytes / 4),
+        already_archived: planned.archived,
+        new_versions: plan.work.iter().filter(|w| w.changed).count() as u64,
+        too_recent: planned.too_recent,
+        partitions: partitions.filter(|p| p.files > 0).collect(),
+    }
 }
 
 impl fmt::Display for DryRun {
@@ -119,6 +181,7 @@ impl fmt::Display for DryRun {
             writeln!(f, "set aside {}", self.set_aside.len())?;
             self.set_aside.iter().try_for_each(|note| writeln!(f, "  {note}"))?;
         }
+        self.prune.as_ref().map_or(Ok(()), |prune| prune.fmt(f))?;
         writeln!(f, "dry run: nothing was written")
     }
 }
