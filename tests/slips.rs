@@ -258,9 +258,10 @@ fn drop_ins_leave_settings_to_the_configuration_file() {
 #[test]
 fn an_option_of_another_command_is_answered_with_the_one_that_is_meant() {
     let site = Site::new();
-    for (args, meant, other) in
-        [(&["prune", "tree", "a", "--prune-after", "7d"][..], "--older-than", "--prune-conflicting"), (&["archive", "tree", "a", "--older-than", "7d"], "--prune-after", "--endpoint")]
-    {
+    for (args, meant, other) in [
+        (&["prune", "tree", "a", "--prune-after", "7d"][..], "--older-than", "--prune-conflicting"),
+        (&["archive", "tree", "a", "--older-than", "7d"], "--prune-after", "--endpoint"),
+    ] {
         site.refused(args, &[], &[&format!("a similar argument exists: '{meant}'")]);
         let run = site.run(args);
         assert!(!run.stderr.contains(other), "{}", run.stderr);
@@ -361,7 +362,7 @@ fn counts_of_hosts_agree_in_log_and_table_and_a_second_run_shows_them() {
     for new in [1, 0] {
         let run = site.run(&["archive", "tree", "a"]).expect(0);
         assert!(run.stderr.contains(" hosts=2 "), "{}", run.stderr);
-        assert!(run.stderr.contains("2 hosts looked at"), "{}", run.stderr);
+        assert!(run.stderr.contains(&format!("snapshots of {new} of 2 hosts,")), "{}", run.stderr);
         assert!(run.stdout.contains(&format!("hosts             2, {new} with something new")), "{}", run.stdout);
     }
     let summary = site.run(&["archive", "tree", "a", "--json"]).expect(0).summary();

@@ -135,14 +135,15 @@ impl Run {
 fn counts_of(figures: &Figures) -> String {
     let mut parts = Vec::new();
     if let Some(did) = &figures.archive {
-        parts.push(format!("{} snapshots of {} hosts, {} rows in {} objects", did.files, did.hosts_archived, thousands(did.rows_written), did.objects_written));
         parts.push(format!(
-            "{} hosts looked at, {} snapshots archived already, {} waiting, {} set aside",
+            "{} snapshots of {} of {} hosts, {} rows in {} objects",
+            did.files,
+            did.hosts_archived,
             did.hosts,
-            did.already_archived,
-            did.waiting.len(),
-            did.set_aside.len()
+            thousands(did.rows_written),
+            did.objects_written
         ));
+        parts.push(format!("{} archived already, {} waiting, {} set aside", did.already_archived, did.waiting.len(), did.set_aside.len()));
     }
     for pruned in figures.prune.iter().chain(figures.archive.as_ref().and_then(|did| did.prune.as_ref())) {
         parts.push(format!("{} pruned, {}, {} to look at", pruned.pruned, ByteSize(pruned.bytes), pruned.attention.len()));
