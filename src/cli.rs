@@ -168,7 +168,7 @@ pub struct ArchiveArgs {
     #[command(flatten)]
     pub selection: SelectionArgs,
     /// Only snapshots that end before: RFC 3339, a date, unix seconds, or an age such as 48h.
-    #[arg(long, value_name = "TIME", help_heading = "Selection", env = "CC_ARCHIVER_BEFORE")]
+    #[arg(long, value_name = "TIME", help_heading = "Selection", env = "CC_ARCHIVER_BEFORE", allow_hyphen_values = true)]
     pub before: Option<Instant>,
     /// A younger file that does not decode may still be being written, and waits for the next run.
     #[arg(long, value_name = "AGE", default_value = "5m", help_heading = "Selection", env = "CC_ARCHIVER_MIN_AGE", value_parser = span, allow_hyphen_values = true)]

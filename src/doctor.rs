@@ -89,7 +89,7 @@ impl fmt::Display for Diagnosis {
 }
 
 /// Root may do what others may not: what was tried as root says so.
-fn by_whom() -> &'static str {
+pub fn by_whom() -> &'static str {
     if rustix::process::geteuid().is_root() { " by root" } else { "" }
 }
 

@@ -194,6 +194,7 @@ fn a_value_without_its_unit_is_refused_with_the_right_form() {
         (&["prune", "tree", "a", "--older-than", "7"][..], "write 7d for days"),
         (&["prune", "tree", "a", "--older-than", "-7d"], "write 7d"),
         (&["archive", "tree", "a", "--prune-after", "7"], "write 7d for days"),
+        (&["archive", "tree", "a", "--before", "-48h"], "an age (48h)"),
         (&["archive", "tree", "a", "--memory", "plenty"], "256MiB"),
         (&["archive", "tree", "s3://b", "--limit-rate", "50"], "write 50MiB/s, or 50B/s"),
     ] {

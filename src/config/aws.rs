@@ -19,16 +19,18 @@ impl AwsVariables {
         self.places.insert(name.to_owned(), place);
     }
 
-    /// As a person finds it: the variable, or, if `in_use` is its value here, the place that it is from.
-    pub fn called(&self, name: &str, in_use: Option<&str>) -> String {
-        let place = self.places.get(name).filter(|_| self.values.get(name).map(String::as_str) == in_use);
-        place.map_or(name, String::as_str).to_owned()
+    /// As a person finds it: the place that it is from, or the variable.
+    pub fn called(&self, name: &str) -> String {
+        self.places.get(name).map_or(name, String::as_str).to_owned()
     }
 
     /// Takes what is not set yet from `others`.
     pub fn fill_in(&mut self, others: &Self) {
         for (name, value) in &others.values {
-            self.values.entry(name.clone()).or_insert_with(|| value.clone());
+            if !self.values.contains_key(name) {
+                self.values.insert(name.clone(), value.clone());
+                self.places.extend(others.places.get(name).map(|place| (name.clone(), place.clone())));
+            }
         }
     }
 }

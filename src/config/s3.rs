@@ -2,7 +2,6 @@
 //!
 //! Variables are taken one by one. Whatever else object_store would take from the environment is left out, and said.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::path::Path;
@@ -10,6 +9,7 @@ use std::time::Duration;
 
 use object_store::Certificate;
 
+use super::AwsVariables;
 use crate::cli::{Checksum, S3Args, Sse, Style, Tag};
 use crate::error::{Error, Escaped, Result};
 
@@ -116,14 +116,14 @@ impl fmt::Display for Encryption {
 
 impl S3Settings {
     /// Checks what the command line and the variables say.
-    pub fn new(args: &S3Args, environment: &BTreeMap<String, String>) -> Result<Self> {
+    pub fn new(args: &S3Args, environment: &AwsVariables) -> Result<Self> {
         let variable = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.trim().is_empty());
         let first = |names: &[&'static str]| names.iter().find_map(|name| Some((*name, variable(name)?)));
         let given = |flag: &'static str, value: &Option<String>, names: &[&'static str]| match value {
             Some(value) => Some((flag, value.clone())),
             None => first(names).map(|(name, value)| (name, value.to_owned())),
         };
-        let called = |name: &str| args.keys.called(name, variable(name));
+        let called = |name: &str| environment.called(name);
         let endpoint = given("--endpoint", &args.endpoint, &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]);
         let region = given("--region", &args.region, &["AWS_REGION", "AWS_DEFAULT_REGION"]);
         let ca_file = args.ca_file.as_deref().or_else(|| variable("AWS_CA_BUNDLE").map(Path::new));

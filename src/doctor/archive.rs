@@ -43,7 +43,7 @@ pub async fn check_directory(path: &Path, archive: Option<&Archive>) -> Vec<Chec
         }
         let parent = path.ancestors().skip(1).find(|parent| parent.is_dir()).unwrap_or(Path::new("."));
         return vec![match rustix::fs::access(parent, Access::WRITE_OK | Access::EXEC_OK) {
-            Ok(()) => Check::ok(NAME, format!("{} is not there yet; the first run makes it", Escaped(path))),
+            Ok(()) => Check::ok(NAME, format!("{} is not there yet, and can be made{}; the first run makes it", Escaped(path), super::by_whom())),
             Err(e) => Check::error(
                 NAME,
                 format!("{} is not there, and cannot be made: {e}: {}", Escaped(path), rights::missing(parent)),

@@ -47,7 +47,7 @@ async fn examine_tree(settings: &DoctorSettings) -> Result<Vec<Check>> {
             return checks;
         }
         checks.push(match Lock::take(root, lock_file, None) {
-            Ok(_) => Check::ok("lock", "the tree can be locked"),
+            Ok(_) => Check::ok("lock", format!("the tree can be locked{}", doctor::by_whom())),
             Err(e @ Error::Locked(..)) => Check::ok("lock", doctor::on_one_line(&e)),
             Err(e) => Check::error("lock", doctor::on_one_line(&e), "name a file where files can be locked: --lock-file"),
         });
