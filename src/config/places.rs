@@ -51,7 +51,8 @@ fn check_order(checkpoints: &Path, archive: &Location) -> Result<()> {
 /// An archive is not put over a checkpoint tree.
 pub(super) fn check_archive(archive: &Location, hint: &str) -> Result<()> {
     match archive {
-        Location::Directory(path) if shape::is_tree(path) && !shape::is_archive(path) => {
+        // an archive is told by its top folder, and not gone through
+        Location::Directory(path) if !shape::is_archive(path) && shape::is_tree(path) => {
             Err(Error::Usage(format!("{archive} is a checkpoint tree, not an archive\n  hint: {hint}")))
         }
         _ => Ok(()),

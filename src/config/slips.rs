@@ -62,9 +62,9 @@ fn named(mut e: clap::Error, cli: &Command, command: &str, args: &[OsString], va
     };
     let all = cli.find_subcommand(command).into_iter().chain([cli]).flat_map(Command::get_arguments);
     let variable = all.filter(|arg| arg.to_string() == *option).find_map(|arg| arg.get_env()?.to_str());
-    let typed = args.iter().any(|arg| arg.to_string_lossy().ends_with(value.as_str()) && !value.is_empty());
-    let is_set =
-        |name: &&str| variables.get(*name).is_some_and(|set| set.to_string_lossy().split(',').any(|one| one == value) || set.to_string_lossy() == **value);
+    let holds = |text: &str| text == value || text.split(',').any(|one| one == value);
+    let typed = args.iter().any(|arg| arg.to_str().is_some_and(|arg| holds(arg) || arg.split_once('=').is_some_and(|(_, set)| holds(set))));
+    let is_set = |name: &&str| variables.get(*name).is_some_and(|set| holds(&set.to_string_lossy()));
     if let Some(name) = variable.filter(is_set).filter(|_| !typed) {
         e.insert(ContextKind::InvalidArg, ContextValue::String(name.to_owned()));
     }

@@ -100,12 +100,18 @@ impl fmt::Display for PruneSummary {
         self.would_prune.iter().try_for_each(|path| writeln!(f, "  {path}"))?;
         let first = &self.would_archive_first;
         if !first.is_empty() {
-            writeln!(f, "{:<17} {} snapshots, {}, when they are archived and proven", "", thousands(first.len() as u64), ByteSize(self.bytes_archived_first))?;
+            writeln!(
+                f,
+                "{:<17} {} snapshots, {}, if they prove to be archived then",
+                "after archiving",
+                thousands(first.len() as u64),
+                ByteSize(self.bytes_archived_first)
+            )?;
             first.iter().try_for_each(|path| writeln!(f, "  {path}"))?;
         }
         let mut line = |name: &str, value: String| writeln!(f, "{name:<17} {value}");
         if self.objects_looked_at > 0 {
-            line("looked at", format!("{} objects, {}, to prove that", thousands(self.objects_looked_at), ByteSize(self.bytes_looked_at)))?;
+            line("proof", format!("{} objects, {}, looked at", thousands(self.objects_looked_at), ByteSize(self.bytes_looked_at)))?;
         }
         let kept = &self.kept;
         for (count, why) in [
