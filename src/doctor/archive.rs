@@ -9,7 +9,7 @@ use object_store::path::Path as Key;
 use object_store::{GetOptions, GetResult, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload};
 use rustix::fs::Access;
 
-use super::Check;
+use super::{Check, Level};
 use crate::error::{Error, Escaped, rights};
 use crate::store::{Archive, Lifecycle, UPLOAD_TOKEN, random_token};
 
@@ -51,16 +51,20 @@ pub async fn check_directory(path: &Path, archive: Option<&Archive>) -> Vec<Chec
             ),
         }];
     };
-    let mut checks = vec![match try_directory(archive).await {
-        Ok(()) => Check::ok(NAME, format!("{} can be written to{}; what is there is not overwritten", Escaped(path), super::by_whom())),
-        Err(why) => Check::error(NAME, why, "let this user write there; the file system must have hard links"),
-    }];
-    if let Ok(status) = rustix::fs::statvfs(path) {
+    let space = rustix::fs::statvfs(path).ok().map(|status| {
         // a file system that does not count files says that there are none
         let files = (status.f_files > 0).then_some(status.f_favail);
-        checks.push(space(status.f_bavail.saturating_mul(status.f_frsize), files));
+        space(status.f_bavail.saturating_mul(status.f_frsize), files)
+    });
+    // where nothing fits, nothing else would be learned
+    if space.as_ref().is_some_and(|check| check.level == Level::Error) {
+        return space.into_iter().collect();
     }
-    checks
+    let written = match try_directory(archive).await {
+        Ok(()) => Check::ok(NAME, format!("{} can be written to{}; what is there is not overwritten", Escaped(path), super::by_whom())),
+        Err(why) => Check::error(NAME, why, "let this user write there; the file system must have hard links"),
+    };
+    std::iter::once(written).chain(space).collect()
 }
 
 /// Whether there is room for the next objects: bytes, and files where their number is limited.
@@ -271,7 +275,6 @@ async fn lifecycle(archive: &Archive) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Level;
     use super::*;
 
     #[test]
