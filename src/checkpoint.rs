@@ -30,6 +30,12 @@ use sinks::{Gathering, Sink, Surveying, Whole};
 /// The deepest nesting of levels that is followed; cc-backend writes two or three.
 const MAX_DEPTH: usize = 60;
 
+/// Why a file of no bytes is refused: cc-backend, or the disk, ended before it was written.
+const EMPTY: &str = "it is empty";
+
+/// How the reason begins where bytes are missing at the end.
+const CUT: &str = "it ends in the middle";
+
 /// Why a level is refused.
 const LONG_PATH: &str = "the names above a level are longer than those of any host";
 
@@ -106,6 +112,9 @@ type Extent = (i64, i64);
 /// [`Refusal`].
 pub fn decode(bytes: Bytes, form: Form, room: u64, buffers: &Buffers) -> Result<Snapshot, Refusal> {
     let room = usize::try_from(room).unwrap_or(usize::MAX);
+    if bytes.is_empty() {
+        return Err(Flaw::whole(EMPTY).into());
+    }
     if form.size > room as u64 {
         return Err(Refusal::NoRoom);
     }
@@ -140,6 +149,9 @@ pub struct Survey {
 pub fn survey(raw: impl Read, form: Form) -> Result<Survey, Flaw> {
     let (mut digest, mut sink) = (blake3::Hasher::new(), Surveying::default());
     let mut raw = BufReader::with_capacity(CHUNK, compressed::Hashed { raw, digest: &mut digest });
+    if raw.fill_buf().is_ok_and(<[u8]>::is_empty) {
+        return Err(Flaw::whole(EMPTY));
+    }
     let (from, to) = stream(&mut raw, form, &mut sink)?;
     // a decoder has its last byte before the file has
     std::io::copy(&mut raw, &mut std::io::sink()).map_err(|e| Flaw::whole(format!("cannot read: {e}")))?;
@@ -158,6 +170,35 @@ pub fn portion(raw: impl Read + Seek, form: Form, range: Range, room: u64, buffe
         _ => stream(BufReader::with_capacity(CHUNK, raw), form, &mut sink)?,
     };
     Ok(sink.0.finish(from, to))
+}
+
+/// From when to when a snapshot says that it goes, as it lies on disk. Of a `.bin` only the beginning is read for that.
+///
+/// # Errors
+/// [`Flaw`].
+pub fn extent(raw: impl Read, file: &SnapshotFile) -> Result<(i64, i64), Flaw> {
+    let raw = BufReader::with_capacity(CHUNK, raw);
+    let form = Form::of(file, compressed::cap(file.size));
+    match form.format.kind {
+        Kind::Binary => {
+            let from = BufReader::new(compressed::reader(raw, form.format.compression, form.size));
+            binary::header(&mut Stream::new(from, binary::HEADER)).map_err(flaw)
+        }
+        Kind::Json => stream(raw, form, &mut Surveying::default()),
+    }
+}
+
+/// What it means that something could not be read to its end.
+fn broken(what: &str, e: &std::io::Error) -> Flaw {
+    match e.kind() {
+        std::io::ErrorKind::UnexpectedEof => Flaw::whole(format!("{CUT}: {what}: {e}")),
+        _ => Flaw::whole(format!("{what}: {e}")),
+    }
+}
+
+/// Why a snapshot could not be measured.
+pub fn unmeasured(e: &std::io::Error, on_disk: u64) -> Flaw {
+    if on_disk == 0 { Flaw::whole(EMPTY) } else { broken("cannot decompress", e) }
 }
 
 fn stream(raw: impl BufRead, form: Form, sink: &mut impl Sink) -> Result<Extent, Flaw> {

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
-use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Depth, Encoder};
@@ -21,6 +20,7 @@ pub use doctor::DoctorArgs;
 pub use metrics::MetricsArgs;
 pub use s3::{Checksum, Rate, S3Args, Sse, Style, Tag};
 pub use values::{Codec, Dates, Instant};
+use values::{path, size, span, switch};
 
 /// Archives ClusterCockpit's monitoring checkpoints as Parquet, in a directory or in S3, and never loses a sample.
 #[derive(Debug, Parser)]
@@ -38,7 +38,7 @@ pub struct Cli {
     #[command(flatten)]
     pub output: OutputArgs,
     /// JSON file with settings, by the long names of options; variables and flags win over it.
-    #[arg(long, global = true, value_name = "PATH", help_heading = "Configuration", env = "CC_ARCHIVER_CONFIG")]
+    #[arg(long, global = true, value_name = "PATH", help_heading = "Configuration", env = "CC_ARCHIVER_CONFIG", value_parser = path())]
     pub config: Option<PathBuf>,
 }
 
@@ -118,7 +118,7 @@ impl Command {
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
     /// Print the result as one JSON object on stdout.
-    #[arg(long, global = true, env = "CC_ARCHIVER_JSON", value_parser = FalseyValueParser::new())]
+    #[arg(long, global = true, env = "CC_ARCHIVER_JSON", value_parser = switch)]
     pub json: bool,
     /// Form of log lines on stderr.
     #[arg(long, global = true, value_enum, default_value = "text", env = "CC_ARCHIVER_LOG_FORMAT")]
@@ -127,7 +127,7 @@ pub struct OutputArgs {
     #[arg(short, long, global = true, action = ArgAction::Count, env = "CC_ARCHIVER_VERBOSE")]
     pub verbose: u8,
     /// Only errors, and no table at the end; wins over --verbose.
-    #[arg(short, long, global = true, env = "CC_ARCHIVER_QUIET", value_parser = FalseyValueParser::new())]
+    #[arg(short, long, global = true, env = "CC_ARCHIVER_QUIET", value_parser = switch)]
     pub quiet: bool,
     /// Show a progress bar; auto: if stderr is a terminal.
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN", env = "CC_ARCHIVER_PROGRESS")]
@@ -158,7 +158,7 @@ pub enum When {
 #[derive(Debug, Args)]
 pub struct ArchiveArgs {
     /// The checkpoint tree: cc-backend's metric-store.checkpoints.directory.
-    #[arg(env = "CC_ARCHIVER_CHECKPOINTS")]
+    #[arg(env = "CC_ARCHIVER_CHECKPOINTS", value_parser = path())]
     pub checkpoints: PathBuf,
     /// A directory, file:///path or s3://bucket/prefix.
     #[arg(env = "CC_ARCHIVER_ARCHIVE")]
@@ -168,20 +168,20 @@ pub struct ArchiveArgs {
     #[command(flatten)]
     pub selection: SelectionArgs,
     /// Only snapshots that end before: RFC 3339, a date, unix seconds, or an age such as 48h.
-    #[arg(long, value_name = "TIME", help_heading = "Selection", env = "CC_ARCHIVER_BEFORE")]
+    #[arg(long, value_name = "TIME", help_heading = "Selection", env = "CC_ARCHIVER_BEFORE", allow_hyphen_values = true)]
     pub before: Option<Instant>,
     /// A younger file that does not decode may still be being written, and waits for the next run.
-    #[arg(long, value_name = "AGE", default_value = "5m", help_heading = "Selection", env = "CC_ARCHIVER_MIN_AGE")]
+    #[arg(long, value_name = "AGE", default_value = "5m", help_heading = "Selection", env = "CC_ARCHIVER_MIN_AGE", value_parser = span, allow_hyphen_values = true)]
     pub min_age: humantime::Duration,
     /// Print what would be done; touch nothing.
-    #[arg(long, env = "CC_ARCHIVER_DRY_RUN", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CC_ARCHIVER_DRY_RUN", value_parser = switch)]
     pub dry_run: bool,
 
     /// How each object is proven after its upload.
     #[arg(long, value_enum, value_name = "DEPTH", default_value = "footer", help_heading = "Proof and pruning", env = "CC_ARCHIVER_VERIFY")]
     pub verify: Depth,
     /// When all is archived, delete snapshots whose successor is older than this and that are proven: see prune.
-    #[arg(long, value_name = "AGE", help_heading = "Proof and pruning", env = "CC_ARCHIVER_PRUNE_AFTER")]
+    #[arg(long, value_name = "AGE", help_heading = "Proof and pruning", env = "CC_ARCHIVER_PRUNE_AFTER", value_parser = span, allow_hyphen_values = true)]
     pub prune_after: Option<humantime::Duration>,
     /// What is pruned.
     #[command(flatten)]
@@ -194,7 +194,7 @@ pub struct ArchiveArgs {
     #[command(flatten)]
     pub metrics: MetricsArgs,
     /// Lock this file instead of the tree, where its file system cannot lock directories.
-    #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE")]
+    #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE", value_parser = path())]
     pub lock_file: Option<PathBuf>,
     /// An archive in S3.
     #[command(flatten)]
@@ -204,7 +204,7 @@ pub struct ArchiveArgs {
     #[arg(long, value_name = "CODEC", default_value = "zstd(3)", help_heading = "Format", env = "CC_ARCHIVER_COMPRESSION")]
     pub compression: Codec,
     /// Begin a new object beyond this size, at the next host.
-    #[arg(long, value_name = "SIZE", default_value = "1GiB", help_heading = "Format", env = "CC_ARCHIVER_OBJECT_SIZE")]
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", help_heading = "Format", env = "CC_ARCHIVER_OBJECT_SIZE", value_parser = size)]
     pub object_size: ByteSize,
     /// Rows in a row group.
     #[arg(long, value_name = "N", default_value_t = 1 << 20, help_heading = "Format", env = "CC_ARCHIVER_ROW_GROUP_ROWS")]
@@ -216,7 +216,7 @@ pub struct ArchiveArgs {
     #[arg(long, value_enum, default_value = "runs", help_heading = "Format", env = "CC_ARCHIVER_ENCODER")]
     pub encoder: Encoder,
     /// Also store the cluster as a column, for those who read single files.
-    #[arg(long, help_heading = "Format", env = "CC_ARCHIVER_WITH_CLUSTER_COLUMN", value_parser = FalseyValueParser::new())]
+    #[arg(long, help_heading = "Format", env = "CC_ARCHIVER_WITH_CLUSTER_COLUMN", value_parser = switch)]
     pub with_cluster_column: bool,
 }
 
@@ -246,7 +246,7 @@ pub struct ResourceArgs {
     #[arg(long, value_name = "N", env = "CC_ARCHIVER_WORKERS")]
     pub workers: Option<usize>,
     /// Memory to make do with; what needs more is done in portions, slower.
-    #[arg(long, value_name = "SIZE", default_value = "512MiB", env = "CC_ARCHIVER_MEMORY")]
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", env = "CC_ARCHIVER_MEMORY", value_parser = size)]
     pub memory: ByteSize,
 }
 
@@ -255,16 +255,16 @@ pub struct ResourceArgs {
 #[command(next_help_heading = "Proof and pruning")]
 pub struct PruneRuleArgs {
     /// Also a host's newest snapshot, when it ends before AGE: for hosts that are gone for good.
-    #[arg(long, env = "CC_ARCHIVER_INCLUDE_NEWEST", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CC_ARCHIVER_INCLUDE_NEWEST", value_parser = switch)]
     pub include_newest: bool,
     /// Also snapshots with values that contradict archived ones.
-    #[arg(long, env = "CC_ARCHIVER_PRUNE_CONFLICTING", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CC_ARCHIVER_PRUNE_CONFLICTING", value_parser = switch)]
     pub prune_conflicting: bool,
     /// How objects that this run did not upload are proven before anything is deleted.
     #[arg(long, value_enum, value_name = "HOW", default_value = "read", env = "CC_ARCHIVER_PROOF")]
     pub proof: Proof,
     /// cc-backend's config.json: says where CHECKPOINTS are unless something else does, and an AGE below its retention-in-memory is refused.
-    #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_CC_BACKEND_CONFIG")]
+    #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_CC_BACKEND_CONFIG", value_parser = path())]
     pub cc_backend_config: Option<PathBuf>,
 }
 
@@ -281,16 +281,16 @@ pub enum Proof {
 #[derive(Debug, Args)]
 pub struct PruneArgs {
     /// The checkpoint tree: cc-backend's metric-store.checkpoints.directory.
-    #[arg(env = "CC_ARCHIVER_CHECKPOINTS")]
+    #[arg(env = "CC_ARCHIVER_CHECKPOINTS", value_parser = path())]
     pub checkpoints: PathBuf,
     /// A directory, file:///path or s3://bucket/prefix.
     #[arg(env = "CC_ARCHIVER_ARCHIVE")]
     pub archive: Location,
     /// Delete a snapshot only if the one after it begins before this age, such as 7d.
-    #[arg(long, value_name = "AGE", env = "CC_ARCHIVER_OLDER_THAN")]
+    #[arg(long, value_name = "AGE", env = "CC_ARCHIVER_OLDER_THAN", value_parser = span, allow_hyphen_values = true)]
     pub older_than: humantime::Duration,
     /// Prove everything, list what would go, delete nothing.
-    #[arg(long, env = "CC_ARCHIVER_DRY_RUN", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CC_ARCHIVER_DRY_RUN", value_parser = switch)]
     pub dry_run: bool,
     /// Which part of the tree.
     #[command(flatten)]
@@ -305,7 +305,7 @@ pub struct PruneArgs {
     #[command(flatten)]
     pub metrics: MetricsArgs,
     /// Lock this file instead of the tree, where its file system cannot lock directories.
-    #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE")]
+    #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE", value_parser = path())]
     pub lock_file: Option<PathBuf>,
     /// An archive in S3.
     #[command(flatten)]
@@ -336,10 +336,10 @@ pub struct VerifyArgs {
     )]
     pub read_data: Option<u8>,
     /// Decode all rows: their number, their order, and that none stands twice in a partition.
-    #[arg(long, env = "CC_ARCHIVER_DECODE", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CC_ARCHIVER_DECODE", value_parser = switch)]
     pub decode: bool,
     /// Say which snapshots of this checkpoint tree are archived.
-    #[arg(long, value_name = "DIR", env = "CC_ARCHIVER_CHECKPOINTS")]
+    #[arg(long, value_name = "DIR", env = "CC_ARCHIVER_CHECKPOINTS", value_parser = path())]
     pub checkpoints: Option<PathBuf>,
     /// What a run may take.
     #[command(flatten)]

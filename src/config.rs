@@ -1,6 +1,6 @@
 //! Validated settings. The only place that reads the environment (clap reads the `CC_ARCHIVER_*` variables for it).
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::{ArchiveArgs, Dates, MetricsArgs, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, S3Args, SelectionArgs, VerifyArgs};
@@ -17,7 +17,9 @@ mod effective;
 mod file;
 mod known;
 mod layers;
+mod places;
 mod s3;
+mod slips;
 
 pub use aws::AwsVariables;
 pub use cc_backend::{CcBackend, Cleanup, Format};
@@ -25,6 +27,7 @@ pub use doctor::{DoctorSettings, Wishes};
 pub use effective::Effective;
 pub use known::{Kind, SECRETS, Setting, command, settings};
 pub use layers::Loaded;
+use places::{check_archive, check_lies_outside, check_places, resolved};
 pub use s3::{Credentials, Encryption, Endpoint, S3Settings, Secret};
 
 /// The least memory that a run can do with: one open object and one part in flight.
@@ -140,7 +143,7 @@ impl Settings {
             removes_after: args.prune.cc_backend_config.as_deref().and_then(removes_after),
             s3,
         };
-        check_tree_is_left_alone(&settings.checkpoints, &settings.archive, settings.lock_file.as_deref())?;
+        check_places(&settings.checkpoints, &settings.archive, settings.lock_file.as_deref())?;
         Ok(settings)
     }
 }
@@ -181,7 +184,7 @@ impl PruneSettings {
             lock_file: args.lock_file,
             s3,
         };
-        check_tree_is_left_alone(&settings.checkpoints, &settings.archive, settings.lock_file.as_deref())?;
+        check_places(&settings.checkpoints, &settings.archive, settings.lock_file.as_deref())?;
         Ok(settings)
     }
 }
@@ -216,6 +219,7 @@ impl VerifySettings {
         {
             return Err(Error::Usage(format!("there is no archive at {}", Escaped(path))));
         }
+        check_archive(&args.archive, "verify takes the archive, and the tree as --checkpoints")?;
         Ok(Self {
             s3: s3_settings(&args.archive, &args.s3)?,
             archive: args.archive,
@@ -334,40 +338,25 @@ fn readers(args: &ResourceArgs) -> Result<usize> {
     Ok(workers.min((memory / READER) as usize))
 }
 
-/// Nothing of ours goes into the checkpoint tree.
-fn check_tree_is_left_alone(checkpoints: &Path, archive: &Location, lock_file: Option<&Path>) -> Result<()> {
-    let tree = resolved(checkpoints);
-    let archive = match archive {
-        Location::Directory(path) => Some(("archive", path.as_path())),
-        Location::S3 { .. } => None,
-    };
-    for (what, path) in archive.into_iter().chain(lock_file.map(|path| ("lock file", path))) {
-        check_lies_outside(&tree, checkpoints, what, path)?;
-    }
-    Ok(())
-}
-
-fn check_lies_outside(tree: &Path, checkpoints: &Path, what: &str, path: &Path) -> Result<()> {
-    if resolved(path).starts_with(tree) {
-        return Err(Error::Usage(format!(
-            "the {what} {} lies inside the checkpoint tree {}\n  hint: cc-backend refuses to start on files that it does not know; put it beside the tree",
-            Escaped(path),
-            Escaped(checkpoints)
-        )));
-    }
-    Ok(())
-}
-
 /// How an archive is reached that is in S3.
 fn s3_settings(archive: &Location, args: &S3Args) -> Result<Option<S3Settings>> {
-    match (archive, args.given_for_s3()) {
-        (Location::S3 { .. }, _) => {
+    match (archive, &args.given) {
+        (Location::S3 { bucket, .. }, _) => {
             let mut environment = aws_variables();
             environment.fill_in(&args.keys);
-            S3Settings::new(args, &environment).map(Some)
+            let settings = S3Settings::new(args, &environment)?;
+            settings.endpoint.iter().try_for_each(|endpoint| endpoint.check_without(bucket))?;
+            Ok(Some(settings))
         }
-        (Location::Directory(_), None) => Ok(None),
-        (Location::Directory(_), Some(option)) => Err(Error::Usage(format!("{option} is for an archive in S3, and {archive} is a directory"))),
+        (Location::Directory(_), Some(option)) => {
+            Err(Error::Usage(format!("{option} is for an archive in S3, and {archive} is a directory\n  hint: a bucket is named as s3://bucket/prefix")))
+        }
+        (Location::Directory(_), None) => {
+            if let Some(option) = args.asks_for_more() {
+                tracing::warn!("{option} is for an archive in S3, and does nothing for {archive}, which is a directory");
+            }
+            Ok(None)
+        }
     }
 }
 
@@ -379,22 +368,6 @@ pub fn aws_variables() -> AwsVariables {
 
 /// The command line of this process on top of the configuration file that it names.
 pub fn load() -> Result<Loaded, clap::Error> {
-    layers::load(std::env::args_os().collect(), |name| std::env::var_os(name))
-}
-
-/// The path without links and detours, also where its end does not exist yet.
-fn resolved(path: &Path) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let mut real = PathBuf::new();
-    for part in absolute.components() {
-        match part {
-            // what exists is without links by now; what does not exist has none
-            Component::ParentDir => drop(real.pop()),
-            part => {
-                real.push(part);
-                real = real.canonicalize().unwrap_or(real);
-            }
-        }
-    }
-    real
+    let own = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok().filter(|name| name.starts_with(slips::PREFIX))?, value)));
+    layers::load(std::env::args_os().collect(), &own.collect())
 }

@@ -4,11 +4,15 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::error::Error;
+
 mod archive;
 mod tree;
+mod user;
 
 pub use archive::{check_directory, check_store};
 pub use tree::check_tree;
+pub use user::check_user;
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -82,6 +86,16 @@ impl fmt::Display for Diagnosis {
         }
         writeln!(f, "{} errors, {} warnings", self.count(Level::Error), self.count(Level::Warning))
     }
+}
+
+/// Root may do what others may not: what was tried as root says so.
+pub fn by_whom() -> &'static str {
+    if rustix::process::geteuid().is_root() { " by root" } else { "" }
+}
+
+/// An error with its hint.
+pub fn on_one_line(e: &Error) -> String {
+    e.to_string().replace("\n  hint: ", "; ")
 }
 
 /// A duration as people say it: its two largest units.

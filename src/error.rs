@@ -6,6 +6,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub mod rights;
+
 /// How a run ended, as the process' exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -35,7 +37,7 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// Local files could not be read or written.
-    #[error("{what} {}: {source}", Escaped(path))]
+    #[error("{what} {}: {source}{}", Escaped(path), rights::hint(path, source.kind()).map_or(String::new(), |hint| format!("\n  hint: {hint}")))]
     Io {
         /// What was tried: "cannot list".
         what: &'static str,
@@ -45,7 +47,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The archive could not be read or written.
-    #[error("{what} {key}: {}{}", brief(source), hint(source))]
+    #[error("{what} {key}: {}{}", brief(source), hint(source, key))]
     Store {
         /// What was tried: "cannot upload".
         what: &'static str,
@@ -164,21 +166,29 @@ fn brief(source: &object_store::Error) -> String {
     }
 }
 
-/// What to do about an error of the store, where that can be told.
-fn hint(source: &object_store::Error) -> String {
+/// What to do about an error of the store, where that can be told. In a directory the key is a path.
+fn hint(source: &object_store::Error, key: &str) -> String {
     let text = source.to_string();
-    let hint = match (Unreached::within(source), xml_field(&text, "Hint")) {
-        (Some(unreached), _) => &unreached.hint,
-        (None, Some(hint)) => hint,
-        (None, None) if is_full(source) => "the target is full; free some space and run again",
-        (None, None) => return String::new(),
+    let hint = match (Unreached::within(source), xml_field(&text, "Hint"), local_kind(source)) {
+        (Some(unreached), ..) => Some(unreached.hint.clone()),
+        (None, Some(hint), _) => Some(hint.to_owned()),
+        // an object that is there already is no matter of rights
+        (None, None, Some(kind)) => rights::hint(Path::new(key), kind).filter(|_| kind != std::io::ErrorKind::AlreadyExists),
+        (None, None, None) => None,
     };
-    format!("\n  hint: {hint}")
+    hint.map_or(String::new(), |hint| format!("\n  hint: {hint}"))
 }
 
-fn is_full(source: &object_store::Error) -> bool {
-    let text = format!("{source:?}");
-    text.contains("StorageFull") || text.contains("os error 28")
+/// What the file system answered, if it was asked.
+fn local_kind(source: &object_store::Error) -> Option<std::io::ErrorKind> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source);
+    while let Some(e) = cause {
+        if let Some(io) = e.downcast_ref::<std::io::Error>() {
+            return Some(io.kind());
+        }
+        cause = e.source();
+    }
+    None
 }
 
 /// A file that stays where it is because this run could not archive it.

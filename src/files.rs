@@ -11,6 +11,8 @@ use crate::error::SetAside;
 use crate::names::{Cluster, Date, Host, host_number};
 use crate::partition::Buckets;
 
+pub mod shape;
+
 /// A checkpoint tree.
 #[derive(Debug, Default)]
 pub struct Tree {

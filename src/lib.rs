@@ -69,6 +69,7 @@ pub fn run(loaded: Loaded) -> Exit {
     let begin = |id: &telemetry::RunId| {
         telemetry::init(output, id);
         loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        loaded.overruled.iter().for_each(|overruled| tracing::info!("{overruled}"));
     };
     let Some((subject, metrics)) = loaded.cli.command.subject() else {
         begin(&telemetry::RunId::default());
@@ -99,7 +100,7 @@ fn exit_with(done: Result<Exit>) -> Exit {
 fn tell(Loaded { cli, effective, .. }: Loaded) -> Result<Exit> {
     let output = &cli.output;
     if let Command::Doctor(args) = cli.command {
-        let settings = config::DoctorSettings::new(*args)?;
+        let settings = config::DoctorSettings::new(*args, cli.config)?;
         let found = wait(output, &Arc::default(), |shutdown| pipeline::examine_in(&settings, shutdown))?;
         print(&if output.json { json(&found) } else { found.to_string() });
         return Ok(exit_of(found.count(doctor::Level::Error) == 0, false));
@@ -122,7 +123,7 @@ fn execute(Loaded { cli, .. }: Loaded, run: &mut Run) -> Result<Exit> {
             let open = || store::Archive::open(&settings.archive, settings.s3.as_ref(), settings.dry_run);
             let run = |shutdown| pipeline::archive_into(&settings, open, Arc::clone(&progress), shutdown);
             match wait(&output, &progress, run)? {
-                Outcome::Planned(plan) => (say.shown(&plan), exit_of(plan.set_aside.is_empty(), false)),
+                Outcome::Planned(plan) => (say.shown(&plan), exit_of(plan.is_complete(), false)),
                 Outcome::Done(summary) => (say.told(&summary), exit_of(summary.is_complete(), summary.interrupted)),
             }
         }

@@ -152,14 +152,14 @@ pub async fn archive_into(
     if settings.dry_run {
         let plan = async {
             let info = check_archive(&context, settings).await?;
-            dry_run::plan(&context, info, &tree).await
+            dry_run::plan(settings, &context, info, &tree).await
         };
         return Ok(Outcome::Planned(Box::new(stopped_by(|| context.stop(), shutdown, watch.hurried(), plan).await?)));
     }
     let (hosts, snapshots) = tree.size();
     let clusters = tree.clusters.len();
     tracing::info!(checkpoints = %Escaped(&settings.checkpoints), archive = %settings.archive, clusters, hosts, snapshots, version = env!("CARGO_PKG_VERSION"), "archiving");
-    let mut summary = Summary::default();
+    let mut summary = Summary { hosts: hosts as u64, ..Summary::default() };
     tree.set_aside.iter().for_each(|note| watch.set_aside(Stage::Scan, note.clone(), &mut summary));
     let run = async {
         let info = watch.at(Stage::Catalog, check_archive(&context, settings).await)?;
@@ -242,17 +242,7 @@ fn check_schema(context: &Context, info: ArchiveInfo, object: &ObjectLedger) -> 
 /// Prunes what is old enough, if that is asked for, when all else is done. What was scanned at first is what may go.
 async fn prune_tree(settings: &Settings, context: &Context, tree: &Tree, summary: &mut Summary) -> Result<()> {
     let Some(rules) = settings.prune_after else { return Ok(()) };
-    let proofs = std::mem::take(&mut *context.proofs.lock().unwrap_or_else(PoisonError::into_inner));
-    let mut pruning = Pruning {
-        archive: context.archive.clone(),
-        tree: settings.checkpoints.clone(),
-        rules,
-        dry_run: false,
-        workers: context.workers.clone(),
-        hashers: context.hashers.clone(),
-        proofs,
-        progress: Arc::clone(&context.progress),
-    };
+    let mut pruning = Pruning::after(settings, context, rules);
     let begun = Instant::now();
     let pruned = summary.prune.insert(PruneSummary::default());
     let done = pruning.prune_tree(tree, pruned).await;

@@ -10,8 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use crate::error::{Error, Escaped, Result, SetAside};
-use crate::files::{ClusterFiles, Filter, Format, HostFiles, SnapshotFile, Tree, mtime};
+use crate::error::{Error, Escaped, Result, SetAside, rights};
+use crate::files::{ClusterFiles, Filter, Format, HostFiles, SnapshotFile, Tree, mtime, shape};
 use crate::names::{Cluster, Date, Host};
 
 /// Reads the tree at `root`. A tree that cannot be one is an error that says so, never an empty result.
@@ -48,12 +48,13 @@ pub fn scan(root: &Path, filter: &Filter) -> Result<Tree> {
     }
     tree.clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster));
     tree.set_aside.sort_by(|a, b| a.path.cmp(&b.path));
-    check_shape(root, filter, &tree, seen_hosts)?;
+    check_shape(root, filter, &mut tree, seen_hosts)?;
     Ok(tree)
 }
 
 fn unusable(root: &Path, e: &io::Error) -> Error {
-    Error::Usage(format!("cannot read the checkpoint tree {}: {e}\n  hint: it is cc-backend's metric-store.checkpoints.directory", Escaped(root)))
+    let rights = if e.kind() == io::ErrorKind::PermissionDenied { format!("; {}", rights::missing(root)) } else { String::new() };
+    Error::Usage(format!("cannot read the checkpoint tree {}: {e}\n  hint: it is cc-backend's metric-store.checkpoints.directory{rights}", Escaped(root)))
 }
 
 /// The directories in `path`, with their names. Links to directories are set aside: what is behind them is not archived.
@@ -122,8 +123,8 @@ fn not_a_file(kind: FileType) -> Option<&'static str> {
     }
 }
 
-/// Refuses a tree in which nothing can be where snapshots are expected.
-fn check_shape(root: &Path, filter: &Filter, tree: &Tree, seen_hosts: usize) -> Result<()> {
+/// Refuses a tree in which nothing can be where snapshots are expected. One that could be a tree, and has none, is set aside as a whole.
+fn check_shape(root: &Path, filter: &Filter, tree: &mut Tree, seen_hosts: usize) -> Result<()> {
     let missing = filter.clusters.iter().find(|name| !tree.clusters.iter().any(|c| c.cluster.as_str() == *name));
     let hosts = || tree.clusters.iter().flat_map(|c| &c.hosts);
     if missing.is_none() && hosts().any(|h| !h.snapshots.is_empty()) {
@@ -132,27 +133,22 @@ fn check_shape(root: &Path, filter: &Filter, tree: &Tree, seen_hosts: usize) -> 
     let wrong = |what: String| Err(Error::Usage(format!("{} {what}", Escaped(root))));
     let up = |levels: usize| root.canonicalize().ok().and_then(|p| p.ancestors().nth(levels).map(Path::to_owned)).unwrap_or_default();
     let not_a_tree = |looks_like: &str, hint: String| wrong(format!("looks like {looks_like}, not a checkpoint tree\n  hint: {hint}"));
-    match (level_of_snapshots(root, 4), missing) {
+    let level = shape::level_of_snapshots(root, shape::SNAPSHOTS + 1);
+    match (level, missing) {
         (Some(1), _) => not_a_tree("one host's directory", format!("did you mean {}?", Escaped(&up(2)))),
         (Some(2), _) => not_a_tree("one cluster's directory", format!("did you mean {}?", Escaped(&up(1)))),
         (Some(4), _) => not_a_tree("a directory above one", "pass the directory whose folders are the clusters".into()),
         (_, Some(name)) => wrong(format!("has no cluster {name:?}")),
         _ if filter.host.is_some() && seen_hosts > 0 && hosts().next().is_none() => wrong(format!("has {seen_hosts} hosts, and --host matches none of them")),
-        _ if seen_hosts == 0 => wrong("holds no <cluster>/<host> directories\n  hint: is the volume mounted?".into()),
+        // what could not be listed is named as it is
+        _ if seen_hosts == 0 && tree.set_aside.is_empty() => wrong("holds no <cluster>/<host> directories\n  hint: is the volume mounted?".into()),
+        (None, _) if tree.set_aside.is_empty() => {
+            let reason = format!(
+                "there is no snapshot in it, in none of the directories of {seen_hosts} hosts; is it metric-store.checkpoints.directory, and does cc-backend run?"
+            );
+            tree.set_aside.push(SetAside::new(root, reason));
+            Ok(())
+        }
         _ => Ok(()),
     }
-}
-
-/// The first level below `path`, up to `depth`, that holds a file named like a snapshot.
-fn level_of_snapshots(path: &Path, depth: usize) -> Option<usize> {
-    let entries: Vec<DirEntry> = std::fs::read_dir(path).ok()?.filter_map(Result::ok).collect();
-    let is_snapshot = |e: &DirEntry| {
-        Format::of_name(e.file_name().as_bytes()).is_some_and(|(stem, _)| !stem.is_empty() && stem.iter().all(u8::is_ascii_digit))
-            && e.file_type().is_ok_and(|t| t.is_file())
-    };
-    if entries.iter().any(is_snapshot) {
-        return Some(1);
-    }
-    let folders = entries.iter().filter(|e| depth > 1 && e.file_type().is_ok_and(|t| t.is_dir()));
-    folders.filter_map(|e| level_of_snapshots(&e.path(), depth - 1)).min().map(|level| level + 1)
 }

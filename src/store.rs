@@ -31,7 +31,7 @@ mod staging;
 pub use creating::{Created, Way};
 pub use lifecycle::Lifecycle;
 pub use limit::RateLimit;
-pub use location::Location;
+pub use location::{Location, check_expanded};
 pub use publish::{FileNames, Naming};
 
 use answers::{Asked, Shown};

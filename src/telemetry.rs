@@ -146,8 +146,10 @@ impl indicatif::TermLike for PlainTerm {
 /// What a run did.
 #[derive(Debug, Default, Clone, Serialize)]
 pub struct Summary {
-    /// Hosts that had something to archive.
+    /// Hosts looked at.
     pub hosts: u64,
+    /// Those that had something to archive.
+    pub hosts_archived: u64,
     /// Snapshots read and archived.
     pub files: u64,
     /// Samples decoded, without NaN.
@@ -244,7 +246,7 @@ impl fmt::Display for Summary {
         if self.interrupted {
             line("interrupted", "by a signal; what follows was done, and the next run goes on from there".into())?;
         }
-        line("hosts", thousands(self.hosts))?;
+        line("hosts", format!("{}, {} with something new", thousands(self.hosts), thousands(self.hosts_archived)))?;
         line("snapshots", thousands(self.files))?;
         line("already archived", thousands(self.already_archived))?;
         line("rows read", thousands(self.rows_read))?;

@@ -116,6 +116,11 @@ impl Finding {
         Self { kind, object: object.to_string(), source: None, reason: reason.into(), advice: kind.advice() }
     }
 
+    /// Nothing is there of what was asked for, and something else is.
+    pub fn nothing_there(object: impl fmt::Display, reason: impl Into<String>) -> Self {
+        Self { advice: "ask for dates that are there: --date", ..Self::new(Kind::Empty, object, reason) }
+    }
+
     /// On a source in an object.
     pub fn on_source(kind: Kind, object: impl fmt::Display, source: &str, reason: impl Into<String>) -> Self {
         Self { source: Some(source.to_owned()), ..Self::new(kind, object, reason) }
@@ -145,6 +150,8 @@ pub struct Report {
     pub rows: u64,
     /// Ledger entries.
     pub sources: u64,
+    /// Percent of the objects that were to be read in full; none if that was not asked for.
+    pub read_data: u8,
     /// Objects whose bytes were checked against their digest.
     pub objects_read: u64,
     /// Bytes read for that.
@@ -174,6 +181,15 @@ pub struct Checkpoints {
 }
 
 impl Report {
+    /// Why nothing was read in full, where something was to be.
+    pub fn nothing_read(&self) -> Option<String> {
+        let days = 100_u64.checked_div(u64::from(self.read_data))?;
+        (self.objects > 0 && self.objects_read == 0 && !self.interrupted).then(|| {
+            let (objects, percent) = (thousands(self.objects), self.read_data);
+            format!("none of {objects} objects: today's sample of {percent} % has none of so few; each is read once in {days} days, and --read-data reads all")
+        })
+    }
+
     /// How many findings there are of each kind.
     pub fn findings_by_kind(&self) -> Vec<(&'static str, u64)> {
         let count = |kind: Kind| self.findings.iter().filter(|found| found.kind == kind).count() as u64;
@@ -193,6 +209,8 @@ impl fmt::Display for Report {
         line("sources", thousands(self.sources))?;
         if self.objects_read > 0 {
             line("read in full", format!("{} objects, {}", thousands(self.objects_read), ByteSize(self.bytes_read)))?;
+        } else if let Some(why) = self.nothing_read() {
+            line("read in full", why)?;
         }
         if self.rows_decoded > 0 {
             line("decoded", format!("{} rows", thousands(self.rows_decoded)))?;

@@ -186,7 +186,7 @@ fn a_key_that_nobody_knows_is_refused_with_the_nearest_one() {
 fn a_value_that_does_not_fit_is_refused_with_file_key_and_reason() {
     let site = Site::new();
     for (text, key, reason) in [
-        (r#"{"memory": "plenty"}"#, "memory", "couldn't parse \"plenty\""),
+        (r#"{"memory": "plenty"}"#, "memory", "write 256MiB"),
         (r#"{"memory": 5}"#, "memory", "a text is needed"),
         (r#"{"workers": "2"}"#, "workers", "a number is needed"),
         (r#"{"workers": -1}"#, "workers", "invalid digit"),
@@ -199,7 +199,7 @@ fn a_value_that_does_not_fit_is_refused_with_file_key_and_reason() {
         (r#"{"compression": "zstd(23)"}"#, "compression", "zstd has levels 1 to 22"),
         (r#"{"archive": "gs://b"}"#, "archive", "unknown scheme"),
         (r#"{"archive": ""}"#, "archive", "it is empty"),
-        (r#"{"older-than": "long"}"#, "older-than", "expected number"),
+        (r#"{"older-than": "long"}"#, "older-than", "write 7d"),
         (r#"{"memory": "64MiB", "memory": "65MiB"}"#, "memory", "twice"),
     ] {
         site.write("c.json", text);

@@ -149,7 +149,7 @@ fn one_line_at_the_start_and_one_at_the_end_say_what_a_person_needs() {
     for what in [" INFO archiving ", &tree, &archive, "clusters=1", "hosts=2", "snapshots=3"] {
         assert!(start.contains(what), "{what}: {start}");
     }
-    for what in [" INFO archived: 3 snapshots of 2 hosts, 6 rows in 1 objects", &tree, &archive, "exit_code=0", "seconds=", "next=\"nothing\""] {
+    for what in [" INFO archived: 3 snapshots of 2 of 2 hosts, 6 rows in 1 objects", &tree, &archive, "exit_code=0", "seconds=", "next=\"nothing\""] {
         assert!(end.contains(what), "{what}: {end}");
     }
     let last = |said: &Run| said.stderr.lines().last().unwrap_or_default().to_owned();
@@ -659,7 +659,7 @@ fn what_was_complete_when_the_run_was_told_to_end_stays_and_the_next_run_goes_on
     run.signal("TERM");
     let (code, _, last) = run.end();
     assert_eq!(code, Some(5));
-    assert!(last.contains("interrupted: 3 snapshots of 2 hosts, 6 rows in 1 objects"), "{last}");
+    assert!(last.contains("interrupted: 3 snapshots of 2 of 3 hosts, 6 rows in 1 objects"), "{last}");
     let metrics = site.metrics();
     assert_eq!((metrics.get("rows_written_total"), metrics.get("unarchived_snapshots")), (6.0, 1.0));
 }

@@ -1,6 +1,5 @@
 //! Nothing is deleted without proof, and what is proven goes: `prune`, and `archive --prune-after`.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -243,20 +242,11 @@ fn a_file_that_cannot_be_deleted_stays_with_a_reason() {
     three_hours(&site, "n2");
     site.archive(&[]).expect(0);
     let folder = site.tree.path().join("c/n1");
-    let root = std::fs::metadata("/proc/self").expect("a status").uid() == 0;
-    // root may delete in a folder without the right to write: another user prunes, with a program that he can reach
-    let place = tempfile::tempdir().expect("a folder");
-    let program = place.path().join("cc-archiver");
-    std::fs::copy(env!("CARGO_BIN_EXE_cc-archiver"), &program).expect("copied");
-    let mut command = if root {
-        let mut command = std::process::Command::new("setpriv");
-        support::without_environment(&mut command).args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
-        command
-    } else {
-        archiver()
-    };
-    let open = |path: &Path, mode: u32| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("set");
-    for path in [place.path(), site.tree.path(), site.folder.path(), &site.tree.path().join("c")] {
+    // root may delete in a folder without the right to write
+    let nobody = support::Nobody::new();
+    let mut command = nobody.archiver();
+    let open = support::set_mode;
+    for path in [site.tree.path(), site.folder.path(), &site.tree.path().join("c")] {
         open(path, 0o755);
     }
     open(&folder, 0o555);

@@ -30,13 +30,6 @@ fn objects(folder: &Path) -> Vec<PathBuf> {
     files_below(folder).into_keys().map(|key| folder.join(key)).collect()
 }
 
-/// Copies the objects of one archive into another one.
-fn add(from: &Path, to: &Path) {
-    for (key, bytes) in files_below(from) {
-        support::write(&to.join(key), &bytes);
-    }
-}
-
 #[test]
 fn an_archive_that_is_whole_has_no_findings() {
     let (tree, folder) = (Tree::golden(), tempfile::tempdir().expect("a folder"));

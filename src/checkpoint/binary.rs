@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::input::Input;
 use super::sinks::Sink;
-use super::{Extent, Flaw, MAX_DEPTH, Names, Refusal, child};
+use super::{CUT, Extent, Flaw, MAX_DEPTH, Names, Refusal, child};
 use crate::data::Span;
 use crate::names::Selector;
 
@@ -14,14 +14,19 @@ const MAGIC: u32 = 0xCC5B_0001;
 const MIN_METRIC: usize = 2 + 8 + 8 + 4;
 const MIN_CHILD: usize = 2 + 4 + 4;
 
+/// Bytes of the header: the magic, from and to.
+pub const HEADER: usize = 4 + 8 + 8;
+
+/// Reads the header alone.
+pub fn header(input: &mut impl Input) -> Result<Extent, Refusal> {
+    let mut decoder = Decoder { input, sink: &mut (), name: String::new(), metrics: Names::default() };
+    Ok(decoder.header()?)
+}
+
 /// Hands all series to `sink`; a span begins where its values do in the input.
 pub fn decode(input: impl Input, sink: &mut impl Sink) -> Result<Extent, Refusal> {
     let mut decoder = Decoder { input, sink, name: String::new(), metrics: Names::default() };
-    let magic = decoder.u32()?;
-    if magic != MAGIC {
-        return Err(Flaw::at(0, format!("it begins with {magic:#010x}, not with the magic {MAGIC:#010x}")).into());
-    }
-    let extent = (decoder.i64()?, decoder.i64()?);
+    let extent = decoder.header()?;
     decoder.level(Arc::new(Selector::node()), 0)?;
     let left = decoder.input.left();
     if left > 0 {
@@ -38,10 +43,18 @@ struct Decoder<'a, I, S> {
     metrics: Names,
 }
 
-impl<I: Input, S: Sink> Decoder<'_, I, S> {
+impl<I: Input, S> Decoder<'_, I, S> {
+    fn header(&mut self) -> Result<Extent, Flaw> {
+        let magic = self.u32()?;
+        if magic != MAGIC {
+            return Err(Flaw::at(0, format!("it begins with {magic:#010x}, not with the magic {MAGIC:#010x}")));
+        }
+        Ok((self.i64()?, self.i64()?))
+    }
+
     fn check_left(&self, len: usize, what: &str) -> Result<(), Flaw> {
         let left = self.input.left();
-        if len > left { Err(Flaw::at(self.input.at(), format!("{what} takes {len} bytes, and {left} are left"))) } else { Ok(()) }
+        if len > left { Err(Flaw::at(self.input.at(), format!("{CUT}: {what} takes {len} bytes, and {left} are left"))) } else { Ok(()) }
     }
 
     fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N], Flaw> {
@@ -76,11 +89,13 @@ impl<I: Input, S: Sink> Decoder<'_, I, S> {
         let count = self.u32()?;
         let left = self.input.left();
         if count as usize > left / min {
-            return Err(Flaw::at(at, format!("{count} {what} are announced, and {left} bytes are left")));
+            return Err(Flaw::at(at, format!("{CUT}: {count} {what} are announced, and {left} bytes are left")));
         }
         Ok(count)
     }
+}
 
+impl<I: Input, S: Sink> Decoder<'_, I, S> {
     fn level(&mut self, selector: Arc<Selector>, depth: usize) -> Result<(), Refusal> {
         for _ in 0..self.count(MIN_METRIC, "metrics")? {
             self.metric(&selector)?;

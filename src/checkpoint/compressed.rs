@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::executor::block_on;
 use futures::io::{AllowStdIo, AsyncRead, AsyncReadExt};
 
-use super::{CHUNK, Flaw, Form};
+use super::{CHUNK, Flaw, Form, broken};
 use crate::buffers::Buffers;
 use crate::files::Compression;
 
@@ -28,7 +28,7 @@ pub fn decompress(bytes: Bytes, form: Form, buffers: &Buffers) -> Result<Bytes, 
     if form.format.compression == Compression::None {
         return Ok(bytes);
     }
-    let failed = |e: io::Error| Flaw::whole(format!("cannot decompress: {e}"));
+    let failed = |e: io::Error| broken("cannot decompress", &e);
     let mut out = buffers.try_take(form.size as usize + 1).map_err(|e| failed(e.into()))?;
     reader(&*bytes, form.format.compression, form.size).read_to_end(&mut out).map_err(failed)?;
     Ok(out.freeze())

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Seek};
 
-use super::Flaw;
+use super::{CUT, Flaw, broken};
 
 /// Bytes that are gone through from the first to the last.
 pub trait Input {
@@ -114,7 +114,7 @@ impl<R: BufRead> Stream<R> {
 
     fn failed(&self) -> impl FnOnce(io::Error) -> Flaw + use<R> {
         let at = self.at;
-        move |e| Flaw::at(at, format!("cannot read: {e}"))
+        move |e| Flaw { offset: Some(at as u64), ..broken("cannot read", &e) }
     }
 }
 
@@ -145,7 +145,7 @@ impl<R: BufRead> Input for Stream<R> {
             let failed = self.failed();
             let there = self.from.fill_buf().map_err(failed)?.len().min(rest);
             if there == 0 {
-                return Err(Flaw::at(self.at, "it ends too soon"));
+                return Err(Flaw::at(self.at, CUT));
             }
             self.from.consume(there);
             rest -= there;
@@ -157,7 +157,7 @@ impl<R: BufRead> Input for Stream<R> {
     fn append(&mut self, len: usize, to: &mut Vec<u8>) -> Result<(), Flaw> {
         let read = self.from.by_ref().take(len as u64).read_to_end(to).map_err(self.failed())?;
         if read < len {
-            return Err(Flaw::at(self.at, "it ends too soon"));
+            return Err(Flaw::at(self.at, CUT));
         }
         self.at += len;
         Ok(())

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::arrays::{self, Skeleton};
 use super::input::Memory;
 use super::sinks::{Sink, Whole};
-use super::{Extent, Flaw, Names, Refusal, child};
+use super::{CUT, Extent, Flaw, Names, Refusal, broken, child};
 use crate::buffers::Buffers;
 use crate::data::{Snapshot, Span};
 use crate::names::Selector;
@@ -36,7 +36,7 @@ pub fn stream(text: impl BufRead, name_from: i64, sink: &mut impl Sink) -> Resul
     let header = level.deserialize(&mut json).and_then(|header| json.end().map(|()| header));
     let refused = decoded.refused;
     drop(json);
-    let flaw = |e: serde_json::Error| if e.is_io() { Flaw::whole(format!("cannot read: {e}")) } else { Flaw::at(counted.read, reason(&e)) };
+    let flaw = |e: serde_json::Error| if e.is_io() { broken("cannot read", &e.into()) } else { Flaw::at(counted.read, reason(&e)) };
     let header = refused.map_or(header.map_err(|e| flaw(e).into()), Err)?;
     Ok(header.extent(name_from))
 }
@@ -68,7 +68,11 @@ fn flaw(skeleton: &Skeleton, len: usize, e: &serde_json::Error) -> Flaw {
 /// What is wrong, without the place.
 fn reason(e: &serde_json::Error) -> String {
     let text = e.to_string();
-    text.strip_suffix(&format!(" at line {} column {}", e.line(), e.column())).unwrap_or(&text).to_owned()
+    let text = text.strip_suffix(&format!(" at line {} column {}", e.line(), e.column())).unwrap_or(&text);
+    match text.strip_prefix("EOF while parsing ") {
+        Some(what) if e.is_eof() => format!("{CUT} of {what}"),
+        _ => text.to_owned(),
+    }
 }
 
 /// Where the arrays of values are.

@@ -5,28 +5,29 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::S3Args;
+use super::values::{path, span};
 use crate::store::Location;
 
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// The checkpoint tree: cc-backend's metric-store.checkpoints.directory.
-    #[arg(env = "CC_ARCHIVER_CHECKPOINTS")]
+    #[arg(env = "CC_ARCHIVER_CHECKPOINTS", value_parser = path())]
     pub checkpoints: PathBuf,
     /// A directory, file:///path or s3://bucket/prefix.
     #[arg(env = "CC_ARCHIVER_ARCHIVE")]
     pub archive: Location,
     /// How often archive runs.
-    #[arg(long, value_name = "DURATION", default_value = "6h", env = "CC_ARCHIVER_EVERY")]
+    #[arg(long, value_name = "DURATION", default_value = "6h", env = "CC_ARCHIVER_EVERY", value_parser = span, allow_hyphen_values = true)]
     pub every: humantime::Duration,
     /// Also check that snapshots may be deleted, and that this is no sooner than cc-backend can spare them.
-    #[arg(long, value_name = "AGE", env = "CC_ARCHIVER_PRUNE_AFTER")]
+    #[arg(long, value_name = "AGE", env = "CC_ARCHIVER_PRUNE_AFTER", value_parser = span, allow_hyphen_values = true)]
     pub prune_after: Option<humantime::Duration>,
     /// cc-backend's config.json: says where CHECKPOINTS are, and when cc-backend clears snapshots away.
-    #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_CC_BACKEND_CONFIG")]
+    #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_CC_BACKEND_CONFIG", value_parser = path())]
     pub cc_backend_config: Option<PathBuf>,
     /// Lock this file instead of the tree, where its file system cannot lock directories.
-    #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_LOCK_FILE")]
+    #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_LOCK_FILE", value_parser = path())]
     pub lock_file: Option<PathBuf>,
     /// An archive in S3.
     #[command(flatten)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::values::path;
 use crate::telemetry::{PushUrl, RunId};
 
 /// How a run is seen from outside.
@@ -11,7 +12,7 @@ use crate::telemetry::{PushUrl, RunId};
 #[command(next_help_heading = "Metrics")]
 pub struct MetricsArgs {
     /// Leave the run's metrics in this file, in Prometheus' text format: docs/metrics.md. One file for each command.
-    #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_METRICS_FILE")]
+    #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_METRICS_FILE", value_parser = path())]
     pub metrics_file: Option<PathBuf>,
     /// Send them to a Pushgateway; a URL without a path gets /metrics/job/cc-archiver/instance/HOST/command/COMMAND.
     #[arg(long, value_name = "URL", env = "CC_ARCHIVER_METRICS_PUSH")]

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use bytesize::ByteSize;
-use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 
+use super::values::{path, span, switch};
 use crate::config::AwsVariables;
 
 /// How an archive in S3 is reached, and how objects are stored there.
@@ -17,6 +17,9 @@ pub struct S3Args {
     /// Keys of the configuration file; variables win.
     #[arg(skip)]
     pub keys: AwsVariables,
+    /// One of these options that stands on the command line.
+    #[arg(skip)]
+    pub given: Option<String>,
     /// The server's address; http:// is taken at its word, without TLS [default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, else AWS]
     #[arg(long, value_name = "URL", env = "CC_ARCHIVER_ENDPOINT")]
     pub endpoint: Option<String>,
@@ -27,10 +30,10 @@ pub struct S3Args {
     #[arg(long, value_enum, value_name = "STYLE", default_value = "auto", env = "CC_ARCHIVER_S3_STYLE")]
     pub s3_style: Style,
     /// Certificates (PEM) of authorities to trust beside those of the system [default: AWS_CA_BUNDLE]
-    #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_CA_FILE")]
+    #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_CA_FILE", value_parser = path())]
     pub ca_file: Option<PathBuf>,
     /// Send requests without credentials.
-    #[arg(long, env = "CC_ARCHIVER_ANONYMOUS", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "CC_ARCHIVER_ANONYMOUS", value_parser = switch)]
     pub anonymous: bool,
     /// Encryption by the server; none: as the bucket has it.
     #[arg(long, value_enum, default_value = "none", env = "CC_ARCHIVER_SSE")]
@@ -48,10 +51,10 @@ pub struct S3Args {
     #[arg(long, value_enum, value_name = "NAME", default_value = "crc64nvme", env = "CC_ARCHIVER_CHECKSUM")]
     pub checksum: Checksum,
     /// How long one request may take, its answer included.
-    #[arg(long, value_name = "DURATION", default_value = "100s", env = "CC_ARCHIVER_REQUEST_TIMEOUT")]
+    #[arg(long, value_name = "DURATION", default_value = "100s", env = "CC_ARCHIVER_REQUEST_TIMEOUT", value_parser = span, allow_hyphen_values = true)]
     pub request_timeout: humantime::Duration,
     /// How long a request that fails is repeated, with pauses that grow; at most 14m.
-    #[arg(long, value_name = "DURATION", default_value = "4m", env = "CC_ARCHIVER_RETRY_FOR")]
+    #[arg(long, value_name = "DURATION", default_value = "4m", env = "CC_ARCHIVER_RETRY_FOR", value_parser = span, allow_hyphen_values = true)]
     pub retry_for: humantime::Duration,
     /// Send no more than this, such as 50MiB/s, all parts together.
     #[arg(long, value_name = "SIZE/s", env = "CC_ARCHIVER_LIMIT_RATE")]
@@ -94,6 +97,9 @@ pub enum Checksum {
     None,
 }
 
+/// Nobody means fewer bytes a second, unless it is written as such.
+const SLOW: u64 = 64 << 10;
+
 /// Bytes a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate(pub NonZeroU64);
@@ -104,7 +110,12 @@ impl FromStr for Rate {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} is not a rate such as 50MiB/s");
         let size: ByteSize = text.strip_suffix("/s").unwrap_or(text).trim().parse().map_err(|_| wrong())?;
-        NonZeroU64::new(size.as_u64()).map(Self).ok_or_else(|| "a rate of nothing would never end".into())
+        let rate = NonZeroU64::new(size.as_u64()).ok_or("a rate of nothing would never end")?;
+        if rate.get() < SLOW && !text.ends_with("B/s") {
+            let number: String = text.chars().take_while(char::is_ascii_digit).collect();
+            return Err(format!("that is {rate} bytes a second: write {number}MiB/s, or {rate}B/s if it is meant so"));
+        }
+        Ok(Self(rate))
     }
 }
 
@@ -143,6 +154,10 @@ mod tests {
     fn rates_are_sizes_a_second() {
         let rate = |text: &str| text.parse::<Rate>().map(|rate| rate.0.get());
         assert_eq!([rate("50MiB/s"), rate("50MiB"), rate("1 kB/s")], [Ok(50 << 20), Ok(50 << 20), Ok(1000)]);
+        assert_eq!([rate("50B/s"), rate("65536"), rate("64KiB")], [Ok(50), Ok(65_536), Ok(65_536)]);
+        for slow in ["50", "50/s", "50B", "65535"] {
+            assert!(rate(slow).is_err_and(|why| why.contains("MiB/s") && why.contains("B/s if it is meant so")), "{slow}");
+        }
         for wrong in ["", "fast", "0", "0MiB/s", "/s", "5MiB/h", "-1MiB/s"] {
             assert!(rate(wrong).is_err(), "{wrong}");
         }

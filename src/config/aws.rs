@@ -6,20 +6,38 @@ use std::ops::Deref;
 
 /// `AWS_*` variables by name. Only the names are shown.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct AwsVariables(BTreeMap<String, String>);
+pub struct AwsVariables {
+    values: BTreeMap<String, String>,
+    /// Where those are from that are no variables, in words.
+    places: BTreeMap<String, String>,
+}
 
 impl AwsVariables {
+    /// Adds a value that stands for a variable, and says where it is from.
+    pub fn put(&mut self, name: &str, value: &str, place: String) {
+        self.values.insert(name.to_owned(), value.to_owned());
+        self.places.insert(name.to_owned(), place);
+    }
+
+    /// As a person finds it: the place that it is from, or the variable.
+    pub fn called(&self, name: &str) -> String {
+        self.places.get(name).map_or(name, String::as_str).to_owned()
+    }
+
     /// Takes what is not set yet from `others`.
     pub fn fill_in(&mut self, others: &Self) {
-        for (name, value) in &others.0 {
-            self.0.entry(name.clone()).or_insert_with(|| value.clone());
+        for (name, value) in &others.values {
+            if !self.values.contains_key(name) {
+                self.values.insert(name.clone(), value.clone());
+                self.places.extend(others.places.get(name).map(|place| (name.clone(), place.clone())));
+            }
         }
     }
 }
 
 impl FromIterator<(String, String)> for AwsVariables {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
-        Self(pairs.into_iter().collect())
+        Self { values: pairs.into_iter().collect(), places: BTreeMap::new() }
     }
 }
 
@@ -27,12 +45,12 @@ impl Deref for AwsVariables {
     type Target = BTreeMap<String, String>;
 
     fn deref(&self) -> &Self::Target {
-        &self.0
+        &self.values
     }
 }
 
 impl fmt::Debug for AwsVariables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.values.keys()).finish()
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{CcBackend, S3Settings, check_tree_is_left_alone, s3_settings};
+use super::{CcBackend, S3Settings, check_places, s3_settings};
 use crate::cli::DoctorArgs;
 use crate::error::Result;
 use crate::store::Location;
@@ -19,21 +19,24 @@ pub struct DoctorSettings {
     pub wishes: Wishes,
     /// Locked instead of the tree.
     pub lock_file: Option<PathBuf>,
+    /// The configuration file.
+    pub config: Option<PathBuf>,
     /// How the archive is reached, if it is in S3.
     pub s3: Option<S3Settings>,
 }
 
 impl DoctorSettings {
-    /// Checks what the command line says.
-    pub fn new(args: DoctorArgs) -> Result<Self> {
+    /// Checks what the command line says; `config` is the file that was read for it.
+    pub fn new(args: DoctorArgs, config: Option<PathBuf>) -> Result<Self> {
         let backend = args.cc_backend_config.as_deref().map(CcBackend::read).transpose()?;
-        check_tree_is_left_alone(&args.checkpoints, &args.archive, args.lock_file.as_deref())?;
+        check_places(&args.checkpoints, &args.archive, args.lock_file.as_deref())?;
         Ok(Self {
             s3: s3_settings(&args.archive, &args.s3)?,
             checkpoints: args.checkpoints,
             archive: args.archive,
             wishes: Wishes { every: args.every.into(), prune: args.prune_after.map(Into::into), backend },
             lock_file: args.lock_file,
+            config,
         })
     }
 }

@@ -47,11 +47,11 @@ impl File {
             }
             if let Some((_, variable, _)) = SECRETS.iter().find(|(secret, ..)| *secret == key) {
                 let secret = value.as_str().filter(|secret| !secret.is_empty()).ok_or_else(|| bad("a text is needed".into()))?;
-                file.keys.fill_in(&[((*variable).to_owned(), secret.to_owned())].into_iter().collect());
+                file.keys.put(variable, secret, format!("{key:?} in {}", Escaped(path)));
                 continue;
             }
             let setting = known.iter().find(|setting| setting.key == key && setting.is_in_file()).ok_or_else(|| bad(unknown(&key, &known)))?;
-            let values = as_typed(setting.kind, &value).map_err(bad)?;
+            let values = as_typed(setting, &value).map_err(bad)?;
             check(setting, &values, cli).map_err(|why| wrong(format!("{key:?}: {why}")))?;
             file.values.insert(key, values);
         }
@@ -106,9 +106,9 @@ fn unknown(key: &str, known: &[Setting]) -> String {
 }
 
 /// A JSON value as it would stand on a command line.
-fn as_typed(kind: Kind, value: &Value) -> std::result::Result<Vec<String>, String> {
+fn as_typed(setting: &Setting, value: &Value) -> std::result::Result<Vec<String>, String> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let values = match kind {
+    let values = match setting.kind {
         Kind::Switch => value.as_bool().map(|on| vec![on.to_string()]),
         Kind::Count => value.as_u64().filter(|n| u8::try_from(*n).is_ok()).map(|n| vec![n.to_string()]),
         Kind::Number => value.is_number().then(|| vec![value.to_string()]),
@@ -118,14 +118,17 @@ fn as_typed(kind: Kind, value: &Value) -> std::result::Result<Vec<String>, Strin
             one => text(one).map(|text| vec![text]),
         },
     };
-    let needed = match kind {
+    let needed = match setting.kind {
         Kind::Switch => "true or false",
         Kind::Count => "a number from 0 to 255",
         Kind::Number => "a number",
         Kind::Text => "a text",
         Kind::List => "a list of texts",
     };
-    values.ok_or_else(|| format!("{needed} is needed"))
+    values.ok_or_else(|| match setting.example {
+        Some(example) => format!("{needed} is needed: with its unit, such as {example:?}"),
+        None => format!("{needed} is needed"),
+    })
 }
 
 /// Puts the values through the parsers of all options of this name, each on a command line of its own.

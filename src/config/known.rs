@@ -3,9 +3,10 @@
 use std::any::TypeId;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 
+use bytesize::ByteSize;
 use clap::{Arg, ArgAction, Command, CommandFactory};
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Rate};
 
 /// The command that shows settings: it takes all options of the others.
 pub(super) const CONFIG: &str = "config";
@@ -52,6 +53,8 @@ pub struct Setting {
     pub help: String,
     /// The commands that have it; none: all.
     pub commands: Vec<String>,
+    /// How a value with a unit is written.
+    pub(super) example: Option<&'static str>,
     pub(super) id: String,
 }
 
@@ -72,6 +75,7 @@ impl Setting {
             otherwise,
             help,
             commands: Vec::new(),
+            example: example_of(arg),
             id: arg.get_id().to_string(),
         }
     }
@@ -141,6 +145,12 @@ pub(super) fn kind_of(arg: &Arg) -> Kind {
         _ if is_number(arg) => Kind::Number,
         _ => Kind::Text,
     }
+}
+
+fn example_of(arg: &Arg) -> Option<&'static str> {
+    let of = arg.get_value_parser().type_id();
+    let units = [(TypeId::of::<humantime::Duration>(), "7d"), (TypeId::of::<ByteSize>(), "256MiB"), (TypeId::of::<Rate>(), "50MiB/s")];
+    units.into_iter().find_map(|(unit, example)| (of == unit).then_some(example))
 }
 
 fn is_number(arg: &Arg) -> bool {

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches};
 
@@ -14,6 +14,7 @@ use super::cc_backend::CcBackend;
 use super::effective::Effective;
 use super::file::File;
 use super::known;
+use super::slips::{self, Variables};
 use crate::cli::Cli;
 use crate::error::{Error, Escaped, Result};
 
@@ -29,38 +30,32 @@ pub struct Loaded {
     pub cli: Cli,
     /// What a person should know, to be logged when logs are set up.
     pub warnings: Vec<String>,
+    /// Settings of the file that a variable wins over, to be logged as well.
+    pub overruled: Vec<String>,
     /// All settings, if they are asked for.
     pub effective: Option<Effective>,
 }
 
-/// Reads the file that is named, if one is, and parses the command line on top of it.
-pub(super) fn load(args: Vec<OsString>, variable: impl Fn(&str) -> Option<OsString>) -> Result<Loaded, clap::Error> {
+/// Reads the file that is named, if one is, and parses the command line on top of it. `variables` are those of this program.
+pub(super) fn load(args: Vec<OsString>, variables: &Variables) -> Result<Loaded, clap::Error> {
     let command = known::command();
-    let layers = Layers::new(&command, &args, variable).map_err(|e| clap::Error::raw(ErrorKind::ValueValidation, format!("{e}\n")))?;
+    let layers =
+        Layers::new(&command, &args, |name| variables.get(name).cloned()).map_err(|e| clap::Error::raw(ErrorKind::ValueValidation, format!("{e}\n")))?;
     let mut command = layers.under(command);
-    let mut matches = command.try_get_matches_from_mut(args).map_err(without_password)?;
-    let effective = match matches.subcommand() {
-        Some((known::CONFIG, matches)) => Some(Effective::new(matches, &layers)),
-        _ => None,
-    };
+    let parsed = command.try_get_matches_from_mut(args.clone());
+    let mut matches = parsed.map_err(|e| slips::said(e, &command, &layers.command, &args, variables))?;
+    let below = matches.subcommand().map(|(_, matches)| matches);
+    let effective = below.filter(|_| layers.command == known::CONFIG).map(|matches| Effective::new(matches, &layers));
+    let overruled = below.map(|matches| layers.overruled(&command, matches)).unwrap_or_default();
+    let given = below.and_then(slips::given_for_s3);
     let mut cli = Cli::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command))?;
     let file = layers.file.unwrap_or_default();
     if let Some(s3) = cli.command.s3_mut() {
         s3.keys = file.keys;
+        s3.given = given;
     }
-    Ok(Loaded { cli, warnings: file.warnings, effective })
-}
-
-/// An error shows the value that it is about; of an address not who is to log in there.
-fn without_password(mut e: clap::Error) -> clap::Error {
-    if let Some(ContextValue::String(value)) = e.get(ContextKind::InvalidValue)
-        && let Some((scheme, rest)) = value.split_once("://")
-        && let Some((login, _)) = rest.split(['/', '?', '#']).next().and_then(|host| host.rsplit_once('@'))
-    {
-        let shown = format!("{scheme}://***{}", &rest[login.len()..]);
-        e.insert(ContextKind::InvalidValue, ContextValue::String(shown));
-    }
-    e
+    let warnings = file.warnings.into_iter().chain(slips::unknown(variables)).collect();
+    Ok(Loaded { cli, warnings, overruled, effective })
 }
 
 /// What lies below environment and flags, for one command.
@@ -99,6 +94,22 @@ impl Layers {
             return Err(Error::Usage(format!("{} names no checkpoint directory; name it yourself, as CHECKPOINTS", Escaped(path))));
         }
         Ok(Self { command, file, cc_backend, names_tree, positionals: !(both && given == 2), archive_first })
+    }
+
+    /// What the file says, and a variable says otherwise.
+    fn overruled(&self, cli: &Command, matches: &ArgMatches) -> Vec<String> {
+        let Some(file) = &self.file else { return Vec::new() };
+        let own = cli.find_subcommand(&self.command).into_iter().chain([cli]).flat_map(Command::get_arguments);
+        let is_known = |arg: &&Arg| matches.try_contains_id(arg.get_id().as_str()).is_ok();
+        let by_variable = own.filter(is_known).filter(|arg| source(matches, arg.get_id().as_str()) == Some(ValueSource::EnvVariable));
+        let one = |arg: &Arg| {
+            let key = known::key_of(arg);
+            let in_file = file.values.get(&key)?;
+            let variable = arg.get_env()?.to_string_lossy();
+            let differs = !matches.get_raw(arg.get_id().as_str())?.eq(in_file.iter().map(OsString::from));
+            differs.then(|| format!("{variable} wins over {key:?} in {}", Escaped(&file.path)))
+        };
+        by_variable.filter_map(one).collect()
     }
 
     /// The command line with these layers as its defaults.

@@ -2,7 +2,6 @@
 //!
 //! Variables are taken one by one. Whatever else object_store would take from the environment is left out, and said.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::path::Path;
@@ -10,12 +9,14 @@ use std::time::Duration;
 
 use object_store::Certificate;
 
+use super::AwsVariables;
 use crate::cli::{Checksum, S3Args, Sse, Style, Tag};
 use crate::error::{Error, Escaped, Result};
 
 mod credentials;
 mod endpoint;
 
+use credentials::{ACCESS_KEY, SECRET_KEY};
 pub use credentials::{Credentials, Secret};
 pub use endpoint::Endpoint;
 
@@ -63,6 +64,8 @@ pub struct S3Settings {
     pub authorities: Vec<Certificate>,
     /// What requests are signed with.
     pub credentials: Credentials,
+    /// Where access key and secret stand, if there are some: variables, or keys of the file.
+    pub key_names: [String; 2],
     /// Encryption that is asked for.
     pub encryption: Option<Encryption>,
     /// Storage class that is asked for.
@@ -113,13 +116,14 @@ impl fmt::Display for Encryption {
 
 impl S3Settings {
     /// Checks what the command line and the variables say.
-    pub fn new(args: &S3Args, environment: &BTreeMap<String, String>) -> Result<Self> {
+    pub fn new(args: &S3Args, environment: &AwsVariables) -> Result<Self> {
         let variable = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.trim().is_empty());
         let first = |names: &[&'static str]| names.iter().find_map(|name| Some((*name, variable(name)?)));
         let given = |flag: &'static str, value: &Option<String>, names: &[&'static str]| match value {
             Some(value) => Some((flag, value.clone())),
             None => first(names).map(|(name, value)| (name, value.to_owned())),
         };
+        let called = |name: &str| environment.called(name);
         let endpoint = given("--endpoint", &args.endpoint, &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]);
         let region = given("--region", &args.region, &["AWS_REGION", "AWS_DEFAULT_REGION"]);
         let ca_file = args.ca_file.as_deref().or_else(|| variable("AWS_CA_BUNDLE").map(Path::new));
@@ -128,7 +132,8 @@ impl S3Settings {
             region: region.map(|(from, name)| word(from, name)).transpose()?,
             style: args.s3_style,
             authorities: ca_file.map(authorities).transpose()?.unwrap_or_default(),
-            credentials: if args.anonymous { Credentials::Anonymous } else { Credentials::find(variable)? },
+            credentials: if args.anonymous { Credentials::Anonymous } else { Credentials::find(variable, called)? },
+            key_names: [ACCESS_KEY, SECRET_KEY].map(called),
             encryption: encryption(args)?,
             storage_class: args.storage_class.clone().map(storage_class).transpose()?,
             tags: tags(&args.tag)?,
@@ -187,8 +192,8 @@ impl fmt::Debug for S3Settings {
 }
 
 impl S3Args {
-    /// An option that was given and means nothing for a directory.
-    pub fn given_for_s3(&self) -> Option<&'static str> {
+    /// An option that changes what is stored, or how fast, wherever it was set: a directory does not know it.
+    pub fn asks_for_more(&self) -> Option<&'static str> {
         let given = [
             ("--sse", self.sse != Sse::None),
             ("--sse-kms-key", self.sse_kms_key.is_some()),

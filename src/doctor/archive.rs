@@ -9,8 +9,8 @@ use object_store::path::Path as Key;
 use object_store::{GetOptions, GetResult, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload};
 use rustix::fs::Access;
 
-use super::Check;
-use crate::error::{Error, Escaped};
+use super::{Check, Level};
+use crate::error::{Error, Escaped, rights};
 use crate::store::{Archive, Lifecycle, UPLOAD_TOKEN, random_token};
 
 /// Readers pass over what begins with an underscore. Always the same keys, so that at most two objects stay where none may be deleted.
@@ -26,6 +26,8 @@ const NOTICED: [&str; 4] = ["digest", "checksum", "sha256", "signature"];
 
 /// Less space than this is worth a word.
 const LITTLE: u64 = 10 << 30;
+/// With less than this the next object does not fit.
+const NEARLY_NONE: u64 = 64 << 20;
 
 fn told(e: object_store::Error) -> String {
     let text = Error::store("refused", "the request")(e).to_string();
@@ -41,34 +43,47 @@ pub async fn check_directory(path: &Path, archive: Option<&Archive>) -> Vec<Chec
         }
         let parent = path.ancestors().skip(1).find(|parent| parent.is_dir()).unwrap_or(Path::new("."));
         return vec![match rustix::fs::access(parent, Access::WRITE_OK | Access::EXEC_OK) {
-            Ok(()) => Check::ok(NAME, format!("{} is not there yet; the first run makes it", Escaped(path))),
+            Ok(()) => Check::ok(NAME, format!("{} is not there yet, and can be made{}; the first run makes it", Escaped(path), super::by_whom())),
             Err(e) => Check::error(
                 NAME,
-                format!("{} is not there, and cannot be made: {}: {e}", Escaped(path), Escaped(parent)),
+                format!("{} is not there, and cannot be made: {e}: {}", Escaped(path), rights::missing(parent)),
                 "make it, and let this user write to it",
             ),
         }];
     };
-    let mut checks = vec![match try_directory(archive).await {
-        Ok(()) => Check::ok(NAME, format!("{} can be written to; what is there is not overwritten", Escaped(path))),
-        Err(why) => Check::error(NAME, why, "let this user write there; the file system must have hard links"),
-    }];
-    if let Ok(status) = rustix::fs::statvfs(path) {
-        let free = status.f_bavail.saturating_mul(status.f_frsize);
-        let found = format!("{} free", ByteSize(free));
-        checks.push(if free < LITTLE {
-            Check::warning("archive's space", found, "give it more space: a full disk ends runs")
-        } else {
-            Check::ok("archive's space", found)
-        });
+    let space = rustix::fs::statvfs(path).ok().map(|status| {
+        // a file system that does not count files says that there are none
+        let files = (status.f_files > 0).then_some(status.f_favail);
+        space(status.f_bavail.saturating_mul(status.f_frsize), files)
+    });
+    // where nothing fits, nothing else would be learned
+    if space.as_ref().is_some_and(|check| check.level == Level::Error) {
+        return space.into_iter().collect();
     }
-    checks
+    let written = match try_directory(archive).await {
+        Ok(()) => Check::ok(NAME, format!("{} can be written to{}; what is there is not overwritten", Escaped(path), super::by_whom())),
+        Err(why) => Check::error(NAME, why, "let this user write there; the file system must have hard links"),
+    };
+    std::iter::once(written).chain(space).collect()
+}
+
+/// Whether there is room for the next objects: bytes, and files where their number is limited.
+fn space(free: u64, files: Option<u64>) -> Check {
+    const NAME: &str = "archive's space";
+    let found = format!("{} free", ByteSize(free));
+    let advice = "give it more space: a full disk ends runs";
+    match files {
+        Some(0) => Check::error(NAME, format!("{found}, and no file can be made any more: all inodes are in use"), advice),
+        _ if free < NEARLY_NONE => Check::error(NAME, format!("{found}: it is full"), advice),
+        _ if free < LITTLE => Check::warning(NAME, found, advice),
+        _ => Check::ok(NAME, found),
+    }
 }
 
 /// Stages an object and renames it, as an upload does; a second one of its name must be refused.
 async fn try_directory(archive: &Archive) -> Result<(), String> {
     let name = Key::from(format!("_tmp/doctor-{}", random_token().map_err(|e| e.to_string())?));
-    let staged = || archive.staged(&Key::from(PROBE)).map_err(|e| e.to_string())?.ok_or_else(|| "it is no directory".to_owned());
+    let staged = || archive.staged(&Key::from(PROBE)).map_err(|e| super::on_one_line(&e))?.ok_or_else(|| "it is no directory".to_owned());
     let store = archive.store();
     let attempt = async {
         let first = staged()?;
@@ -249,10 +264,23 @@ async fn lifecycle(archive: &Archive) -> Check {
     let advice = "give the bucket a rule that aborts incomplete multipart uploads after two days (deploy/iam): a run that is killed can leave one, which costs its bytes";
     match archive.lifecycle().await {
         Ok(Lifecycle::Aborts) => Check::ok(NAME, "uploads that are left unfinished are cleared"),
+        Ok(Lifecycle::Needless) => Check::ok(NAME, "this server takes no rule for them, and clears uploads that are left unfinished away itself"),
         Ok(Lifecycle::Lacks) => Check::warning(NAME, "uploads that are left unfinished stay", advice),
         Ok(Lifecycle::Hidden(why)) => {
             Check::warning(NAME, format!("not known: {why}"), format!("allow s3:GetLifecycleConfiguration to have it looked at; {advice}"))
         }
         Err(e) => Check::warning(NAME, format!("not known: {}", told(e)), advice),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_an_error_and_one_that_is_nearly_full_a_warning() {
+        let level = |free, files| space(free, files).level;
+        assert_eq!([level(20 << 30, None), level(20 << 30, Some(1_000)), level(9 << 30, None)], [Level::Ok, Level::Ok, Level::Warning]);
+        assert_eq!([level(0, None), level(63 << 20, Some(1_000)), level(20 << 30, Some(0))], [Level::Error; 3]);
     }
 }

@@ -1,5 +1,6 @@
 //! The checkpoint tree, and cc-backend, which fills it and may clear it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,9 +8,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use rustix::fs::Access;
 
-use super::{Check, said};
+use super::{Check, by_whom, said};
 use crate::config::{Cleanup, Wishes};
-use crate::error::Escaped;
+use crate::error::{Escaped, SetAside, rights};
 use crate::files::{HostFiles, Tree};
 
 /// What cc-backend does if nobody says otherwise.
@@ -29,7 +30,7 @@ fn interval(wishes: &Wishes) -> u64 {
 /// Looks at a tree that was scanned; `now` is unix time in s. Blocks.
 pub fn check_tree(root: &Path, tree: &Tree, wishes: &Wishes, now: i64) -> Vec<Check> {
     let mut checks = vec![contents(tree)];
-    checks.extend(oddities(tree));
+    checks.extend([closed(tree), oddities(root, tree)].into_iter().flatten());
     checks.extend([reading(tree), freshness(tree, wishes, now), deadline(wishes), space(root, tree, wishes, now)].into_iter().flatten());
     checks.extend(pruning(tree, wishes));
     checks
@@ -49,9 +50,27 @@ fn contents(tree: &Tree) -> Check {
     }
 }
 
+/// The directory that a note is about, or in.
+fn folder_of(note: &SetAside) -> &Path {
+    if note.path.is_dir() { &note.path } else { note.path.parent().unwrap_or(&note.path) }
+}
+
+/// Directories that this user may not look into.
+fn closed(tree: &Tree) -> Option<Check> {
+    let closed: BTreeSet<&Path> = tree.set_aside.iter().map(folder_of).filter(|folder| !rights::may_read(folder)).collect();
+    let first = closed.first()?;
+    Some(Check::error(
+        "rights",
+        format!("{} directories cannot be read: {}", closed.len(), rights::missing(first)),
+        "let this user read cc-backend's directories: by their group (SupplementaryGroups= in the unit), or as cc-backend's user",
+    ))
+}
+
 /// What every run will set aside.
-fn oddities(tree: &Tree) -> Option<Check> {
-    let odd = &tree.set_aside;
+fn oddities(root: &Path, tree: &Tree) -> Option<Check> {
+    // a tree without snapshots, and directories that are closed, are told as such
+    let is_odd = |note: &&SetAside| note.path != root && rights::may_read(folder_of(note));
+    let odd: Vec<&SetAside> = tree.set_aside.iter().filter(is_odd).collect();
     let named: Vec<String> = odd.iter().take(NAMED).map(|note| format!("{}: {}", Escaped(&note.path), note.reason)).collect();
     let more = if odd.len() > NAMED { format!("; and {} more", odd.len() - NAMED) } else { String::new() };
     (!odd.is_empty())
@@ -67,12 +86,12 @@ fn reading(tree: &Tree) -> Option<Check> {
             Ok(_) => readable += 1,
             // cc-backend may clear it meanwhile
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => refused.push(format!("{}: {e}", Escaped(&path))),
+            Err(e) => refused.push(format!("{}: {e}: {}", Escaped(&path), rights::missing(&path))),
         }
     }
     match refused.first() {
         None if readable == 0 => None,
-        None => Some(Check::ok("snapshots", format!("the newest snapshots of {readable} hosts can be read"))),
+        None => Some(Check::ok("snapshots", format!("the newest snapshots of {readable} hosts can be read{}", by_whom()))),
         Some(first) => Some(Check::error(
             "reading",
             format!("{} cannot be read: {first}", refused.len()),
@@ -148,10 +167,10 @@ fn pruning(tree: &Tree, wishes: &Wishes) -> Vec<Check> {
     let allowed = |path: &Path| rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK);
     let refused = hosts(tree).find_map(|(path, _)| Some((allowed(&path).err()?, path)));
     let rights = match refused {
-        None => Check::ok(NAME, "snapshots can be deleted in all hosts' directories"),
+        None => Check::ok(NAME, format!("snapshots can be deleted{} in all hosts' directories", by_whom())),
         Some((e, path)) => Check::error(
             NAME,
-            format!("nothing can be deleted in {}: {e}", Escaped(&path)),
+            format!("nothing can be deleted in {}: {e}: {}", Escaped(&path), rights::missing(&path)),
             "give this user the right to write there; a read-only mount has to be writable",
         ),
     };

@@ -2,18 +2,25 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
+use std::time::Instant;
 
 use bytesize::ByteSize;
 use serde::Serialize;
 
-use super::{Context, planning};
+use super::Context;
+use super::planning::{self, Planned};
+use super::pruning::Pruning;
+use crate::checkpoint;
+use crate::config::Settings;
 use crate::error::Result;
 use crate::files::{ClusterFiles, Compression, Kind, Tree};
 use crate::info::ArchiveInfo;
 use crate::names::Date;
 use crate::partition::{ObjectKey, Partition};
 use crate::plan::{ClusterPlan, Left, PartitionPlan, Work};
-use crate::telemetry::{FileNote, thousands};
+use crate::read;
+use crate::telemetry::{FileNote, PruneSummary, thousands};
 
 /// A plan for people and programs.
 #[derive(Debug, Serialize)]
@@ -22,6 +29,16 @@ pub struct DryRun {
     pub clusters: Vec<ClusterDryRun>,
     /// What cannot be archived, as far as names and ledgers show.
     pub set_aside: Vec<FileNote>,
+    /// What would be pruned then, if that is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prune: Option<PruneSummary>,
+}
+
+impl DryRun {
+    /// True if nothing is left that a person should look at.
+    pub fn is_complete(&self) -> bool {
+        self.set_aside.is_empty() && self.prune.as_ref().is_none_or(PruneSummary::is_complete)
+    }
 }
 
 /// What would be done with one cluster.
@@ -41,7 +58,7 @@ pub struct ClusterDryRun {
     pub already_archived: u64,
     /// New versions of archived files.
     pub new_versions: u64,
-    /// Snapshots that begin after --before.
+    /// Snapshots that end after --before.
     pub too_recent: u64,
     /// Partitions that get something.
     pub partitions: Vec<PartitionDryRun>,
@@ -60,30 +77,76 @@ pub struct PartitionDryRun {
     pub first_object: String,
 }
 
-/// Plans all clusters.
-pub async fn plan(context: &Context, info: ArchiveInfo, tree: &Tree) -> Result<DryRun> {
+/// Plans all clusters, and what would be pruned when they are archived.
+pub async fn plan(settings: &Settings, context: &Context, info: ArchiveInfo, tree: &Tree) -> Result<DryRun> {
     let mut set_aside: Vec<FileNote> = tree.set_aside.iter().cloned().map(Into::into).collect();
     let mut clusters = Vec::new();
+    let mut to_archive = BTreeSet::new();
     for files in &tree.clusters {
-        let planned = planning::plan_cluster(context, info, files, None).await?;
-        set_aside.extend(planned.set_aside.into_iter().map(Into::into));
-        let file = |w: &Work| &files.hosts[w.host].snapshots[w.snapshot];
-        let plain = |w: &Work| file(w).format.kind == Kind::Binary && file(w).format.compression == Compression::None;
-        let work = || planned.plans.iter().flat_map(|plan| &plan.work);
-        let bytes = work().map(|w| file(w).size).sum();
-        clusters.push(ClusterDryRun {
-            cluster: files.cluster.as_str().to_owned(),
-            hosts: work().map(|w| w.host).collect::<BTreeSet<_>>().len() as u64,
-            files: work().count() as u64,
-            bytes,
-            rows_at_most: work().all(plain).then_some(bytes / 4),
-            already_archived: planned.archived,
-            new_versions: work().filter(|w| w.changed).count() as u64,
-            too_recent: planned.too_recent,
-            partitions: planned.plans.iter().flat_map(|plan| partitions(files, plan)).collect(),
-        });
+        let mut planned = planning::plan_cluster(context, info, files, None).await?;
+        set_aside.extend(std::mem::take(&mut planned.set_aside).into_iter().map(Into::into));
+        for plan in &mut planned.plans {
+            planned.too_recent += leave_out_recent(context, files, plan).await?;
+            if settings.prune_after.is_some() {
+                to_archive.extend(plan.work.iter().map(|w| path_of(files, w)));
+            }
+        }
+        clusters.push(cluster(files, &planned));
     }
-    Ok(DryRun { clusters, set_aside })
+    let prune = match settings.prune_after {
+        Some(rules) => Some(prune(Pruning { archived_first: to_archive, ..Pruning::after(settings, context, rules) }, tree).await?),
+        None => None,
+    };
+    Ok(DryRun { clusters, set_aside, prune })
+}
+
+fn path_of(files: &ClusterFiles, work: &Work) -> PathBuf {
+    let host = &files.hosts[work.host];
+    files.path.join(host.host.as_str()).join(&*host.snapshots[work.snapshot].name)
+}
+
+/// Takes out what ends after `--before`, as a run does when it has read it. Gives how many that are.
+async fn leave_out_recent(context: &Context, files: &ClusterFiles, plan: &mut ClusterPlan) -> Result<u64> {
+    let Some(before) = context.before else { return Ok(0) };
+    let mut kept = Vec::new();
+    let mut recent = 0;
+    for work in std::mem::take(&mut plan.work) {
+        let (path, file) = (path_of(files, &work), files.hosts[work.host].snapshots[work.snapshot].clone());
+        let extent = move || read::through(&path, file.size, file.mtime, |raw, _| checkpoint::extent(raw, &file));
+        // what cannot be read, or does not decode, is the run's to report
+        match context.workers.run(extent).await? {
+            Ok(Ok((_, to))) if to > before => recent += 1,
+            _ => kept.push(work),
+        }
+    }
+    plan.work = kept;
+    Ok(recent)
+}
+
+async fn prune(mut pruning: Pruning, tree: &Tree) -> Result<PruneSummary> {
+    let begun = Instant::now();
+    let mut summary = PruneSummary { dry_run: true, ..Default::default() };
+    pruning.prune_tree(tree, &mut summary).await?;
+    summary.finish(begun);
+    Ok(summary)
+}
+
+fn cluster(files: &ClusterFiles, planned: &Planned) -> ClusterDryRun {
+    let file = |w: &Work| &files.hosts[w.host].snapshots[w.snapshot];
+    let plain = |w: &Work| file(w).format.kind == Kind::Binary && file(w).format.compression == Compression::None;
+    let work = || planned.plans.iter().flat_map(|plan| &plan.work);
+    let bytes = work().map(|w| file(w).size).sum();
+    ClusterDryRun {
+        cluster: files.cluster.as_str().to_owned(),
+        hosts: work().map(|w| w.host).collect::<BTreeSet<_>>().len() as u64,
+        files: work().count() as u64,
+        bytes,
+        rows_at_most: work().all(plain).then_some(bytes / 4),
+        already_archived: planned.archived,
+        new_versions: work().filter(|w| w.changed).count() as u64,
+        too_recent: planned.too_recent,
+        partitions: planned.plans.iter().flat_map(|plan| partitions(files, plan)).collect(),
+    }
 }
 
 /// The partitions that get something, in one bucket.
@@ -128,6 +191,7 @@ impl fmt::Display for DryRun {
             writeln!(f, "set aside {}", self.set_aside.len())?;
             self.set_aside.iter().try_for_each(|note| writeln!(f, "  {note}"))?;
         }
+        self.prune.as_ref().map_or(Ok(()), |prune| prune.fmt(f))?;
         writeln!(f, "dry run: nothing was written")
     }
 }

@@ -1,6 +1,7 @@
 //! `doctor`: the tree and the archive are looked at.
 
 use std::future::Future;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::task::spawn_blocking;
@@ -33,19 +34,12 @@ async fn examine_tree(settings: &DoctorSettings) -> Result<Vec<Check>> {
         let tree = match scan::scan(root, &Filter::default()) {
             Ok(tree) => tree,
             Err(e) => {
-                return vec![Check::error(
-                    "tree",
-                    e.to_string().replace("\n  hint: ", "; "),
-                    "name cc-backend's metric-store.checkpoints.directory, and let this user read it",
-                )];
+                return vec![Check::error("tree", doctor::on_one_line(&e), "name cc-backend's metric-store.checkpoints.directory, and let this user read it")];
             }
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) as i64;
         let mut checks = doctor::check_tree(root, &tree, &settings.wishes, now);
-        if rustix::process::geteuid().is_root() {
-            let advice = "look again as the user that runs cc-archiver: root may do what that one may not";
-            checks.push(Check::warning("user", "this is root: rights were not really tried", advice));
-        }
+        checks.extend(doctor::check_user(Path::new("/"), settings.config.as_deref()));
         // a lock file is not made here: it might be somebody else's then
         let lock_file = settings.lock_file.as_deref();
         if lock_file.is_some_and(|path| !path.exists()) {
@@ -53,9 +47,9 @@ async fn examine_tree(settings: &DoctorSettings) -> Result<Vec<Check>> {
             return checks;
         }
         checks.push(match Lock::take(root, lock_file, None) {
-            Ok(_) => Check::ok("lock", "the tree can be locked"),
-            Err(e @ Error::Locked(..)) => Check::ok("lock", e.to_string().replace("\n  hint: ", "; ")),
-            Err(e) => Check::error("lock", e.to_string().replace("\n  hint: ", "; "), "name a file where files can be locked: --lock-file"),
+            Ok(_) => Check::ok("lock", format!("the tree can be locked{}", doctor::by_whom())),
+            Err(e @ Error::Locked(..)) => Check::ok("lock", doctor::on_one_line(&e)),
+            Err(e) => Check::error("lock", doctor::on_one_line(&e), "name a file where files can be locked: --lock-file"),
         });
         checks
     };

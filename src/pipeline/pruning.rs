@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use futures::{StreamExt, TryStreamExt};
 
-use super::{lock, planning, stopped_by};
+use super::{Context, lock, planning, stopped_by};
 use crate::catalog;
-use crate::config::{PruneRules, PruneSettings};
+use crate::config::{PruneRules, PruneSettings, Settings};
 use crate::error::{Error, Escaped, Result, SetAside};
 use crate::fail_point;
 use crate::files::{ClusterFiles, Place, SnapshotFile, Tree};
@@ -47,6 +47,7 @@ pub async fn prune_in(
         workers,
         hashers,
         proofs: Proofs::new(),
+        archived_first: BTreeSet::new(),
         progress: Arc::clone(&progress),
     };
     let (hosts, snapshots) = tree.size();
@@ -85,6 +86,8 @@ pub struct Pruning {
     pub hashers: Hashers,
     /// What is known of objects; those that this run uploaded, to begin with.
     pub proofs: Proofs,
+    /// Snapshots that are not archived, and would be before anything is pruned: in a dry run of archive.
+    pub archived_first: BTreeSet<PathBuf>,
     /// Where bytes hashed are counted.
     pub progress: Arc<Progress>,
 }
@@ -98,6 +101,21 @@ struct Candidate {
 }
 
 impl Pruning {
+    /// What follows a run of archive, which has proven the objects that it wrote.
+    pub fn after(settings: &Settings, context: &Context, rules: PruneRules) -> Self {
+        Self {
+            archive: context.archive.clone(),
+            tree: settings.checkpoints.clone(),
+            rules,
+            dry_run: settings.dry_run,
+            workers: context.workers.clone(),
+            hashers: context.hashers.clone(),
+            proofs: std::mem::take(&mut *context.proofs.lock().unwrap_or_else(PoisonError::into_inner)),
+            archived_first: BTreeSet::new(),
+            progress: Arc::clone(&context.progress),
+        }
+    }
+
     /// Prunes one cluster after the other.
     pub async fn prune_tree(&mut self, tree: &Tree, summary: &mut PruneSummary) -> Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -155,10 +173,11 @@ impl Pruning {
                     objects.extend(archived.objects.into_iter().map(|object| (&object.key, object)));
                     ready.push(file);
                 }
+                Err(Unproven::NotArchived(_)) if self.archived_first.contains(&file.place().path()) => summary.would_archive(&file.place().path(), file.size()),
                 Err(unproven) => keep(&file, unproven, summary),
             }
         }
-        self.prove_all(objects.into_values().collect()).await?;
+        self.prove_all(objects.into_values().collect(), summary).await?;
         for file in ready {
             // deletions can follow each other without a wait: this is where a signal comes in between
             tokio::task::yield_now().await;
@@ -196,6 +215,8 @@ impl Pruning {
             let holdings = ledgers.get(&home);
             if holdings.is_some_and(|holdings| named(holdings)) {
                 may_be_archived.push((candidate, place, file.size));
+            } else if self.archived_first.contains(&place.path()) {
+                summary.would_archive(&place.path(), file.size);
             } else if let Some((object, reason)) = holdings.and_then(|holdings| holdings.unreadable.first()) {
                 summary.kept.not_proven += 1;
                 summary.attention.push(SetAside::new(place.path(), planning::undecidable(object, reason)).into());
@@ -229,8 +250,10 @@ impl Pruning {
     }
 
     /// Proves objects of which nothing is known yet, each once a run.
-    async fn prove_all(&mut self, objects: Vec<&ObjectLedger>) -> Result<()> {
+    async fn prove_all(&mut self, objects: Vec<&ObjectLedger>, summary: &mut PruneSummary) -> Result<()> {
         let unknown: Vec<&ObjectLedger> = objects.into_iter().filter(|object| !self.proofs.contains_key(&object.key)).collect();
+        summary.objects_looked_at += unknown.len() as u64;
+        summary.bytes_looked_at += unknown.iter().map(|object| object.size).sum::<u64>();
         let mut proven = Vec::with_capacity(unknown.len());
         {
             let (archive, hashers, depth) = (&self.archive, &self.hashers, self.rules.depth);

@@ -43,7 +43,7 @@ impl Booked {
         if self.sources.insert((work.host, work.snapshot)) {
             summary.files += 1;
             summary.new_versions += u64::from(work.changed);
-            summary.hosts += u64::from(self.hosts.insert(work.host));
+            summary.hosts_archived += u64::from(self.hosts.insert(work.host));
         }
     }
 }

@@ -106,7 +106,7 @@ impl Stored {
         let (format, on_disk) = (file.format, file.size);
         Ok(match Self::go_through(context, path, file, move |raw, _| checkpoint::measure(raw, format, on_disk)).await? {
             Ok(Ok(measure)) => Ok(measure.size),
-            Ok(Err(e)) => Err(Failure::Flaw(Flaw { offset: None, reason: format!("cannot decompress: {e}") })),
+            Ok(Err(e)) => Err(Failure::Flaw(checkpoint::unmeasured(&e, on_disk))),
             Err(unread) => Err(Failure::Unread(unread)),
         })
     }

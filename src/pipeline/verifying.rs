@@ -47,7 +47,7 @@ pub async fn verify_in(
     let verifying = Verifying { settings, hashers: Hashers::new(archive.clone(), workers.clone()), archive, workers: workers.clone(), progress };
     let checkpoints = settings.checkpoints.as_deref().map(|path| Escaped(path).to_string());
     tracing::info!(archive = %settings.archive, checkpoints, read_data = settings.read_data, decode = settings.decode, version = env!("CARGO_PKG_VERSION"), "verifying");
-    let mut report = Report::default();
+    let mut report = Report { read_data: settings.read_data, ..Report::default() };
     let done = stopped_by(|| workers.stop(), shutdown, watch.hurried(), verifying.run(&mut report)).await;
     report.interrupted = matches!(done, Err(Error::Interrupted));
     report.bytes_read = verifying.hashers.bytes();
@@ -55,6 +55,7 @@ pub async fn verify_in(
     report.findings.iter().for_each(|found| {
         tracing::error!(kind = found.kind.name(), object = found.object, source = found.source, next = found.advice, "found: {}", found.reason)
     });
+    report.nothing_read().iter().for_each(|why| tracing::info!("read in full: {why}"));
     report.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     watch.figures().verify = Some(Verified { objects: report.objects, bytes: report.bytes_read, findings: report.findings_by_kind() });
     if !report.interrupted {
@@ -79,6 +80,13 @@ struct Slim {
     digest: Digest,
 }
 
+/// What a listing came to.
+struct Listed {
+    partitions: BTreeMap<Partition, Vec<ObjectMeta>>,
+    /// The first and the last date of those that are not looked at.
+    others: Option<(Date, Date)>,
+}
+
 /// One partition's footers.
 struct Footers {
     partition: Partition,
@@ -90,10 +98,16 @@ struct Footers {
 impl Verifying<'_> {
     async fn run(&self, report: &mut Report) -> Result<()> {
         catalog::info(&self.archive, None).await?;
-        let listed = self.list(report).await?;
-        let objects = self.footers(listed, report).await?;
+        let Listed { partitions, others } = self.list(report).await?;
+        let objects = self.footers(partitions, report).await?;
         if report.objects == 0 && report.findings.is_empty() {
-            report.findings.push(Finding::new(Kind::Empty, &self.settings.archive, "no object of ours is there"));
+            report.findings.push(match others {
+                Some((first, last)) => Finding::nothing_there(
+                    &self.settings.archive,
+                    format!("no date of --date is there; of those that are, the first is {first} and the last {last}"),
+                ),
+                None => Finding::new(Kind::Empty, &self.settings.archive, "no object of ours is there"),
+            });
         }
         self.read_data(&objects, report).await?;
         if self.settings.decode {
@@ -114,12 +128,13 @@ impl Verifying<'_> {
     }
 
     /// All Parquet objects, by partition.
-    async fn list(&self, report: &mut Report) -> Result<BTreeMap<Partition, Vec<ObjectMeta>>> {
+    async fn list(&self, report: &mut Report) -> Result<Listed> {
         let named: Vec<_> = self.settings.clusters.iter().map(|name| Cluster::new(name).map(|cluster| partition::cluster_path(&cluster))).collect();
         let folders = if named.is_empty() { vec![None] } else { named };
         let mut partitions: BTreeMap<Partition, Vec<ObjectMeta>> = BTreeMap::new();
+        let mut others: Option<(Date, Date)> = None;
         for folder in folders {
-            let before = partitions.len();
+            let (before, mut elsewhere) = (partitions.len(), false);
             let mut listed = self.archive.store().list(folder.as_ref());
             while let Some(object) = listed.next().await {
                 let object = match object {
@@ -135,17 +150,21 @@ impl Verifying<'_> {
                 }
                 match Partition::parse(&object.location) {
                     Some((partition, _)) if self.in_range(partition.date) => partitions.entry(partition).or_default().push(object),
-                    Some(_) => {}
+                    Some((Partition { date, .. }, _)) => {
+                        elsewhere = true;
+                        others = Some(others.map_or((date, date), |(first, last)| (first.min(date), last.max(date))));
+                    }
                     None => report.warnings.push(format!("{}: it lies in no partition", self.archive.name_of(&object.location))),
                 }
             }
             if let Some(folder) = folder
                 && partitions.len() == before
+                && !elsewhere
             {
                 report.findings.push(Finding::new(Kind::Empty, self.archive.name_of(&folder), "no object is there"));
             }
         }
-        Ok(partitions)
+        Ok(Listed { partitions, others })
     }
 
     /// Reads all footers, and checks whatever they can tell. Gives what is readable.

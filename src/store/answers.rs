@@ -20,7 +20,9 @@ pub struct Asked {
     /// Host and port that S3 requests go to; all others are for credentials.
     host: String,
     /// What kind of credentials, and what to look at if there are none.
-    pub credentials: (&'static str, &'static str),
+    pub credentials: (&'static str, String),
+    /// Where access key and secret stand.
+    pub key_names: [String; 2],
     /// Where requests go, for people.
     pub endpoint: String,
     pub region: String,
@@ -74,7 +76,8 @@ impl Asked {
         let scheme = if settings.endpoint.as_ref().is_some_and(|url| url.is_plain()) { "http" } else { "https" };
         Self {
             host: host.to_owned(),
-            credentials: (settings.credentials.kind(), settings.credentials.advice()),
+            credentials: (settings.credentials.kind(), settings.credentials.advice(&settings.key_names)),
+            key_names: settings.key_names.clone(),
             endpoint: format!("{scheme}://{host}"),
             region: settings.region().to_owned(),
             encryption: settings.encryption.clone(),

@@ -82,7 +82,7 @@ pub fn clock_ahead(headers: &HeaderMap) -> Option<i64> {
 /// What to do about an answer, where that can be told.
 pub fn hint(purpose: Purpose, refusal: &Refusal, asked: &Asked) -> Option<String> {
     if purpose == Purpose::Credentials {
-        let (kind, advice) = asked.credentials;
+        let (kind, advice) = &asked.credentials;
         return Some(format!("no credentials by {kind}: {advice}"));
     }
     let clock =
@@ -91,9 +91,13 @@ pub fn hint(purpose: Purpose, refusal: &Refusal, asked: &Asked) -> Option<String
         "NoSuchBucket" => "the bucket does not exist; create it, or check its name and --endpoint (AWS_ENDPOINT_URL)".into(),
         "InvalidBucketName" => "no bucket can have this name".into(),
         "InvalidAccessKeyId" => {
-            "the server does not know the access key; check AWS_ACCESS_KEY_ID, and that --endpoint (AWS_ENDPOINT_URL) is the server that it is for".into()
+            let [id, _] = &asked.key_names;
+            format!("the server does not know the access key; check {id}, and that --endpoint (AWS_ENDPOINT_URL) is the server that it is for")
         }
-        "SignatureDoesNotMatch" => "the secret is not that of the access key; check AWS_SECRET_ACCESS_KEY (or a proxy changes requests on their way)".into(),
+        "SignatureDoesNotMatch" => {
+            let [_, secret] = &asked.key_names;
+            format!("the secret is not that of the access key; check {secret} (or a proxy changes requests on their way)")
+        }
         "ExpiredToken" | "InvalidToken" | "InvalidTokenId" | "TokenRefreshRequired" => {
             format!("the session of the credentials ({}) has ended or is not known; get a new AWS_SESSION_TOKEN, or use a role", asked.credentials.0)
         }
@@ -214,7 +218,7 @@ pub fn unreached(e: HttpError, purpose: Purpose, place: &str, asked: &Asked) -> 
     } else if has(&["InvalidContentType", "corrupt message", "WrongVersion"]) {
         (HttpErrorKind::Unknown, format!("no TLS is spoken there; begin {option} with http:// if it is meant to be so"))
     } else if purpose == Purpose::Credentials {
-        let (kind, advice) = asked.credentials;
+        let (kind, advice) = &asked.credentials;
         (e.kind(), format!("no credentials by {kind}: {advice}"))
     } else if e.kind() == HttpErrorKind::Timeout && !has(&["connect"]) {
         (e.kind(), "the server did not answer in time; use a longer --request-timeout, fewer --parts, or look at the server".to_owned())

@@ -17,6 +17,8 @@ const GOOD_FOR: Duration = Duration::from_secs(60);
 pub enum Lifecycle {
     /// A rule that is in force aborts them.
     Aborts,
+    /// The server refuses such rules, and clears uploads away itself.
+    Needless,
     /// There is none.
     Lacks,
     /// The server does not say; why.
@@ -35,15 +37,20 @@ pub async fn of_bucket(signer: &dyn Signer, through: &dyn HttpConnector, options
     // of an error only its kind: the address is signed
     let answer = client.execute(request).await.map_err(|e| failed(format!("{:?}", e.kind()).into()))?;
     let status = answer.status();
+    let server = answer.headers().get("server").and_then(|name| name.to_str().ok()).unwrap_or_default().to_owned();
     let body = answer.into_body().bytes().await.map_err(|e| failed(format!("{:?}", e.kind()).into()))?;
-    Ok(read(status.as_u16(), &String::from_utf8_lossy(&body)))
+    Ok(read(status.as_u16(), &server, &String::from_utf8_lossy(&body)))
 }
 
-fn read(status: u16, body: &str) -> Lifecycle {
+/// Servers that have a time of their own after which they clear uploads away, and take no rule for it.
+const CLEAR_AWAY: [&str; 1] = ["MinIO"];
+
+fn read(status: u16, server: &str, body: &str) -> Lifecycle {
     let rules = || body.split("<Rule>").skip(1).map(|rule| rule.split("</Rule>").next().unwrap_or(rule));
     let aborts = |rule: &str| rule.contains("<AbortIncompleteMultipartUpload>") && xml_field(rule, "Status") == Some("Enabled");
     match (status, xml_field(body, "Code")) {
         (200, _) if rules().any(aborts) => Lifecycle::Aborts,
+        _ if CLEAR_AWAY.iter().any(|name| server.starts_with(name)) => Lifecycle::Needless,
         (200, _) | (_, Some("NoSuchLifecycleConfiguration")) => Lifecycle::Lacks,
         (_, Some(code)) => Lifecycle::Hidden(code.to_owned()),
         (status, None) => Lifecycle::Hidden(format!("status {status}")),
@@ -62,10 +69,12 @@ mod tests {
                  <AbortIncompleteMultipartUpload><DaysAfterInitiation>2</DaysAfterInitiation></AbortIncompleteMultipartUpload></Rule></LifecycleConfiguration>"
             )
         };
-        assert_eq!(read(200, &rules("Enabled")), Lifecycle::Aborts);
-        assert_eq!(read(200, &rules("Disabled")), Lifecycle::Lacks);
-        assert_eq!(read(404, "<Error><Code>NoSuchLifecycleConfiguration</Code></Error>"), Lifecycle::Lacks);
-        assert_eq!(read(403, "<Error><Code>AccessDenied</Code></Error>"), Lifecycle::Hidden("AccessDenied".into()));
-        assert_eq!(read(501, ""), Lifecycle::Hidden("status 501".into()));
+        assert_eq!(read(200, "AmazonS3", &rules("Enabled")), Lifecycle::Aborts);
+        assert_eq!(read(200, "AmazonS3", &rules("Disabled")), Lifecycle::Lacks);
+        assert_eq!(read(404, "AmazonS3", "<Error><Code>NoSuchLifecycleConfiguration</Code></Error>"), Lifecycle::Lacks);
+        assert_eq!(read(403, "", "<Error><Code>AccessDenied</Code></Error>"), Lifecycle::Hidden("AccessDenied".into()));
+        assert_eq!(read(501, "", ""), Lifecycle::Hidden("status 501".into()));
+        assert_eq!(read(404, "MinIO", "<Error><Code>NoSuchLifecycleConfiguration</Code></Error>"), Lifecycle::Needless);
+        assert_eq!(read(403, "MinIO/RELEASE", "<Error><Code>AccessDenied</Code></Error>"), Lifecycle::Needless);
     }
 }

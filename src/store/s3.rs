@@ -181,12 +181,11 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
     use clap::Parser;
-    use std::collections::BTreeMap;
 
     fn place(bucket: &str, flags: &[&str]) -> (Option<String>, String) {
         let all = ["cc-archiver", "verify", "s3://b", "--anonymous"].iter().chain(flags);
         let Command::Verify(args) = Cli::parse_from(all).command else { unreachable!("it says verify") };
-        let place = Place::of(bucket, &S3Settings::new(&args.s3, &BTreeMap::new()).expect("they are good"));
+        let place = Place::of(bucket, &S3Settings::new(&args.s3, &crate::config::AwsVariables::default()).expect("they are good"));
         (place.endpoint, place.host)
     }
 

@@ -1,12 +1,14 @@
 //! What pruning came to.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Instant;
 
 use bytesize::ByteSize;
 use serde::Serialize;
 
 use super::{FileNote, thousands};
+use crate::error::Escaped;
 
 /// What a run pruned, and what it kept.
 #[derive(Debug, Default, Clone, Serialize)]
@@ -19,6 +21,16 @@ pub struct PruneSummary {
     pub bytes: u64,
     /// Those that would be, by path; empty where they were deleted.
     pub would_prune: Vec<String>,
+    /// Those that would be archived first, by path: they would be pruned as well, if that proves well. In a dry run of archive.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub would_archive_first: Vec<String>,
+    /// Bytes of them.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub bytes_archived_first: u64,
+    /// Objects that were not written by this run, and were proven for it.
+    pub objects_looked_at: u64,
+    /// Bytes of them, all of which are read unless --proof says footer.
+    pub bytes_looked_at: u64,
     /// Snapshots that stay, by reason.
     pub kept: Kept,
     /// Snapshots that are left for the next run: they changed while this one looked at them.
@@ -48,7 +60,18 @@ pub struct Kept {
     pub undeletable: u64,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl PruneSummary {
+    /// Adds a snapshot that a run would archive, and then prune.
+    pub fn would_archive(&mut self, path: &Path, bytes: u64) {
+        self.would_archive_first.push(Escaped(path).to_string());
+        self.bytes_archived_first += bytes;
+    }
+
     /// True if nothing stays that should have gone.
     pub fn is_complete(&self) -> bool {
         self.attention.is_empty()
@@ -74,6 +97,22 @@ impl fmt::Display for PruneSummary {
         }
         let name = if self.dry_run { "would prune" } else { "pruned" };
         line(name, format!("{} snapshots, {}", thousands(self.pruned), ByteSize(self.bytes)))?;
+        self.would_prune.iter().try_for_each(|path| writeln!(f, "  {path}"))?;
+        let first = &self.would_archive_first;
+        if !first.is_empty() {
+            writeln!(
+                f,
+                "{:<17} {} snapshots, {}, if they prove to be archived then",
+                "after archiving",
+                thousands(first.len() as u64),
+                ByteSize(self.bytes_archived_first)
+            )?;
+            first.iter().try_for_each(|path| writeln!(f, "  {path}"))?;
+        }
+        let mut line = |name: &str, value: String| writeln!(f, "{name:<17} {value}");
+        if self.objects_looked_at > 0 {
+            line("proof", format!("{} objects, {}, looked at", thousands(self.objects_looked_at), ByteSize(self.bytes_looked_at)))?;
+        }
         let kept = &self.kept;
         for (count, why) in [
             (kept.recent, "their successor is not old enough"),
@@ -94,7 +133,6 @@ impl fmt::Display for PruneSummary {
             }
         }
         if self.dry_run {
-            self.would_prune.iter().try_for_each(|path| writeln!(f, "  {path}"))?;
             writeln!(f, "dry run: nothing was deleted")?;
         }
         Ok(())

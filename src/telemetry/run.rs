@@ -135,7 +135,14 @@ impl Run {
 fn counts_of(figures: &Figures) -> String {
     let mut parts = Vec::new();
     if let Some(did) = &figures.archive {
-        parts.push(format!("{} snapshots of {} hosts, {} rows in {} objects", did.files, did.hosts, thousands(did.rows_written), did.objects_written));
+        parts.push(format!(
+            "{} snapshots of {} of {} hosts, {} rows in {} objects",
+            did.files,
+            did.hosts_archived,
+            did.hosts,
+            thousands(did.rows_written),
+            did.objects_written
+        ));
         parts.push(format!("{} archived already, {} waiting, {} set aside", did.already_archived, did.waiting.len(), did.set_aside.len()));
     }
     for pruned in figures.prune.iter().chain(figures.archive.as_ref().and_then(|did| did.prune.as_ref())) {

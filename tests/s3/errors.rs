@@ -177,6 +177,22 @@ fn settings_that_make_no_sense_are_refused_with_a_hint() {
 }
 
 #[test]
+fn a_key_of_the_file_that_the_server_refuses_is_named_by_file_and_key() {
+    let (tree, folder) = (small_tree(), tempfile::tempdir().expect("a folder"));
+    let config = folder.path().join("c.json");
+    std::fs::write(&config, format!(r#"{{"access-key": "somebody", "secret-key": "{CANARY}"}}"#)).expect("written");
+    let config = config.to_str().expect("UTF-8");
+    for (code, key, variable) in [("InvalidAccessKeyId", "access-key", "AWS_ACCESS_KEY_ID"), ("SignatureDoesNotMatch", "secret-key", "AWS_SECRET_ACCESS_KEY")] {
+        let server = Server::start(move |_| Answer::error(403, code, "no"));
+        let by_file = run(&mut archiving(&tree, &server.address, &["--config", config])).expect(1);
+        assert_said(&by_file, &[&format!("check {key:?} in {config}")]);
+        assert!(!by_file.stderr.contains(variable), "{}", by_file.stderr);
+        let by_variable = with_keys(&mut archiving(&tree, &server.address, &["--config", config])).expect(1);
+        assert!(by_variable.stderr.contains(&format!("check {variable}")), "{}", by_variable.stderr);
+    }
+}
+
+#[test]
 fn what_is_printed_for_debugging_holds_no_secret() {
     let variables = [("AWS_ACCESS_KEY_ID", "somebody".to_owned()), ("AWS_SECRET_ACCESS_KEY", CANARY.into()), ("AWS_SESSION_TOKEN", "canary".into())];
     let settings = s3_settings(&variables, &["--endpoint", "https://s3.example.org", "--sse", "kms", "--tag", "a=b"]);

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -110,6 +111,45 @@ pub fn archiver() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cc-archiver"));
     without_environment(&mut command).stdin(Stdio::null());
     command
+}
+
+/// Sets the rights of a file or folder.
+pub fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+}
+
+/// A user without rights, and the program where he can reach it. Where the tests do not run as root, who may do everything, it is their user.
+#[derive(Debug)]
+pub struct Nobody {
+    place: tempfile::TempDir,
+}
+
+impl Nobody {
+    /// With a copy of the program.
+    pub fn new() -> Self {
+        let place = tempfile::tempdir().expect("a folder");
+        set_mode(place.path(), 0o755);
+        // not by this process: whatever another thread starts meanwhile would hold the copy open, and what is written to cannot be run
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_cc-archiver")).arg(place.path().join("cc-archiver")).status();
+        assert!(copied.is_ok_and(|status| status.success()), "the program was not copied");
+        Self { place }
+    }
+
+    /// True if it is another user than that of the tests.
+    pub fn is_another(&self) -> bool {
+        std::fs::metadata("/proc/self").expect("a status").uid() == 0
+    }
+
+    /// The program, run by him.
+    pub fn archiver(&self) -> Command {
+        if !self.is_another() {
+            return archiver();
+        }
+        let mut command = Command::new("setpriv");
+        without_environment(&mut command).args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(self.place.path().join("cc-archiver"));
+        command.stdin(Stdio::null());
+        command
+    }
 }
 
 /// Runs a command to its end.

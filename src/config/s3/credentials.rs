@@ -10,6 +10,10 @@ use crate::error::{Error, Escaped, Result};
 /// Hosts that may be asked for credentials without TLS: they are this machine's own.
 const LINK_LOCAL: [&str; 3] = ["169.254.170.2", "169.254.170.23", "fd00:ec2::23"];
 
+/// The variables that hold keys.
+pub const ACCESS_KEY: &str = "AWS_ACCESS_KEY_ID";
+pub const SECRET_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+
 /// A text that is not shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -66,17 +70,17 @@ pub enum Credentials {
 }
 
 impl Credentials {
-    /// The first kind that the variables set up.
-    pub fn find<'a>(variable: impl Fn(&str) -> Option<&'a str>) -> Result<Self> {
+    /// The first kind that the variables set up; `called` says where a key is from.
+    pub fn find<'a>(variable: impl Fn(&str) -> Option<&'a str>, called: impl Fn(&str) -> String) -> Result<Self> {
         let owned = |name: &str| variable(name).map(str::to_owned);
-        match (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")) {
+        match (variable(ACCESS_KEY), variable(SECRET_KEY)) {
             (Some(id), Some(secret)) => {
                 let token = variable("AWS_SESSION_TOKEN").map(|token| visible("AWS_SESSION_TOKEN", token)).transpose()?;
-                let (id, secret) = (visible("AWS_ACCESS_KEY_ID", id)?, visible("AWS_SECRET_ACCESS_KEY", secret)?);
+                let (id, secret) = (visible(&called(ACCESS_KEY), id)?, visible(&called(SECRET_KEY), secret)?);
                 return Ok(Self::Keys { id, secret: Secret(secret), token: token.map(Secret) });
             }
-            (Some(_), None) => return Err(half("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")),
-            (None, Some(_)) => return Err(half("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID")),
+            (Some(_), None) => return Err(half(&called(ACCESS_KEY), SECRET_KEY)),
+            (None, Some(_)) => return Err(half(&called(SECRET_KEY), ACCESS_KEY)),
             (None, None) => {}
         }
         match (owned("AWS_WEB_IDENTITY_TOKEN_FILE"), owned("AWS_ROLE_ARN")) {
@@ -125,16 +129,17 @@ impl Credentials {
     }
 
     /// What to look at if there are none to be had.
-    pub fn advice(&self) -> &'static str {
-        match self {
-            Self::Anonymous | Self::Keys { .. } => "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    pub fn advice(&self, [id, secret]: &[String; 2]) -> String {
+        let advice = match self {
+            Self::Anonymous | Self::Keys { .. } => return format!("check {id} and {secret}"),
             Self::WebIdentity { .. } => {
                 "check AWS_ROLE_ARN, that the role trusts this service account, and that STS can be reached (AWS_ENDPOINT_URL_STS, AWS_REGION)"
             }
             Self::Container(_) => "check the role of the task",
             Self::PodIdentity { .. } => "check the pod identity association of the service account, and that the agent runs on this node",
             Self::Instance(_) => NOTHING_FOUND,
-        }
+        };
+        advice.to_owned()
     }
 }
 

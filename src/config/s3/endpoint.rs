@@ -53,6 +53,18 @@ impl Endpoint {
         self.host().parse::<IpAddr>().is_ok()
     }
 
+    /// Refuses an address that names the bucket as well: it would be part of each key then. Gateways may have a path of their own.
+    pub fn check_without(&self, bucket: &str) -> Result<()> {
+        let (authority, path) = self.rest.split_once('/').unwrap_or((&self.rest, ""));
+        if path.split('/').all(|part| part != bucket) {
+            return Ok(());
+        }
+        Err(Error::Usage(format!(
+            "the endpoint {self} names the bucket {bucket} in its path\n  hint: the bucket stands in the archive's name only: s3://{bucket}/prefix and --endpoint {}://{authority}",
+            self.scheme
+        )))
+    }
+
     /// The address at which a bucket has a host of its own.
     pub fn of_bucket(&self, bucket: &str) -> String {
         format!("{}://{bucket}.{}", self.scheme, self.rest)
@@ -79,6 +91,17 @@ mod tests {
         assert_eq!(of("https://s3.example.org:8443/x").of_bucket("b"), "https://b.s3.example.org:8443/x");
         for wrong in ["", "s3.example.org", "ftp://x", "https://", "https:///x", "https://:9000", "https://x?y", "https://x#y", "https://a b", "https://x\n"] {
             assert!(Endpoint::parse("--endpoint", wrong).is_err() || wrong.ends_with('\n'), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_does_not_stand_in_the_path() {
+        let checked = |url: &str| Endpoint::parse("--endpoint", url).and_then(|endpoint| endpoint.check_without("b"));
+        for right in ["http://h:9000", "https://h/s3", "https://h/storage/v1/s3", "http://b:9000", "http://h/bb"] {
+            assert!(checked(right).is_ok(), "{right}");
+        }
+        for wrong in ["http://h:9000/b", "http://h:9000/b/archive", "http://h:9000/s3/b/"] {
+            assert!(checked(wrong).is_err_and(|e| e.to_string().ends_with("--endpoint http://h:9000")), "{wrong}");
         }
     }
 
