@@ -1,9 +1,11 @@
 //! Stage 2: what the archive holds already, by the footers of its objects; and rows of it, read back.
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
+use parquet::errors::ParquetError;
 
 use crate::error::{Error, Result};
 use crate::ledger::{Holdings, NotOurs};
@@ -43,6 +45,12 @@ pub async fn holdings_but(archive: &Archive, partition: &Partition, known: impl 
         }
     }
     Ok(Holdings::new(uptime, objects, unreadable, keys))
+}
+
+/// Reads rows of an object. Bytes that are damaged can make the Parquet reader panic: that is an error about the object, too.
+pub async fn unless_damaged<T>(key: &ObjectKey, reading: impl Future<Output = Result<T>>) -> Result<T> {
+    let panicked = |_| Error::parquet("cannot read back", key)(ParquetError::General("its reader gave up: it is damaged".into()));
+    AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)))
 }
 
 /// The slot behind the highest of a sequence, as it is now.

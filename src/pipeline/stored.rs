@@ -190,10 +190,11 @@ impl Held<'_> {
             Origin::Object { object, times: (first, last), room, known } => {
                 tracing::debug!(object = %object.key, %host, first, last, "reading archived rows back");
                 let collector = Collector::new(range.clone(), (*room / PORTIONS) as usize, &context.buffers);
-                let portion = catalog::rows_between(&context.archive, &context.workers, object, host, (*first, *last), collector).await?;
+                let reading = catalog::rows_between(&context.archive, &context.workers, object, host, (*first, *last), collector);
+                let portion = catalog::unless_damaged(&object.key, reading).await?;
                 if range.from.is_none() && portion.end.is_some() {
                     // whether all of it can be read must be known before anything is handed over
-                    catalog::check_rows(&context.archive, &context.workers, object, host).await?;
+                    catalog::unless_damaged(&object.key, catalog::check_rows(&context.archive, &context.workers, object, host)).await?;
                 }
                 if portion.end.is_none() {
                     *known = Some(Arc::clone(&portion.snapshot));
