@@ -63,7 +63,7 @@ async fn examine_tree(settings: &DoctorSettings) -> Result<Vec<Check>> {
 }
 
 async fn examine_archive(settings: &DoctorSettings) -> Result<Vec<Check>> {
-    let open = || Archive::open(&settings.archive, settings.s3.as_ref(), false);
+    let open = || Archive::open_to_try(&settings.archive, settings.s3.as_ref());
     match &settings.archive {
         Location::Directory(path) if !path.is_dir() => Ok(doctor::check_directory(path, None).await),
         Location::Directory(path) => Ok(doctor::check_directory(path, Some(&open()?)).await),
