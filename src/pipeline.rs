@@ -39,6 +39,7 @@ mod cluster;
 mod dry_run;
 mod examining;
 mod host;
+mod keeping;
 mod lock;
 mod merging;
 mod objects;
@@ -46,6 +47,7 @@ mod planning;
 mod proof;
 mod pruning;
 mod stored;
+mod successors;
 mod verifying;
 
 pub use dry_run::DryRun;
@@ -253,6 +255,7 @@ async fn prune_tree(settings: &Settings, context: &Context, tree: &Tree, summary
     let Some(rules) = settings.prune_after else { return Ok(()) };
     let proofs = std::mem::take(&mut *context.proofs.lock().unwrap_or_else(PoisonError::into_inner));
     let mut pruning = Pruning {
+        last_change: pruning::last_change(&settings.checkpoints, &settings.filter, tree).await?,
         archive: context.archive.clone(),
         tree: settings.checkpoints.clone(),
         rules,
