@@ -127,10 +127,12 @@ const SKEW: i64 = 5 * 60;
 const SILENCE: i64 = 86_400;
 
 /// The time by which ages count.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Now {
     /// Unix time in s.
     pub now: i64,
+    /// The latest of all clocks.
+    latest: i64,
     /// How this machine's clock differs from the store's, if it does.
     pub skew: Option<String>,
     /// How long nothing was written, if it is long.
@@ -148,12 +150,17 @@ impl Now {
         let skew =
             || format!("this machine's clock is {} {} the store's; ages count by the earlier one", said(ahead), if ahead > 0 { "ahead of" } else { "behind" });
         let silence = || format!("no snapshot was written in the last {}; ages count from an hour after the last one", said(clocks - written + MARGIN));
-        Self { now: clocks.min(written), skew: (ahead.saturating_abs() > SKEW).then(skew), silence: (clocks.saturating_sub(written) > SILENCE).then(silence) }
+        Self {
+            now: clocks.min(written),
+            latest: local.max(local.saturating_sub(ahead)).max(last_change.unwrap_or(local)),
+            skew: (ahead.saturating_abs() > SKEW).then(skew),
+            silence: (clocks.saturating_sub(written) > SILENCE).then(silence),
+        }
     }
 
     /// True for a time that has not come yet, by any clock.
     pub fn is_before(&self, time: i64) -> bool {
-        time > self.now.saturating_add(MARGIN)
+        time > self.latest.saturating_add(MARGIN)
     }
 }
 
@@ -219,10 +226,12 @@ mod tests {
     #[test]
     fn the_earliest_clock_counts_and_differences_are_said() {
         let day = 86_400;
-        assert_eq!(Now::new(1_000, None, None), Now { now: 1_000, ..Now::default() });
-        assert_eq!(Now::new(1_000, Some(200), Some(900)), Now { now: 800, ..Now::default() });
-        assert_eq!(Now::new(1_000, Some(-200), Some(900)), Now { now: 1_000, ..Now::default() });
-        assert_eq!(Now::new(100 * day, None, Some(100 * day - MARGIN - day)), Now { now: 99 * day, ..Now::default() });
+        let quiet = |now, latest| Now { now, latest, skew: None, silence: None };
+        assert_eq!(Now::new(1_000, None, None), quiet(1_000, 1_000));
+        assert_eq!(Now::new(1_000, Some(200), Some(900)), quiet(800, 1_000));
+        assert_eq!(Now::new(1_000, Some(-200), Some(1_300)), quiet(1_000, 1_300));
+        assert_eq!(Now::new(100 * day, None, Some(100 * day - MARGIN - day)), quiet(99 * day, 100 * day));
+        assert!(quiet(0, 1_000).is_before(1_001 + MARGIN) && !quiet(0, 1_000).is_before(1_000 + MARGIN));
         let jumped = Now::new(100 * day, Some(30 * day), Some(69 * day + 7));
         assert_eq!(jumped.now, 69 * day + MARGIN + 7);
         assert!(jumped.skew.is_some_and(|said| said.contains("30days ahead of")));
