@@ -8,7 +8,7 @@ mod archive;
 mod tree;
 
 pub use archive::{check_directory, check_store};
-pub use tree::check_tree;
+pub use tree::{check_decoded, check_tree};
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -395,7 +395,7 @@ impl World {
                 return Err(format!("{} was deleted by a run that is not to delete anything", file.path()));
             }
             self.archived.check_deleted(&stands, file, &disk)?;
-            let newest = !self.changed && !disk.files.values().chain(&gone).any(|other| other.host == file.host && other.from > file.from);
+            let newest = !self.changed && !disk.files.values().chain(&gone).any(|other| other.host == file.host && other.from > file.from && !other.half);
             if newest && !runs.iter().any(|run| run.flags.iter().any(|flag| flag == "--include-newest")) {
                 return Err(format!("{} was deleted, and is the newest of its host", file.path()));
             }
