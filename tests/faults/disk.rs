@@ -41,7 +41,7 @@ pub struct File {
     ending: &'static str,
     series: Vec<Series>,
     /// Its writer has not come to the end.
-    half: bool,
+    pub half: bool,
     /// Counts all files that ever were: no two have the same time of change.
     pub version: u64,
     pub bytes: Bytes,
