@@ -239,6 +239,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_when_a_run_ends_is_cleared_by_the_next_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = open(folder.path(), false);
+        let staged = folder.path().join(run.staged(&Key::from("a")).expect("staged").expect("a directory stages").as_ref());
+        std::fs::write(&staged, "half").expect("written");
+        drop(run);
+        assert!(staged.exists(), "nobody knows of it here");
+        drop(open(folder.path(), false));
+        assert!(!staged.parent().expect("a folder").exists());
+    }
+
+    #[test]
     fn no_link_is_followed() {
         let (folder, elsewhere) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
         let theirs = abandoned(elsewhere.path());

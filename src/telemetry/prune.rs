@@ -86,7 +86,7 @@ impl fmt::Display for PruneSummary {
             (kept.conflicting, "they contradict archived values"),
             (kept.not_proven, "their objects are not proven"),
             (kept.undeletable, "they cannot be read or deleted"),
-            (kept.damaged, "damaged"),
+            (kept.damaged, "damaged, or named after a time that has not come yet"),
             (kept.changed, "they changed during this run"),
         ] {
             if count > 0 {
