@@ -305,6 +305,11 @@ pub fn write(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }
 
+/// True for the marker of a staging folder. A run that does not come to its end can leave it; the next one clears it.
+pub fn is_marker(key: &str) -> bool {
+    key.starts_with("_tmp/") && key.ends_with("/cc-archiver")
+}
+
 /// All files below a folder, hidden and unfinished ones too, by their path relative to it.
 pub fn files_below(root: &Path) -> Objects {
     let mut found = Objects::new();
