@@ -59,8 +59,12 @@ pub enum Command {
     Archive(Box<ArchiveArgs>),
     /// Delete local snapshots that are old enough and proven to be archived.
     ///
-    /// A snapshot is deleted only if the snapshot after it is older than AGE, its bytes on disk are those that the archive
-    /// names, and every object that holds rows of it has been proven. Whatever else lies in the tree is never touched.
+    /// A snapshot is deleted only if a snapshot after it that can be read is older than AGE, its bytes on disk are those that
+    /// the archive names, and every object that holds rows of it has been proven. Whatever else lies in the tree is never touched.
+    ///
+    /// AGE must be above the longest walltime of a job plus cc-backend's retention-in-memory: since July 2026 cc-backend keeps
+    /// checkpoints beyond its retention for jobs that still run, and loads them when it starts. Ages count by the earliest of this
+    /// machine's clock, the store's clock, and an hour after the last change of a snapshot: a clock that jumps ahead deletes nothing.
     #[command(after_long_help = "Examples:\n  \
         cc-archiver prune /var/lib/cc-backend/checkpoints ./archive --older-than 7d --dry-run\n  \
         cc-archiver prune /var/lib/cc-backend/checkpoints s3://monitoring/archive --older-than 7d")]

@@ -11,7 +11,7 @@ mod tree;
 mod user;
 
 pub use archive::{check_directory, check_store};
-pub use tree::check_tree;
+pub use tree::{check_decoded, check_tree};
 pub use user::check_user;
 
 /// How a check ended.

@@ -39,6 +39,7 @@ mod cluster;
 mod dry_run;
 mod examining;
 mod host;
+mod keeping;
 mod lock;
 mod merging;
 mod objects;
@@ -47,6 +48,7 @@ mod proof;
 mod pruning;
 mod rounds;
 mod stored;
+mod successors;
 mod verifying;
 
 pub use dry_run::DryRun;
@@ -242,7 +244,7 @@ fn check_schema(context: &Context, info: ArchiveInfo, object: &ObjectLedger) -> 
 /// Prunes what is old enough, if that is asked for, when all else is done. What was scanned at first is what may go.
 async fn prune_tree(settings: &Settings, context: &Context, tree: &Tree, summary: &mut Summary) -> Result<()> {
     let Some(rules) = settings.prune_after else { return Ok(()) };
-    let mut pruning = Pruning::after(settings, context, rules);
+    let mut pruning = Pruning::after(settings, context, rules, tree).await?;
     let begun = Instant::now();
     let pruned = summary.prune.insert(PruneSummary::default());
     let done = pruning.prune_tree(tree, pruned).await;

@@ -136,6 +136,9 @@ pub fn stand_twice<'a>(claim: &'a Claim, others: &'a Holdings) -> impl Iterator<
     claim.entries.iter().flat_map(twins)
 }
 
+/// How often a file is hashed that changes meanwhile.
+const TRIES: usize = 3;
+
 /// A file whose bytes were hashed.
 #[derive(Debug, Clone)]
 pub struct Hashed {
@@ -158,6 +161,17 @@ pub enum Unhashed {
 impl Hashed {
     /// Hashes the file at `place`, of which the scan saw `size`. Blocks. `go_on` is asked now and then.
     pub fn new(place: Place, size: u64, go_on: impl Fn() -> bool) -> Result<Self, Unhashed> {
+        // a backup that makes links changes a file's status while it is read, and not its bytes
+        let mut hashed = Self::once(&place, size, &go_on);
+        for _ in 1..TRIES {
+            if matches!(hashed, Err(Unhashed::Changed)) {
+                hashed = Self::once(&place, size, &go_on);
+            }
+        }
+        hashed
+    }
+
+    fn once(place: &Place, size: u64, go_on: impl Fn() -> bool) -> Result<Self, Unhashed> {
         let failed = |e: std::io::Error| match e.kind() {
             std::io::ErrorKind::NotFound => Unhashed::Vanished,
             _ if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Unhashed::Changed,
@@ -182,7 +196,7 @@ impl Hashed {
         if read != size || after != Some(before) {
             return Err(Unhashed::Changed);
         }
-        Ok(Self { place, identity: before, digest: hasher.finalize().into() })
+        Ok(Self { place: place.clone(), identity: before, digest: hasher.finalize().into() })
     }
 
     /// Where it is.
@@ -216,6 +230,12 @@ impl Proven {
     /// What the file was when it was hashed.
     pub fn identity(&self) -> Identity {
         self.file.identity
+    }
+
+    /// Hashes the file again, as it is now; None if its bytes are others. Blocks.
+    pub fn again(&self) -> Option<Self> {
+        let file = Hashed::new(self.file.place.clone(), self.file.size(), || true).ok()?;
+        (file.digest == self.file.digest).then_some(Self { file })
     }
 }
 
@@ -327,4 +347,36 @@ pub fn source(file: &Hashed, home: Date, ledgers: &Ledgers, proofs: &Proofs, con
     };
     look_up(file, home, ledgers, conflicting)?.objects.iter().try_for_each(proven)?;
     Ok(Proven { file: file.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::Cluster;
+    use std::cell::Cell;
+
+    #[test]
+    fn a_link_that_is_made_while_a_file_is_hashed_is_no_change() {
+        let tree = tempfile::tempdir().expect("a folder");
+        let place = Place { tree: tree.path().into(), cluster: Cluster::new("c").expect("valid"), host: Host::new("n1"), name: "0.bin".into() };
+        std::fs::create_dir_all(tree.path().join("c/n1")).expect("made");
+        std::fs::write(place.path(), b"bytes").expect("written");
+        let asked = Cell::new(0);
+        let hash = |change: &dyn Fn(u32)| {
+            asked.set(0);
+            Hashed::new(place.clone(), 5, || {
+                asked.set(asked.get() + 1);
+                change(asked.get());
+                true
+            })
+        };
+        let link_once = |n| {
+            if n == 1 {
+                std::fs::hard_link(place.path(), tree.path().join("copy")).expect("linked")
+            }
+        };
+        assert_eq!(hash(&link_once).expect("hashed").digest(), Digest::of(b"bytes"));
+        let write_always = |n: u32| std::fs::write(place.path(), [n as u8; 5]).expect("written");
+        assert!(matches!(hash(&write_always), Err(Unhashed::Changed)), "it ends");
+    }
 }

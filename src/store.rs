@@ -108,6 +108,14 @@ impl Archive {
         }
     }
 
+    /// Opens an archive that is there, to try what may be done in it: what killed runs left stays.
+    pub fn open_to_try(location: &Location, settings: Option<&S3Settings>) -> Result<Self> {
+        match location {
+            Location::Directory(path) => Self::directory(path),
+            Location::S3 { .. } => Self::open(location, settings, false),
+        }
+    }
+
     /// An archive in a bucket whose requests go through `connector`: a test's, which loses answers and changes bytes. Pauses are
     /// shorter; all else is as in [`Self::open`].
     pub fn in_bucket_through(connector: impl HttpConnector, bucket: &str, settings: &S3Settings) -> Result<Self> {

@@ -11,7 +11,7 @@ use object_store::ClientOptions;
 use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpResponseBody, HttpService, ReqwestConnector};
 use serde_json::Value;
 
-use support::{Bucket, Run, Tree, archiver, block_on, files_below, run, s3, s3_settings};
+use support::{Bucket, Run, Snapshot, T0, Tree, archiver, block_on, files_below, run, s3, s3_settings};
 
 mod support;
 
@@ -60,6 +60,7 @@ fn a_site_that_is_well_has_no_error_and_nothing_of_the_checks_stays() {
     let expected = [
         ("tree", "13 hosts"),
         ("snapshots", "10 hosts"),
+        ("whole", "of 10 hosts decode"),
         ("fresh data", "written"),
         ("cc-backend", "12 h after they are written"),
         ("pruning", "can be deleted"),
@@ -133,6 +134,59 @@ fn runs_that_come_too_late_are_an_error() {
     let (_, found) = doctor(tree.path(), archive, &["--prune-after", "23h", "--cc-backend-config", &config], None);
     assert!(found.0.iter().any(|(check, level, says)| check == "pruning" && level == "error" && says.contains("less than the 1 d")), "{:?}", found.0);
     doctor(tree.path(), archive, &[], None).1.assert("cc-backend", "warning", "--cc-backend-config");
+}
+
+#[test]
+fn an_age_for_pruning_must_leave_room_for_the_longest_job() {
+    let (tree, folder) = (Tree::golden(), tempfile::tempdir().expect("a folder"));
+    let looked = |age: &str, config: &str| {
+        let (code, found) = doctor(tree.path(), folder.path().to_str().expect("UTF-8"), &["--prune-after", age, "--cc-backend-config", config], None);
+        assert_eq!(code, 0, "{:?}", found.0);
+        let pruning = found.0.into_iter().filter(|(check, level, _)| check == "pruning" && level == "warning");
+        pruning.map(|(_, _, says)| says).collect::<Vec<_>>()
+    };
+    let (_folder, unknown) = cc_backend("48h");
+    assert_eq!(looked("72h", &unknown), [""; 0]);
+    let found = looked("71h", &unknown);
+    assert!(
+        found.len() == 1 && found[0].contains("retention of 2 d plus the longest job of 1 d (as a guess") && found[0].contains("prune after 3 d"),
+        "{found:?}"
+    );
+    let known = folder.path().join("config.json");
+    fs::write(&known, r#"{"clusters": [{"filterRanges": {"duration": {"from": 0, "to": 604800}}}], "metric-store": {"retention-in-memory": "48h"}}"#)
+        .expect("written");
+    let known = known.to_str().expect("UTF-8");
+    assert_eq!(looked("9d", known), [""; 0]);
+    assert!(looked("8d", known)[0].contains("longest job of 7 d (by clusters[].filterRanges.duration)"));
+}
+
+#[test]
+fn a_newest_snapshot_that_is_damaged_is_found() {
+    let (tree, folder) = (Tree::new(), tempfile::tempdir().expect("a folder"));
+    let snapshot = Snapshot::minutes(T0, [1.0; 60]);
+    for host in ["n1", "n2", "n3"] {
+        tree.bin("c", host, &snapshot);
+    }
+    let whole = Snapshot::minutes(T0 + 3_600, [1.0; 60]).bin();
+    tree.write(&format!("c/n1/{}.bin", T0 + 3_600), b"");
+    tree.write(&format!("c/n2/{}.bin", T0 + 3_600), &whole[..whole.len() - 1]);
+    let looked = || doctor(tree.path(), folder.path().to_str().expect("UTF-8"), &[], None).1;
+    looked().assert("whole", "ok", "of 1 hosts decode");
+    let future = format!("c/n3/{}.bin", 9_999_999_999_i64);
+    tree.write(&future, &whole);
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3_600);
+    for path in files_below(tree.path()).keys() {
+        fs::File::options().append(true).open(tree.path().join(path)).and_then(|file| file.set_modified(old)).expect("it is made older");
+    }
+    let found = looked();
+    for says in [
+        "3 of the newest snapshots are damaged",
+        &format!("c/n1/{}.bin: ", T0 + 3_600),
+        &format!("c/n2/{}.bin: ", T0 + 3_600),
+        &format!("{future}: the time in"),
+    ] {
+        found.assert("whole", "warning", says);
+    }
 }
 
 #[test]

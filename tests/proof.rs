@@ -47,6 +47,8 @@ enum Fault {
     Occupied,
     /// While an object is looked up, somebody puts this in the place of a local file: in the file itself, or as a new one.
     LocalFile(PathBuf, Vec<u8>, bool),
+    /// The same time: somebody makes links of a local file, in this folder.
+    LocalLinks(PathBuf, PathBuf),
     /// It is replaced when its partition is listed again.
     FlippedLater,
 }
@@ -104,7 +106,7 @@ impl ObjectStore for Faulty {
         self.written.lock().expect("a lock").push(key.clone());
         let fault = self.fault.lock().expect("a lock").clone();
         match fault {
-            Fault::None | Fault::FlippedLater | Fault::Occupied | Fault::LocalFile(..) => {}
+            Fault::None | Fault::FlippedLater | Fault::Occupied | Fault::LocalFile(..) | Fault::LocalLinks(..) => {}
             Fault::Flipped => self.replace(key, |bytes, _| bytes[40] ^= 1).await,
             Fault::FlippedUnseen => {
                 answer.e_tag = None;
@@ -130,7 +132,10 @@ impl ObjectStore for Faulty {
     }
 
     async fn get_opts(&self, key: &Key, options: GetOptions) -> Result<GetResult> {
-        self.gets.fetch_add(1, Ordering::Relaxed);
+        let number = self.gets.fetch_add(1, Ordering::Relaxed);
+        if let (true, Fault::LocalLinks(path, folder)) = (options.head, &*self.fault.lock().expect("a lock")) {
+            std::fs::hard_link(path, folder.join(number.to_string())).expect("linked");
+        }
         if let (true, Fault::LocalFile(path, bytes, renamed)) = (options.head, &*self.fault.lock().expect("a lock")) {
             let written = if *renamed { path.with_extension("new") } else { path.clone() };
             std::fs::write(&written, bytes).expect("written");
@@ -314,8 +319,28 @@ fn a_file_that_is_replaced_after_it_was_hashed_survives() {
         bytes[last] ^= 1;
         store.set(Fault::LocalFile(path.clone(), bytes.clone(), renamed));
         let summary = prune(&store, &tree, &[]);
-        assert_eq!((summary.pruned, summary.waiting.len(), files(&tree)), (1, 1, 2), "{summary}");
-        assert!(summary.waiting[0].reason.contains("replaced") && summary.is_complete(), "{summary}");
+        assert_eq!((summary.pruned, summary.kept.changed, files(&tree)), (1, 1, 2), "{summary}");
+        assert!(summary.attention[0].reason.contains("replaced") && !summary.is_complete(), "{summary}");
         assert_eq!((std::fs::read(&path).expect("it is there"), old.len()), (bytes, std::fs::metadata(&path).expect("a status").len()));
+    }
+}
+
+#[test]
+fn a_file_with_the_same_bytes_and_other_times_of_change_goes() {
+    let links = tempfile::tempdir().expect("a folder");
+    type Makes = fn(PathBuf, Vec<u8>, PathBuf) -> Fault;
+    let faults: [Makes; 3] = [
+        |path, bytes, _| Fault::LocalFile(path, bytes, false),
+        |path, bytes, _| Fault::LocalFile(path, bytes, true),
+        |path, _, links| Fault::LocalLinks(path, links),
+    ];
+    for fault in faults {
+        let (store, tree) = (Faulty::new(Fault::None), tree());
+        archive(&store, &tree, &[]);
+        let path = tree.path().join(format!("c/n1/{T0}.bin"));
+        let bytes = std::fs::read(&path).expect("read");
+        store.set(fault(path.clone(), bytes, links.path().to_owned()));
+        let summary = prune(&store, &tree, &[]);
+        assert_eq!((summary.pruned, path.exists(), summary.is_complete()), (2, false, true), "{summary}");
     }
 }

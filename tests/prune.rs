@@ -1,11 +1,21 @@
 //! Nothing is deleted without proof, and what is proven goes: `prune`, and `archive --prune-after`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use async_trait::async_trait;
+use cc_archiver::cli::{Cli, Command};
+use cc_archiver::config::{PruneSettings, Settings};
+use cc_archiver::pipeline::{self, Outcome};
+use cc_archiver::store::Archive;
+use cc_archiver::telemetry::{Progress, PruneSummary};
+use clap::Parser;
+use object_store::ClientOptions;
+use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector};
 use serde_json::Value;
 
-use support::{DAY, MIDNIGHT, Run, Snapshot, T0, Tree, archive, archiver, assert_same_rows, date_of, files_below, rows_of, run, s3};
+use support::{DAY, MIDNIGHT, Run, Snapshot, T0, Tree, archive, archiver, assert_same_rows, block_on, date_of, files_below, rows_of, run, s3, s3_settings};
 
 mod support;
 
@@ -110,6 +120,148 @@ fn a_newest_snapshot_is_as_young_as_its_last_sample_whatever_its_header_says() {
     site.archive(&[]).expect(0);
     let summary = site.prune(&["--include-newest"]).expect(0).summary();
     assert_eq!((summary["pruned"].as_u64(), summary["kept"]["newest"].as_u64()), (Some(0), Some(1)), "{summary}");
+}
+
+/// Sets the time of change of all files of a folder.
+fn set_times(folder: &Path, time: i64) {
+    let time = UNIX_EPOCH + std::time::Duration::from_secs(time as u64);
+    for path in files_below(folder).keys() {
+        std::fs::File::options().append(true).open(folder.join(path)).and_then(|file| file.set_modified(time)).expect("set");
+    }
+}
+
+#[test]
+fn garbage_that_is_newest_stands_for_no_older_snapshot_and_is_named() {
+    let whole = Snapshot::minutes(T0 + 9 * 3_600, [1.0; 60]).bin();
+    for (file, bytes, why) in [
+        (9, &b""[..], "damaged"),
+        (9, &whole[..whole.len() - 1], "damaged"),
+        (9, b"no snapshot at all", "damaged"),
+        // some hours before the year 2287
+        ((9_999_999_999 - T0) / 3_600, &whole[..], "has not come yet"),
+    ] {
+        let site = Site::new();
+        three_hours(&site, "n1");
+        site.tree.write(&name(file), bytes);
+        site.archive(&[]);
+        let summary = site.prune(&[]).expect(3).summary();
+        let kept = |why: &str| summary["kept"][why].as_u64();
+        assert_eq!((summary["pruned"].as_u64(), kept("newest"), kept("damaged")), (Some(2), Some(1), Some(1)), "{summary}");
+        assert!(site.has(&name(2)), "the newest that can be read");
+        let named = attention(&summary);
+        assert!(named.len() == 1 && named[0].0.ends_with(&name(file)) && named[0].1.contains(why), "{summary}");
+        assert!(site.has(&name(file)));
+    }
+}
+
+#[test]
+fn what_cc_backend_would_load_stays_where_its_successor_is_damaged() {
+    let site = Site::new();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() as i64 / 60 * 60;
+    for age in [9 * DAY, 7 * DAY, DAY] {
+        site.tree.bin("c", "n1", &Snapshot::minutes(now - age, [1.0; 60]));
+    }
+    site.tree.write(&format!("c/n1/{}.bin", now - 5 * DAY), b"");
+    site.archive(&[]).expect(0);
+    // with the one of 5 days ago damaged, that of 7 days ago is the last before the window
+    let summary = site.prune(&[]).expect(3).summary();
+    assert_eq!((summary["pruned"].as_u64(), summary["kept"]["recent"].as_u64(), summary["kept"]["damaged"].as_u64()), (Some(1), Some(1), Some(1)), "{summary}");
+    assert!(!site.has(&format!("c/n1/{}.bin", now - 9 * DAY)) && site.has(&format!("c/n1/{}.bin", now - 7 * DAY)));
+}
+
+#[test]
+fn a_damaged_file_is_called_damaged() {
+    let site = Site::new();
+    three_hours(&site, "n1");
+    let half = &Snapshot::minutes(T0 + 3_600, [1.0; 60]).json()[..100];
+    std::fs::remove_file(site.tree.path().join(name(1))).expect("removed");
+    site.tree.write(&name(1).replace(".bin", ".json"), half);
+    site.archive(&["--min-age", "0s"]).expect(3);
+    // another one was archived, and is damaged now
+    let path = site.tree.path().join(name(0));
+    let bytes = vec![b'?'; std::fs::metadata(&path).expect("a status").len() as usize];
+    std::fs::write(&path, bytes).expect("written");
+    let summary = site.prune(&[]).expect(3).summary();
+    assert_eq!((summary["pruned"].as_u64(), summary["kept"]["damaged"].as_u64(), summary["kept"]["not_archived"].as_u64()), (Some(0), Some(2), Some(0)));
+    assert!(attention(&summary).iter().all(|(_, why)| why.starts_with("kept: it is damaged: ") && !why.contains("run archive")), "{summary}");
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_deletes_nothing() {
+    let site = Site::new();
+    three_hours(&site, "n1");
+    site.archive(&[]).expect(0);
+    // the last snapshot came at its time: months ago, by the clock
+    set_times(site.tree.path(), T0 + 3 * 3_600);
+    for flags in [&[][..], &["--include-newest"]] {
+        let summary = site.prune(flags).expect(0).summary();
+        assert_eq!((summary["pruned"].as_u64(), summary["clock"].as_array().map(Vec::len)), (Some(0), Some(1)), "{summary}");
+        assert!(summary["clock"][0].as_str().is_some_and(|said| said.starts_with("no snapshot was written in the last ")), "{summary}");
+    }
+    assert_eq!(site.archive(&["--prune-after", "3d"]).expect(0).summary()["prune"]["pruned"], 0);
+    // another host lives on: the clock is right, also for a run that does not look at that host
+    site.tree.bin("c", "n2", &Snapshot::minutes(T0, [1.0; 60]));
+    assert_eq!(site.prune(&["--host", "n1"]).expect(0).summary()["pruned"], 2);
+}
+
+/// A server whose clock stands at the first midnight of the tests' time.
+#[derive(Debug)]
+struct Late;
+
+#[derive(Debug)]
+struct LateClient(HttpClient);
+
+impl HttpConnector for Late {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(LateClient(ReqwestConnector::default().connect(options)?)))
+    }
+}
+
+#[async_trait]
+impl HttpService for LateClient {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let mut answer = self.0.execute(request).await?;
+        answer.headers_mut().insert("date", "Sun, 01 Mar 2026 00:00:00 GMT".parse().expect("a date"));
+        Ok(answer)
+    }
+}
+
+#[test]
+fn ages_count_by_the_clock_of_the_store_if_that_is_behind() {
+    let (site, bucket) = (Site::new(), s3());
+    three_hours(&site, "n1");
+    let settings = s3_settings(&bucket.environment(), &[]);
+    let open = || Archive::in_bucket_through(Late, &bucket.name, &settings).expect("opened");
+    let parsed = |command: &str, flags: &[&str]| {
+        let arguments = ["cc-archiver".into(), command.into(), site.tree.path().as_os_str().to_owned(), "/nonexistent".into()];
+        Cli::parse_from(arguments.into_iter().chain(flags.iter().map(Into::into))).command
+    };
+    let is_kept = |pruned: &PruneSummary| {
+        assert_eq!((pruned.pruned, pruned.kept.recent, pruned.clock.len()), (0, 2, 1), "{pruned}");
+        assert!(pruned.clock[0].contains("ahead of the store's"), "{pruned}");
+    };
+    let Command::Archive(arguments) = parsed("archive", &["--prune-after", "3d"]) else { panic!("archive") };
+    let settings = Settings::new(*arguments).expect("valid");
+    let done = block_on(pipeline::archive(&settings, open(), Arc::new(Progress::default()), std::future::pending()));
+    let Ok(Outcome::Done(summary)) = done else { panic!("a summary") };
+    is_kept(summary.prune.as_ref().expect("it was asked for"));
+    let Command::Prune(arguments) = parsed("prune", &["--older-than", "3d"]) else { panic!("prune") };
+    let settings = PruneSettings::new(*arguments).expect("valid");
+    is_kept(&block_on(pipeline::prune_in(&settings, || Ok(open()), Arc::new(Progress::default()), std::future::pending())).expect("a summary"));
+}
+
+#[test]
+fn another_time_of_change_is_no_other_content() {
+    let site = Site::new();
+    three_hours(&site, "n1");
+    site.archive(&[]).expect(0);
+    set_times(site.tree.path(), SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() as i64 - 60);
+    let again = site.archive(&[]).expect(0).summary();
+    assert_eq!((again["files"].as_u64(), again["already_archived"].as_u64(), again["objects_written"].as_u64()), (Some(0), Some(3), Some(0)), "{again}");
+    let mut verify = archiver();
+    let verified = run(verify.arg("verify").arg(site.folder.path()).arg("--checkpoints").arg(site.tree.path()).arg("--json")).expect(0).summary();
+    assert_eq!(verified["checkpoints"]["archived"], 3, "{verified}");
+    assert_eq!(site.prune(&[]).expect(0).summary()["pruned"], 2);
 }
 
 #[test]

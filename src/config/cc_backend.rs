@@ -31,6 +31,8 @@ pub struct CcBackend {
     pub removes_after: Option<Duration>,
     /// What it does with them then.
     pub cleanup: Cleanup,
+    /// The longest job, by the range of durations that its web pages offer: `clusters[].filterRanges.duration.to`. It knows no walltimes.
+    pub longest_job: Option<Duration>,
 }
 
 /// What snapshots are written as.
@@ -103,6 +105,7 @@ impl CcBackend {
             retention,
             removes_after,
             cleanup: if removes_after.is_none() { Cleanup::Keep } else { cleanup },
+            longest_job: longest_job(&all),
         })
     }
 }
@@ -116,6 +119,7 @@ impl CcBackend {
             "file-format": self.format.name(),
             "checkpoint-interval": self.checkpoint_interval.as_secs_f64(),
             "retention-in-memory": self.retention.map(|age| age.as_secs_f64()),
+            "longest-job": self.longest_job.map(|age| age.as_secs_f64()),
             "removes-after": self.removes_after.map(|age| age.as_secs_f64()),
             "cleanup": match self.cleanup {
                 Cleanup::Delete => "delete",
@@ -147,12 +151,21 @@ impl fmt::Display for CcBackend {
         if let Some(retention) = self.retention {
             writeln!(f, "  retention    {}", format_duration(retention))?;
         }
+        if let Some(longest) = self.longest_job {
+            writeln!(f, "  longest job  {}", format_duration(longest))?;
+        }
         match (self.cleanup, self.removes_after) {
             (Cleanup::Delete, Some(age)) => writeln!(f, "  cleanup      deletes snapshots after {}", format_duration(age)),
             (Cleanup::Archive, Some(age)) => writeln!(f, "  cleanup      moves snapshots to its own archive after {}", format_duration(age)),
             _ => writeln!(f, "  cleanup      none"),
         }
     }
+}
+
+/// Of all clusters. What is no number of seconds is passed over.
+fn longest_job(all: &Value) -> Option<Duration> {
+    let clusters = all.get("clusters").and_then(Value::as_array)?;
+    clusters.iter().filter_map(|cluster| cluster.pointer("/filterRanges/duration/to")?.as_u64()).max().map(Duration::from_secs)
 }
 
 /// A duration as a Go program reads it, or, in files of long ago, a number of seconds.
@@ -279,6 +292,14 @@ mod tests {
         assert_eq!((older.checkpoint_interval, older.retention), (Duration::from_secs(6 * HOUR), Some(Duration::from_secs(24 * HOUR))));
         assert_eq!((older.cleanup, older.removes_after), (Cleanup::Delete, Some(Duration::from_secs(24 * HOUR))));
         assert_eq!(parsed(r#"{"checkpoints": {}}"#).directory, None);
+    }
+
+    #[test]
+    fn the_longest_job_is_that_of_any_cluster() {
+        let longest = |clusters: &str| parsed(&format!(r#"{{"clusters": {clusters}, "metric-store": {{"retention-in-memory": "48h"}}}}"#)).longest_job;
+        let range = |to: &str| format!(r#"{{"name": "a", "filterRanges": {{"duration": {{"from": 0, "to": {to}}}}}}}"#);
+        assert_eq!(longest(&format!("[{}, {}, {}]", range("86400"), range("604800"), range("null"))), Some(Duration::from_secs(168 * HOUR)));
+        assert_eq!([longest("[]"), longest("{}"), longest(&format!("[{}]", range("-1"))), longest(r#"[{"name": "a"}]"#)], [None; 4]);
     }
 
     #[test]

@@ -19,6 +19,9 @@ const USUAL_INTERVAL: Duration = Duration::from_secs(12 * 3_600);
 /// A file system that is full sooner than this is worth a word.
 const SOON: u64 = 3 * 86_400;
 
+/// The longest job where cc-backend's configuration does not tell.
+const USUAL_JOB: Duration = Duration::from_secs(86_400);
+
 /// How many are named one by one.
 const NAMED: usize = 3;
 
@@ -100,6 +103,23 @@ fn reading(tree: &Tree) -> Option<Check> {
     }
 }
 
+/// What came of decoding the newest snapshots of `looked_at` of `hosts` hosts: `whole` decode; `damaged` are no use, with the reason.
+pub fn check_decoded(hosts: usize, looked_at: usize, whole: usize, damaged: &[(PathBuf, String)]) -> Option<Check> {
+    const NAME: &str = "whole";
+    let rest = if looked_at < hosts { format!("; only the {looked_at} smallest of {hosts} were decoded") } else { String::new() };
+    let named: Vec<String> = damaged.iter().take(NAMED).map(|(path, why)| format!("{}: {why}", Escaped(path))).collect();
+    let more = if damaged.len() > NAMED { format!("; and {} more", damaged.len() - NAMED) } else { String::new() };
+    match damaged.len() {
+        0 if whole == 0 => None,
+        0 => Some(Check::ok(NAME, format!("the newest snapshots of {whole} hosts decode{rest}"))),
+        count => Some(Check::warning(
+            NAME,
+            format!("{count} of the newest snapshots are damaged: {}{more}{rest}", named.join("; ")),
+            "see whether cc-backend's disk was full or fails; put copies in their place, or remove them: each run names them, and ends with exit code 3",
+        )),
+    }
+}
+
 /// When each host's newest snapshot was written.
 fn freshness(tree: &Tree, wishes: &Wishes, now: i64) -> Option<Check> {
     let age = |host: &HostFiles| host.snapshots.iter().map(|file| file.mtime / 1_000_000_000).max().map(|written| now.saturating_sub(written).max(0) as u64);
@@ -174,10 +194,23 @@ fn pruning(tree: &Tree, wishes: &Wishes) -> Vec<Check> {
             "give this user the right to write there; a read-only mount has to be writable",
         ),
     };
-    let retention = wishes.backend.as_ref().and_then(|backend| backend.retention).filter(|retention| age < *retention);
-    let young = retention.map(|retention| {
-        let found = format!("{} is less than the {} that cc-backend loads when it starts", said(age.as_secs()), said(retention.as_secs()));
-        Check::error(NAME, found, "prune later: it would miss what was pruned")
+    let young = wishes.backend.as_ref().and_then(|backend| {
+        let (retention, longest) = (backend.retention?, backend.longest_job.unwrap_or(USUAL_JOB));
+        let least = retention.saturating_add(longest);
+        if age >= least {
+            return None;
+        }
+        if age < retention {
+            let found = format!("{} is less than the {} that cc-backend loads when it starts", said(age.as_secs()), said(retention.as_secs()));
+            return Some(Check::error(NAME, found, "prune later: it would miss what was pruned"));
+        }
+        let source = if backend.longest_job.is_some() { "by clusters[].filterRanges.duration" } else { "as a guess: its configuration does not say" };
+        let (age, retention, longest, least) = (said(age.as_secs()), said(retention.as_secs()), said(longest.as_secs()), said(least.as_secs()));
+        let found = format!("{age} is less than cc-backend's retention of {retention} plus the longest job of {longest} ({source})");
+        let advice = format!(
+            "prune after {least}, or after the retention plus the longest walltime: since July 2026 cc-backend loads checkpoints of jobs that still run"
+        );
+        Some(Check::warning(NAME, found, advice))
     });
     std::iter::once(rights).chain(young).collect()
 }

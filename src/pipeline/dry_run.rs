@@ -94,7 +94,7 @@ pub async fn plan(settings: &Settings, context: &Context, info: ArchiveInfo, tre
         clusters.push(cluster(files, &planned));
     }
     let prune = match settings.prune_after {
-        Some(rules) => Some(prune(Pruning { archived_first: to_archive, ..Pruning::after(settings, context, rules) }, tree).await?),
+        Some(rules) => Some(prune(Pruning { archived_first: to_archive, ..Pruning::after(settings, context, rules, tree).await? }, tree).await?),
         None => None,
     };
     Ok(DryRun { clusters, set_aside, prune })

@@ -7,12 +7,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::task::spawn_blocking;
 
 use super::lock::Lock;
+use super::successors::{self, Useless};
 use crate::config::DoctorSettings;
 use crate::doctor::{self, Check, Diagnosis};
 use crate::error::{Error, Result};
-use crate::files::Filter;
+use crate::files::{Filter, Tree};
 use crate::scan;
 use crate::store::{Archive, Location};
+
+/// No more bytes of snapshots are decoded: some seconds.
+const MOST_DECODED: u64 = 2 << 30;
+
+/// What changed within so many seconds may still be being written: archive waits as long.
+const YOUNG: i64 = 300;
+
+/// A snapshot's name may say so many seconds more than the clock.
+const EARLY: i64 = 3_600;
 
 /// Looks at everything; `shutdown` ends it early.
 pub async fn examine_in(settings: &DoctorSettings, shutdown: impl Future<Output = ()>) -> Result<Diagnosis> {
@@ -39,6 +49,7 @@ async fn examine_tree(settings: &DoctorSettings) -> Result<Vec<Check>> {
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) as i64;
         let mut checks = doctor::check_tree(root, &tree, &settings.wishes, now);
+        checks.extend(decode_newest(&tree, now));
         checks.extend(doctor::check_user(Path::new("/"), settings.config.as_deref()));
         // a lock file is not made here: it might be somebody else's then
         let lock_file = settings.lock_file.as_deref();
@@ -56,8 +67,33 @@ async fn examine_tree(settings: &DoctorSettings) -> Result<Vec<Check>> {
     Ok(spawn_blocking(examine).await?)
 }
 
+/// Decodes the newest snapshot of each host, up to so many bytes: the smallest first, as what was cut off is small.
+fn decode_newest(tree: &Tree, now: i64) -> Option<Check> {
+    let of_hosts = tree.clusters.iter().flat_map(|files| files.hosts.iter().map(|host| (files.path.join(host.host.as_str()), host.snapshots.last())));
+    let mut newest: Vec<_> = of_hosts.filter_map(|(path, file)| file.map(|file| (path.join(&*file.name), file))).collect();
+    let hosts = newest.len();
+    newest.sort_by_key(|(_, file)| file.size);
+    let (mut looked_at, mut whole, mut bytes, mut damaged) = (0, 0, 0, Vec::new());
+    for (path, file) in newest {
+        bytes += file.size;
+        if bytes > MOST_DECODED {
+            break;
+        }
+        looked_at += 1;
+        let is_young = file.mtime / 1_000_000_000 > now - YOUNG;
+        match successors::decodes(&path, file) {
+            Ok(()) if file.from > now.max(file.mtime / 1_000_000_000) + EARLY => damaged.push((path, "the time in its name has not come yet".into())),
+            Ok(()) => whole += 1,
+            Err(Useless::Damaged(why)) if !is_young => damaged.push((path, why)),
+            // it may still be being written; and whether it can be read is looked at elsewhere
+            Err(_) => {}
+        }
+    }
+    doctor::check_decoded(hosts, looked_at, whole, &damaged)
+}
+
 async fn examine_archive(settings: &DoctorSettings) -> Result<Vec<Check>> {
-    let open = || Archive::open(&settings.archive, settings.s3.as_ref(), false);
+    let open = || Archive::open_to_try(&settings.archive, settings.s3.as_ref());
     match &settings.archive {
         Location::Directory(path) if !path.is_dir() => Ok(doctor::check_directory(path, None).await),
         Location::Directory(path) => Ok(doctor::check_directory(path, Some(&open()?)).await),

@@ -9,21 +9,23 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use futures::{StreamExt, TryStreamExt};
 
-use super::{Context, lock, planning, stopped_by};
+use super::successors::Useless;
+use super::{Context, keeping, lock, planning, stopped_by};
 use crate::catalog;
 use crate::config::{PruneRules, PruneSettings, Settings};
 use crate::error::{Error, Escaped, Result, SetAside};
 use crate::fail_point;
-use crate::files::{ClusterFiles, Place, SnapshotFile, Tree};
-use crate::ledger::ObjectLedger;
-use crate::names::{Cluster, DAY, Date};
+use crate::files::{ClusterFiles, Filter, Place, SnapshotFile, Tree};
+use crate::ledger::{Holdings, ObjectLedger};
+use crate::names::{Cluster, DAY, Date, Host};
 use crate::object::Hashers;
 use crate::partition::ObjectKey;
 use crate::prove::{self, Hashed, Ledgers, Proofs, Unhashed, Unproven};
-use crate::prune::{self, Age, Deletion};
+use crate::prune::{self, Age, Deletion, Now, Readable};
+use crate::scan;
 use crate::store::Archive;
 use crate::telemetry::{Progress, PruneSummary, Stage};
-use crate::workers::Workers;
+use crate::workers::{Workers, blocking};
 
 /// Deletes snapshots that are old enough and proven. `open` opens the archive, which is only read; `shutdown` ends the run early.
 pub async fn prune_in(
@@ -41,6 +43,7 @@ pub async fn prune_in(
     let hashers = Hashers::new(archive.clone(), workers.clone());
     let mut pruning = Pruning {
         archive,
+        last_change: last_change(&settings.checkpoints, &settings.filter, &tree).await?,
         tree: settings.checkpoints.clone(),
         rules: settings.rules,
         dry_run: settings.dry_run,
@@ -76,6 +79,8 @@ pub struct Pruning {
     pub archive: Archive,
     /// The checkpoint tree.
     pub tree: PathBuf,
+    /// When a snapshot of it changed last, in unix s.
+    pub last_change: Option<i64>,
     /// What goes.
     pub rules: PruneRules,
     /// Nothing goes.
@@ -94,7 +99,7 @@ pub struct Pruning {
 
 /// A snapshot that is old enough, by (index of the host, index of the snapshot).
 #[derive(Clone, Copy)]
-struct Candidate {
+pub struct Candidate {
     host: usize,
     snapshot: usize,
     age: Age,
@@ -102,8 +107,9 @@ struct Candidate {
 
 impl Pruning {
     /// What follows a run of archive, which has proven the objects that it wrote.
-    pub fn after(settings: &Settings, context: &Context, rules: PruneRules) -> Self {
-        Self {
+    pub async fn after(settings: &Settings, context: &Context, rules: PruneRules, tree: &Tree) -> Result<Self> {
+        Ok(Self {
+            last_change: last_change(&settings.checkpoints, &settings.filter, tree).await?,
             archive: context.archive.clone(),
             tree: settings.checkpoints.clone(),
             rules,
@@ -113,34 +119,43 @@ impl Pruning {
             proofs: std::mem::take(&mut *context.proofs.lock().unwrap_or_else(PoisonError::into_inner)),
             archived_first: BTreeSet::new(),
             progress: Arc::clone(&context.progress),
-        }
+        })
     }
 
     /// Prunes one cluster after the other.
     pub async fn prune_tree(&mut self, tree: &Tree, summary: &mut PruneSummary) -> Result<()> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let limit = now.saturating_sub(self.rules.older_than.as_secs()) as i64;
+        let local = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) as i64;
+        let now = Now::new(local, self.archive.clock_ahead(), self.last_change);
+        now.skew.iter().for_each(|said| tracing::warn!("{said}"));
+        now.silence.iter().for_each(|said| tracing::info!("{said}"));
+        summary.clock.extend(now.skew.iter().chain(&now.silence).cloned());
         for files in &tree.clusters {
-            self.prune_cluster(files, limit, summary).await?;
+            self.prune_cluster(files, &now, summary).await?;
         }
         Ok(())
     }
 
-    fn check_stop(&self) -> Result<()> {
+    /// An error if the run is to end.
+    pub fn check_stop(&self) -> Result<()> {
         if self.workers.is_stopped() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
-    async fn prune_cluster(&mut self, files: &ClusterFiles, limit: i64, summary: &mut PruneSummary) -> Result<()> {
+    async fn prune_cluster(&mut self, files: &ClusterFiles, now: &Now, summary: &mut PruneSummary) -> Result<()> {
+        let limit = now.now.saturating_sub_unsigned(self.rules.older_than.as_secs());
+        let useless = self.useless_ones(files, limit, now).await?;
         let mut homes: BTreeMap<Date, Vec<Candidate>> = BTreeMap::new();
         for (host, h) in files.hosts.iter().enumerate() {
-            for (snapshot, age) in prune::ages(&h.snapshots, limit).into_iter().enumerate() {
+            let readable: Readable = useless[host].keys().map(|index| (*index, false)).collect();
+            for (snapshot, age) in prune::ages(&h.snapshots, limit, &readable).into_iter().enumerate() {
                 match age {
+                    _ if readable.contains_key(&snapshot) => {}
                     Age::Recent => summary.kept.recent += 1,
                     Age::Newest if !self.rules.include_newest => summary.kept.newest += 1,
                     _ => homes.entry(h.snapshots[snapshot].home()).or_default().push(Candidate { host, snapshot, age }),
                 }
             }
         }
+        self.keep_useless(files, useless, summary);
         let mut ledgers = Ledgers::new();
         for (home, candidates) in homes {
             self.check_stop()?;
@@ -165,7 +180,7 @@ impl Pruning {
         let dates = hashed.iter().filter_map(|(_, file)| prove::dates_of(file, ledgers.get(&home)?)).flatten().collect();
         self.load(&files.cluster, dates, ledgers).await?;
         let mut objects: BTreeMap<&ObjectKey, &ObjectLedger> = BTreeMap::new();
-        let mut ready = Vec::new();
+        let (mut ready, mut not_archived) = (Vec::new(), Vec::new());
         for (candidate, file) in hashed {
             match prove::look_up(&file, home, ledgers, self.rules.conflicting) {
                 Ok(archived) if candidate.age == Age::Newest && archived.to.max(file_of(files, candidate).1.from) >= limit => summary.kept.newest += 1,
@@ -174,9 +189,11 @@ impl Pruning {
                     ready.push(file);
                 }
                 Err(Unproven::NotArchived(_)) if self.archived_first.contains(&file.place().path()) => summary.would_archive(&file.place().path(), file.size()),
-                Err(unproven) => keep(&file, unproven, summary),
+                Err(Unproven::NotArchived(reason)) => not_archived.push((candidate, reason)),
+                Err(unproven) => keeping::unproven(&file, unproven, summary),
             }
         }
+        self.keep_not_archived(files, not_archived, summary).await?;
         self.prove_all(objects.into_values().collect(), summary).await?;
         for file in ready {
             // deletions can follow each other without a wait: this is where a signal comes in between
@@ -185,13 +202,14 @@ impl Pruning {
             let path = file.place().path();
             match prove::source(&file, home, ledgers, &self.proofs, self.rules.conflicting) {
                 Ok(proven) => self.delete(proven, path, summary).await?,
-                Err(unproven) => keep(&file, unproven, summary),
+                Err(unproven) => keeping::unproven(&file, unproven, summary),
             }
         }
         Ok(())
     }
 
-    async fn load(&self, cluster: &Cluster, dates: BTreeSet<Date>, ledgers: &mut Ledgers) -> Result<()> {
+    /// Adds those of `dates` whose ledgers are not there yet.
+    pub async fn load(&self, cluster: &Cluster, dates: BTreeSet<Date>, ledgers: &mut Ledgers) -> Result<()> {
         planning::load_ledgers(&self.archive, cluster, dates, ledgers).await.map(drop)
     }
 
@@ -204,16 +222,12 @@ impl Pruning {
         ledgers: &Ledgers,
         summary: &mut PruneSummary,
     ) -> Result<Vec<(Candidate, Hashed)>> {
-        let mut may_be_archived = Vec::new();
+        let (mut may_be_archived, mut not_archived) = (Vec::new(), Vec::new());
         for candidate in candidates {
             let (host, file) = file_of(files, candidate);
-            let place = Place { tree: self.tree.clone(), cluster: files.cluster.clone(), host: host.clone(), name: file.name.clone() };
-            let named = |holdings: &crate::ledger::Holdings| {
-                let path = place.ledger_path();
-                holdings.of_host(host.as_str()).any(|(_, entry)| entry.path == path && entry.size == file.size)
-            };
+            let place = self.place_of(files, host, file);
             let holdings = ledgers.get(&home);
-            if holdings.is_some_and(|holdings| named(holdings)) {
+            if holdings.is_some_and(|holdings| is_named(holdings, &place, file.size)) {
                 may_be_archived.push((candidate, place, file.size));
             } else if self.archived_first.contains(&place.path()) {
                 summary.would_archive(&place.path(), file.size);
@@ -221,10 +235,10 @@ impl Pruning {
                 summary.kept.not_proven += 1;
                 summary.attention.push(SetAside::new(place.path(), planning::undecidable(object, reason)).into());
             } else {
-                summary.kept.not_archived += 1;
-                summary.attention.push(SetAside::new(place.path(), "kept: it is not archived; run archive").into());
+                not_archived.push((candidate, "it is not archived".to_owned()));
             }
         }
+        self.keep_not_archived(files, not_archived, summary).await?;
         let hash_one = |(candidate, place, size): (Candidate, Place, u64)| async move {
             Ok::<_, Error>((candidate, place.path(), hash(&self.workers, place, size).await?))
         };
@@ -238,15 +252,16 @@ impl Pruning {
                     all.push((candidate, file));
                 }
                 Err(Unhashed::Vanished) => {}
-                Err(Unhashed::Changed) => summary.waiting.push(SetAside::new(path, "kept: it changed during this run").into()),
-                Err(Unhashed::Failed(reason)) => {
-                    self.progress.watch.failed(Stage::Read);
-                    summary.kept.undeletable += 1;
-                    summary.attention.push(SetAside::new(path, format!("kept: it cannot be read: {reason}")).into());
-                }
+                Err(Unhashed::Changed) => self.keep_useless_one(path, Useless::Changed, summary),
+                Err(Unhashed::Failed(reason)) => self.keep_useless_one(path, Useless::Unread(reason), summary),
             }
         }
         Ok(all)
+    }
+
+    /// Where a snapshot is.
+    pub fn place_of(&self, files: &ClusterFiles, host: &Host, file: &SnapshotFile) -> Place {
+        Place { tree: self.tree.clone(), cluster: files.cluster.clone(), host: host.clone(), name: file.name.clone() }
     }
 
     /// Proves objects of which nothing is known yet, each once a run.
@@ -295,10 +310,10 @@ impl Pruning {
                 summary.bytes += bytes;
             }
             Deletion::Vanished => {}
-            Deletion::Replaced => summary.waiting.push(SetAside::new(path, "kept: it was replaced during this run").into()),
+            Deletion::Replaced => keeping::changed(path, "was replaced", summary),
             Deletion::Failed(reason) => {
                 self.progress.watch.failed(Stage::Prune);
-                cannot_delete(&path, &reason, summary);
+                keeping::undeletable(&path, &reason, summary);
             }
         }
         Ok(())
@@ -311,24 +326,26 @@ pub async fn hash(workers: &Workers, place: Place, size: u64) -> Result<Result<H
     workers.run(move || Hashed::new(place, size, || !asked.is_stopped())).await
 }
 
-fn file_of(files: &ClusterFiles, candidate: Candidate) -> (&crate::names::Host, &SnapshotFile) {
+/// True if a ledger names a file of this path and size.
+pub fn is_named(holdings: &Holdings, place: &Place, size: u64) -> bool {
+    let path = place.ledger_path();
+    holdings.of_host(place.host.as_str()).any(|(_, entry)| entry.path == path && entry.size == size)
+}
+
+/// When a snapshot of the tree changed last, in unix s. A run that looks at some clusters or hosts only looks at all for this: those may be
+/// silent for good. Shards are taken for alike.
+pub async fn last_change(root: &Path, filter: &Filter, tree: &Tree) -> Result<Option<i64>> {
+    let last = |tree: &Tree| tree.clusters.iter().flat_map(|files| &files.hosts).flat_map(|host| &host.snapshots).map(|file| file.mtime / 1_000_000_000).max();
+    if filter.clusters.is_empty() && filter.host.is_none() {
+        return Ok(last(tree));
+    }
+    let root = root.to_owned();
+    let whole = blocking(move || scan::scan(&root, &Filter::default())).await??;
+    Ok(last(&whole))
+}
+
+/// The host and the file.
+pub fn file_of(files: &ClusterFiles, candidate: Candidate) -> (&Host, &SnapshotFile) {
     let host = &files.hosts[candidate.host];
     (&host.host, &host.snapshots[candidate.snapshot])
-}
-
-fn cannot_delete(path: &Path, reason: &str, summary: &mut PruneSummary) {
-    summary.kept.undeletable += 1;
-    summary.attention.push(SetAside::new(path, format!("kept: it cannot be deleted: {reason}; does the directory belong to this user?")).into());
-}
-
-fn keep(file: &Hashed, unproven: Unproven, summary: &mut PruneSummary) {
-    let (count, reason) = match unproven {
-        Unproven::NotArchived(reason) => (&mut summary.kept.not_archived, format!("kept: {reason}; run archive")),
-        Unproven::Conflict => {
-            (&mut summary.kept.conflicting, "kept: some of its values contradict archived ones; --prune-conflicting deletes it all the same".into())
-        }
-        Unproven::Doubt(reason) => (&mut summary.kept.not_proven, format!("kept: {reason}; look at the archive with verify --read-data")),
-    };
-    *count += 1;
-    summary.attention.push(SetAside::new(file.place().path(), reason).into());
 }

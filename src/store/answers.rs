@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -35,7 +35,7 @@ pub struct Asked {
     /// What was said already.
     said: Said,
     /// How far this machine's clock is ahead of the server's, in seconds.
-    ahead: OnceLock<i64>,
+    ahead: Mutex<Option<i64>>,
 }
 
 #[derive(Debug, Default)]
@@ -90,13 +90,13 @@ impl Asked {
             },
             limit: settings.limit_rate.map(|rate| Arc::new(RateLimit::new(rate))),
             said: Said::default(),
-            ahead: OnceLock::new(),
+            ahead: Mutex::default(),
         }
     }
 
-    /// How far this machine's clock is ahead of the server's, in seconds, by the first answer that told.
+    /// How far this machine's clock is ahead of the server's, in seconds, by the last answer that told: it can jump.
     pub fn clock_ahead(&self) -> Option<i64> {
-        self.ahead.get().copied()
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// True if an object's tags must be asked for, as its HEAD did not show them; once a run.
@@ -216,7 +216,7 @@ impl HttpService for Client {
         let with_checksum = self.asked.checksum.filter(|name| request.headers().contains_key(*name));
         let answer = self.through.execute(request).await;
         if let Some(ahead) = answer.as_ref().ok().and_then(|answer| hints::clock_ahead(answer.headers())) {
-            self.asked.ahead.get_or_init(|| ahead);
+            *self.asked.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
         }
         match answer {
             Ok(mut answer) if answer.status().is_success() => {

@@ -1,17 +1,24 @@
 //! Objects of a directory are staged below `_tmp/`, which readers pass over, and renamed when they are whole and synced.
 
+use std::ffi::CString;
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use object_store::path::Path as Key;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::random_token;
 use crate::error::{Error, Escaped, Result};
 
 /// Where unfinished objects of a directory lie.
 pub const STAGING: &str = "_tmp";
+
+/// The file that says of a staging folder that it is ours. It is the first to come into the folder, and the last to go.
+const MARKER: &str = "cc-archiver";
 
 /// How often a folder is made, if others clear it away.
 const TRIES: usize = 20;
@@ -33,21 +40,18 @@ impl Staging {
         self.root.parent().unwrap_or(&self.root)
     }
 
-    /// Makes the folder at the first use, and clears those that killed runs left.
+    /// Makes the folder at the first use.
     pub fn key_for(&self, key: &Key) -> Result<Key> {
         let mut folder = self.folder.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let name = match &*folder {
             Some((name, _)) => name.clone(),
-            None => {
-                clear_abandoned(&self.root);
-                folder.insert(own_folder(&self.root)?).0.clone()
-            }
+            None => folder.insert(own_folder(&self.root)?).0.clone(),
         };
         Ok(Key::from_iter([STAGING, &name, &key.as_ref().replace(['/', '%', '='], "-")]))
     }
 }
 
-/// Makes a folder and locks it. Runs that begin at the same time clear away what nobody has locked yet, and take `_tmp` itself away when
+/// Makes a folder, locks it and marks it. A kill in between leaves an empty folder. Runs that begin at the same time clear away what nobody has locked yet, and take `_tmp` itself away when
 /// they end: so a folder counts when it is locked and still there.
 fn own_folder(root: &Path) -> Result<(String, File)> {
     let mut left = TRIES;
@@ -61,16 +65,21 @@ fn own_folder(root: &Path) -> Result<(String, File)> {
             Err(e) => return Err(Error::io("cannot create", &path)(e)),
         };
         match lock.try_lock() {
-            Ok(()) if is_at(&lock, &path) => return Ok((name, lock)),
+            Ok(()) if is_at(&lock, &path) => return mark(&path).map(|()| (name, lock)),
             Ok(()) | Err(TryLockError::WouldBlock) if left > 0 => {}
             Ok(()) | Err(TryLockError::WouldBlock) => return Err(Error::Archive(format!("{} is cleared away by other runs again and again", Escaped(&path)))),
             // without locks other runs cannot tell this folder from an abandoned one, and leave both alone
             Err(TryLockError::Error(e)) => {
                 tracing::debug!(path = %Escaped(&path), "cannot lock: {e}");
-                return Ok((name, lock));
+                return mark(&path).map(|()| (name, lock));
             }
         }
     }
+}
+
+fn mark(folder: &Path) -> Result<()> {
+    let path = folder.join(MARKER);
+    File::create_new(&path).map(drop).map_err(Error::io("cannot create", &path))
 }
 
 /// True if what is open still has this path.
@@ -83,27 +92,75 @@ impl Drop for Staging {
     fn drop(&mut self) {
         let folder = self.folder.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some((name, lock)) = folder {
-            // fails, rightly, where something is left in them
-            let _ = std::fs::remove_dir(self.root.join(name));
+            // nobody is left who could publish what is in it
+            let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let removed = rustix::fs::open(&self.root, flags, Mode::empty()).and_then(|staging| remove_marked(staging, &name, &lock));
+            if let Err(e) = removed {
+                tracing::debug!(name, "cannot clear the staging folder: {e}");
+            }
+            // fails, rightly, where something is left in it
             let _ = std::fs::remove_dir(&self.root);
-            drop(lock);
         }
     }
 }
 
-/// Removes staging folders whose process is gone: nobody holds their lock.
+/// Removes staging folders whose process is gone: nobody holds their lock. Only what is ours goes: a folder with a name of our form that
+/// holds our marker, or nothing. No link is followed; what else lies there is left alone.
 pub fn clear_abandoned(root: &Path) {
-    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
-        let path = entry.path();
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(staging) = rustix::fs::open(root, flags, Mode::empty()) else { return };
+    for name in names_in(&staging).unwrap_or_default().into_iter().filter_map(|name| name.into_string().ok().filter(|name| is_own_name(name))) {
+        let Ok(folder) = rustix::fs::openat(&staging, &*name, flags, Mode::empty()).map(File::from) else { continue };
         // held until all is gone: whoever made it just now sees that it is not his any more
-        let lock = File::open(&path).ok().filter(|lock| lock.try_lock().is_ok());
-        if lock.is_some() && entry.file_type().is_ok_and(|t| t.is_dir()) {
-            match std::fs::remove_dir_all(&path) {
-                Ok(()) => tracing::info!(path = %Escaped(&path), "cleared what an interrupted run left"),
-                Err(e) => tracing::warn!(path = %Escaped(&path), "cannot clear what an interrupted run left: {e}"),
-            }
+        if folder.try_lock().is_err() {
+            continue;
+        }
+        let path = root.join(&name);
+        match remove_marked(&staging, &name, &folder) {
+            Ok(true) => tracing::info!(path = %Escaped(&path), "cleared what an interrupted run left"),
+            // another run was faster, or it is not ours
+            Ok(false) | Err(Errno::NOENT) => {}
+            Err(e) => tracing::warn!(path = %Escaped(&path), "cannot clear what an interrupted run left: {e}"),
         }
     }
+}
+
+/// True for names that [`own_folder`] gives: `<pid>-<32 hex digits>`.
+fn is_own_name(name: &str) -> bool {
+    let is_pid = |pid: &str| pid.bytes().all(|b| b.is_ascii_digit()) && pid.parse::<u32>().is_ok();
+    let is_token = |token: &str| token.len() == 32 && token.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    name.split_once('-').is_some_and(|(pid, token)| is_pid(pid) && is_token(token))
+}
+
+/// Removes a folder and the files in it, the marker last; false if the folder is not ours. Folders in it are none of ours.
+fn remove_marked(staging: impl AsFd, name: &str, folder: &File) -> rustix::io::Result<bool> {
+    let held = names_in(folder)?;
+    if !held.is_empty() {
+        let marker = rustix::fs::statat(folder, MARKER, AtFlags::SYMLINK_NOFOLLOW);
+        if !marker.is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::RegularFile) {
+            return Ok(false);
+        }
+        for file in held.iter().filter(|file| file.as_bytes() != MARKER.as_bytes()) {
+            match rustix::fs::unlinkat(folder, file, AtFlags::empty()) {
+                // an upload that was given up takes its file away in its own time
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        rustix::fs::unlinkat(folder, MARKER, AtFlags::empty())?;
+    }
+    let removed = rustix::fs::unlinkat(staging, name, AtFlags::REMOVEDIR);
+    if removed == Err(Errno::NOTEMPTY) && !held.is_empty() {
+        // something has just come in: the next run must know it for ours
+        rustix::fs::openat(folder, MARKER, OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?;
+    }
+    removed.map(|()| true)
+}
+
+/// What is in an open folder.
+fn names_in(folder: impl AsFd) -> rustix::io::Result<Vec<CString>> {
+    let names = rustix::fs::Dir::read_from(folder)?.map(|entry| entry.map(|entry| entry.file_name().to_owned()));
+    names.filter(|name| !matches!(name.as_deref().map(|name| name.to_bytes()), Ok(b"." | b".."))).collect()
 }
 
 #[cfg(test)]
@@ -113,6 +170,7 @@ mod tests {
         let archive = tempfile::tempdir().expect("a folder");
         let run = || {
             for _ in 0..200 {
+                super::clear_abandoned(&archive.path().join(super::STAGING));
                 let staging = super::Staging::new(archive.path());
                 let key = staging.key_for(&super::Key::from("a")).expect("a folder of its own");
                 let path = archive.path().join(key.as_ref());
@@ -125,18 +183,32 @@ mod tests {
 
     use crate::store::{Archive, Location};
     use object_store::path::Path as Key;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
+
+    const ABANDONED: &str = "1-00112233445566778899aabbccddeeff";
+
+    /// A staging folder that a killed run left.
+    fn abandoned(archive: &Path) -> PathBuf {
+        let folder = archive.join("_tmp").join(ABANDONED);
+        std::fs::create_dir_all(&folder).expect("created");
+        std::fs::write(folder.join(super::MARKER), "").expect("written");
+        std::fs::write(folder.join("cluster-a-date-2026-03-01-x.parquet"), "half").expect("written");
+        folder
+    }
+
+    fn open(archive: &Path, read_only: bool) -> Archive {
+        Archive::open(&Location::Directory(archive.into()), None, read_only).expect("opened")
+    }
 
     #[test]
     fn what_a_killed_run_staged_is_cleared_and_what_a_live_one_stages_is_not() {
         let folder = tempfile::tempdir().expect("a folder");
         let key = Key::from("cluster=a/date=2026-03-01/x.parquet");
-        let abandoned = folder.path().join("_tmp/1-dead");
-        std::fs::create_dir_all(&abandoned).expect("created");
-        let live = Archive::directory(folder.path()).expect("opened");
+        let abandoned = abandoned(folder.path());
+        let live = open(folder.path(), false);
         let staged = live.staged(&key).expect("staged").expect("a directory stages");
         assert!(!abandoned.exists());
-        let second = Archive::directory(folder.path()).expect("opened");
+        let second = open(folder.path(), false);
         second.staged(&key).expect("staged");
         assert!(folder.path().join(staged.as_ref()).parent().is_some_and(Path::exists));
         drop((live, second));
@@ -146,12 +218,78 @@ mod tests {
     #[test]
     fn what_a_killed_run_staged_is_cleared_by_a_run_that_stages_nothing() {
         let folder = tempfile::tempdir().expect("a folder");
-        let abandoned = folder.path().join("_tmp/1-dead");
-        let location = Location::Directory(folder.path().into());
-        std::fs::create_dir_all(&abandoned).expect("created");
-        drop(Archive::open(&location, None, true).expect("opened"));
+        let abandoned = abandoned(folder.path());
+        drop(open(folder.path(), true));
         assert!(abandoned.exists(), "only to be read");
-        drop(Archive::open(&location, None, false).expect("opened"));
+        drop(open(folder.path(), false));
         assert!(!abandoned.exists());
+    }
+
+    #[test]
+    fn what_lies_beside_our_folders_is_never_cleared() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let staging = folder.path().join("_tmp");
+        let foreign = ["1-dead", "backup", "+1-00112233445566778899aabbccddeeff", "1-00112233445566778899AABBCCDDEEFF", "1-00112233445566778899aabbccddeeff0"];
+        for name in foreign {
+            std::fs::create_dir_all(staging.join(name)).expect("created");
+            std::fs::write(staging.join(name).join(super::MARKER), "not ours").expect("written");
+        }
+        // the form of our names, and no marker
+        let unmarked = staging.join("2-00112233445566778899aabbccddeeff");
+        std::fs::create_dir(&unmarked).expect("created");
+        std::fs::write(unmarked.join("results.csv"), "1").expect("written");
+        drop(open(folder.path(), false));
+        assert!(foreign.iter().all(|name| staging.join(name).join(super::MARKER).exists()));
+        assert!(unmarked.join("results.csv").exists());
+    }
+
+    #[test]
+    fn a_folder_of_a_run_that_was_killed_before_it_marked_it_goes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let empty = folder.path().join("_tmp").join(ABANDONED);
+        std::fs::create_dir_all(&empty).expect("created");
+        drop(open(folder.path(), false));
+        assert!(!empty.exists());
+    }
+
+    #[test]
+    fn a_run_that_ends_leaves_nothing_staged() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = open(folder.path(), false);
+        let staged = folder.path().join(run.staged(&Key::from("a")).expect("staged").expect("a directory stages").as_ref());
+        std::fs::write(&staged, "half").expect("written");
+        drop(run);
+        assert!(!folder.path().join("_tmp").exists());
+    }
+
+    #[test]
+    fn no_link_is_followed() {
+        let (folder, elsewhere) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let theirs = abandoned(elsewhere.path());
+        // an entry
+        std::fs::create_dir(folder.path().join("_tmp")).expect("created");
+        std::os::unix::fs::symlink(&theirs, folder.path().join("_tmp").join(ABANDONED)).expect("linked");
+        drop(open(folder.path(), false));
+        assert!(std::fs::read_dir(&theirs).expect("it is there").count() == 2);
+        // the staging folder itself
+        let second = tempfile::tempdir().expect("a folder");
+        std::os::unix::fs::symlink(elsewhere.path().join("_tmp"), second.path().join("_tmp")).expect("linked");
+        drop(open(second.path(), false));
+        assert!(std::fs::read_dir(&theirs).expect("it is there").count() == 2);
+        // a marker that is a link marks nothing
+        std::fs::remove_file(theirs.join(super::MARKER)).expect("removed");
+        std::os::unix::fs::symlink("/etc/passwd", theirs.join(super::MARKER)).expect("linked");
+        drop(open(elsewhere.path(), false));
+        assert!(std::fs::read_dir(&theirs).expect("it is there").count() == 2);
+    }
+
+    #[test]
+    fn what_is_tried_clears_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let abandoned = abandoned(folder.path());
+        let archive = Archive::open_to_try(&Location::Directory(folder.path().into()), None).expect("opened");
+        archive.staged(&Key::from("probe")).expect("staged");
+        drop(archive);
+        assert!(abandoned.exists());
     }
 }

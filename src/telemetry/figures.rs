@@ -185,6 +185,8 @@ fn prune(out: &mut Writer<'_>, pruned: &PruneSummary) {
         ("conflicting", kept.conflicting),
         ("not_proven", kept.not_proven),
         ("undeletable", kept.undeletable),
+        ("damaged", kept.damaged),
+        ("changed", kept.changed),
     ] {
         out.put(&metrics::KEPT, &[reason], files);
     }

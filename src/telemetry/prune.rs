@@ -33,10 +33,11 @@ pub struct PruneSummary {
     pub bytes_looked_at: u64,
     /// Snapshots that stay, by reason.
     pub kept: Kept,
-    /// Snapshots that are left for the next run: they changed while this one looked at them.
-    pub waiting: Vec<FileNote>,
-    /// Snapshots that are old enough, and stay for a reason that a person should look at.
+    /// Snapshots that are old enough and stay all the same, each with the reason.
     pub attention: Vec<FileNote>,
+    /// What is odd about the time by which ages count, if anything is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub clock: Vec<String>,
     /// Wall time.
     pub seconds: f64,
     /// True if a signal ended the run.
@@ -58,6 +59,10 @@ pub struct Kept {
     pub not_proven: u64,
     /// They cannot be read or deleted.
     pub undeletable: u64,
+    /// They are no snapshots: damaged, or with a time in their name that has not come yet.
+    pub damaged: u64,
+    /// They changed while this run looked at them.
+    pub changed: u64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -81,7 +86,6 @@ impl PruneSummary {
     pub fn finish(&mut self, since: Instant) {
         self.seconds = since.elapsed().as_secs_f64();
         self.attention.sort_by(|a, b| a.path.cmp(&b.path));
-        self.waiting.sort_by(|a, b| a.path.cmp(&b.path));
         for note in &self.attention {
             tracing::warn!(path = note.path, offset = note.offset, "{}", note.reason);
         }
@@ -121,16 +125,17 @@ impl fmt::Display for PruneSummary {
             (kept.conflicting, "they contradict archived values"),
             (kept.not_proven, "their objects are not proven"),
             (kept.undeletable, "they cannot be read or deleted"),
+            (kept.damaged, "damaged, or named after a time that has not come yet"),
+            (kept.changed, "they changed during this run"),
         ] {
             if count > 0 {
                 line("kept", format!("{}: {why}", thousands(count)))?;
             }
         }
-        for (name, notes) in [("waiting", &self.waiting), ("to look at", &self.attention)] {
-            if !notes.is_empty() {
-                writeln!(f, "{name:<17} {}", thousands(notes.len() as u64))?;
-                notes.iter().try_for_each(|note| writeln!(f, "  {note}"))?;
-            }
+        self.clock.iter().try_for_each(|said| line("clock", said.clone()))?;
+        if !self.attention.is_empty() {
+            line("to look at", thousands(self.attention.len() as u64))?;
+            self.attention.iter().try_for_each(|note| writeln!(f, "  {note}"))?;
         }
         if self.dry_run {
             writeln!(f, "dry run: nothing was deleted")?;

@@ -43,7 +43,7 @@ pub struct File {
     ending: &'static str,
     series: Vec<Series>,
     /// Its writer has not come to the end.
-    half: bool,
+    pub half: bool,
     /// Counts all files that ever were: no two have the same time of change.
     pub version: u64,
     pub bytes: Bytes,
@@ -237,7 +237,8 @@ impl Disk {
         let path = self.root.join(file.path());
         fs::create_dir_all(path.parent().expect("a folder")).expect("folders can be made");
         fs::write(&path, &file.bytes).expect("written");
-        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(MIDNIGHT as u64 + file.version) + Duration::from_nanos(file.version);
+        // after all that snapshots hold, so that pruning takes them for old
+        let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(MIDNIGHT as u64 + 10 * 86_400 + file.version) + Duration::from_nanos(file.version);
         fs::File::options().write(true).open(&path).and_then(|opened| opened.set_modified(changed)).expect("its time is set");
         self.files.insert(file.path(), file);
     }

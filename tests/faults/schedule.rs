@@ -448,8 +448,8 @@ impl World {
                 return Err(format!("{} was deleted by a run that is not to delete anything", file.path()));
             }
             self.archived.check_deleted(&stands, file, &disk)?;
-            let newest =
-                !self.changed && !disk.files.values().chain(&gone).any(|other| (other.tree, other.host) == (file.tree, file.host) && other.from > file.from);
+            let later = |other: &File| (other.tree, other.host) == (file.tree, file.host) && other.from > file.from && !other.half;
+            let newest = !self.changed && !disk.files.values().chain(&gone).any(later);
             if newest && !runs.iter().any(|run| run.flags.iter().any(|flag| flag == "--include-newest")) {
                 return Err(format!("{} was deleted, and is the newest of its host", file.path()));
             }

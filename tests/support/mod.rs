@@ -345,6 +345,11 @@ pub fn write(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }
 
+/// True for the marker of a staging folder. A run that does not come to its end can leave it; the next one clears it.
+pub fn is_marker(key: &str) -> bool {
+    key.starts_with("_tmp/") && key.ends_with("/cc-archiver")
+}
+
 /// True for the archive's own object, and what stores are tried with: readers pass over them, and hold no rows.
 pub fn is_own(key: &str) -> bool {
     key.split('/').any(|part| part.starts_with("_cc-archiver"))
