@@ -4,7 +4,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
 
 use crate::error::{Error, Result};
-use crate::ledger::{Holdings, NotOurs, ObjectLedger};
+use crate::ledger::{Holdings, NotOurs, ObjectLedger, Unreadable};
 use crate::object;
 use crate::partition::{ObjectKey, Partition};
 use crate::store::Archive;
@@ -35,7 +35,7 @@ pub async fn holdings_but(archive: &Archive, partition: &Partition, known: impl 
         match found? {
             Ok(object) => objects.push(object),
             Err(NotOurs::Foreign) => tracing::warn!(object = name, "passed over: it is not one of ours, and readers of the folder see its rows too"),
-            Err(NotOurs::Damaged(reason)) => unreadable.push((name, reason)),
+            Err(why) => unreadable.push(Unreadable::new(name, why)),
         }
     }
     Ok(Holdings::new(objects, unreadable))

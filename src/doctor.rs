@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 mod archive;
+mod tags;
 mod tree;
 
 pub use archive::{check_directory, check_store};

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::buffers::{Buffer, Buffers};
 use crate::error::{Error, Result};
+use crate::etag::ETag;
 use crate::fail_point;
 use crate::ledger::{DIGEST_PLACEHOLDER, digest_position};
 use crate::names::Digest;
@@ -39,7 +40,7 @@ pub struct Uploaded {
     /// As in its footer.
     pub digest: Digest,
     /// As the store's answer had it.
-    pub e_tag: Option<String>,
+    pub e_tag: Option<ETag>,
     /// As it stands in the object's metadata; local files have none.
     pub token: Option<String>,
 }
@@ -227,7 +228,7 @@ impl Sink {
         match self.state {
             State::Done(digest, e_tag) => {
                 let Destination { key, token, staged, .. } = self.destination;
-                Ok(Uploaded { key, size: self.size, digest, e_tag, token: (!staged).then_some(token) })
+                Ok(Uploaded { key, size: self.size, digest, e_tag: ETag::of(e_tag.as_deref()), token: (!staged).then_some(token) })
             }
             State::Failed(Some(e)) => Err(e),
             _ => Err(Error::Internal(format!("{} was not completed", self.destination.name()))),

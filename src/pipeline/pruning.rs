@@ -196,9 +196,9 @@ impl Pruning {
             let holdings = ledgers.get(&home);
             if holdings.is_some_and(|holdings| named(holdings)) {
                 may_be_archived.push((candidate, place, file.size));
-            } else if let Some((object, reason)) = holdings.and_then(|holdings| holdings.unreadable.first()) {
+            } else if let Some(object) = holdings.and_then(|holdings| holdings.unreadable.first()) {
                 summary.kept.not_proven += 1;
-                summary.attention.push(SetAside::new(place.path(), planning::undecidable(object, reason)).into());
+                summary.attention.push(SetAside::new(place.path(), planning::undecidable(object)).into());
             } else {
                 summary.kept.not_archived += 1;
                 summary.attention.push(SetAside::new(place.path(), "kept: it is not archived; run archive").into());
@@ -304,6 +304,7 @@ fn keep(file: &Hashed, unproven: Unproven, summary: &mut PruneSummary) {
         Unproven::Conflict => {
             (&mut summary.kept.conflicting, "kept: some of its values contradict archived ones; --prune-conflicting deletes it all the same".into())
         }
+        Unproven::Unreadable(object) => (&mut summary.kept.not_proven, planning::undecidable(&object)),
         Unproven::Doubt(reason) => (&mut summary.kept.not_proven, format!("kept: {reason}; look at the archive with verify --read-data")),
     };
     *count += 1;

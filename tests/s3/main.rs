@@ -4,9 +4,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
 mod credentials;
 mod errors;
 mod limit;
+mod objects;
 mod server;
 mod storing;
 
