@@ -16,6 +16,10 @@ pub use readback::{check_rows, rows_between};
 /// Footers read at a time.
 const CONCURRENT_FOOTERS: usize = 16;
 
+/// Objects with names that we do not give, of which the footers are read all the same: one of ours can have been renamed. Others
+/// are passed over, or what somebody else puts there would decide how long a run takes.
+const LOOKED_AT: usize = 8;
+
 /// Lists a partition and reads the footers in it. Somebody else's objects are passed over, with a warning.
 pub async fn holdings(archive: &Archive, partition: &Partition) -> Result<Holdings> {
     holdings_but(archive, partition, |_| false).await
@@ -27,6 +31,18 @@ pub async fn holdings_but(archive: &Archive, partition: &Partition, known: impl 
     let listed: Vec<ObjectMeta> = archive.store().list(Some(&folder)).try_collect().await.map_err(Error::store("cannot list", archive.name_of(&folder)))?;
     let mut parquet: Vec<_> = listed.into_iter().filter(|object| object.location.as_ref().ends_with(".parquet") && !known(object)).collect();
     parquet.sort_by(|a, b| a.location.cmp(&b.location));
+    let mut others = 0;
+    parquet.retain(|object| {
+        others += usize::from(ObjectKey::parse(&object.location).is_none());
+        others <= LOOKED_AT || ObjectKey::parse(&object.location).is_some()
+    });
+    if let Some(more) = others.checked_sub(LOOKED_AT).filter(|more| *more > 0) {
+        tracing::warn!(
+            partition = archive.name_of(&folder),
+            more,
+            "passed over: objects whose names are not ours, and readers of the folder see their rows too"
+        );
+    }
     let mut read =
         futures::stream::iter(parquet).map(|object| async move { (object::ledger(archive, &object).await, object.location) }).buffered(CONCURRENT_FOOTERS);
     let (mut objects, mut unreadable) = (Vec::new(), Vec::new());

@@ -22,6 +22,7 @@ mod hints;
 mod lifecycle;
 mod limit;
 mod location;
+mod patient;
 mod s3;
 mod spoiled;
 mod staging;

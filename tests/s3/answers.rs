@@ -176,6 +176,51 @@ fn rows_that_cannot_be_read_back_cost_the_sources_that_overlap_them() {
     }
 }
 
+// ---------------------------------------------------------------- retries
+
+#[test]
+fn trouble_that_lasts_for_seconds_is_spoken_of_and_not_at_each_attempt() {
+    for (answer, says) in [(Answer::error(503, "SlowDown", "slow"), "the answer was 503"), (Answer::new(HANGS_UP, ""), "no answer from http://127.0.0.1")] {
+        // from the second listing on, which is the first of a partition, for seven seconds
+        let (objects, trouble) = (Objects::default(), Mutex::new(None));
+        let server = Server::start(move |seen| {
+            let is_later = seen.asks("prefix").is_some_and(|prefix| prefix.contains("date="));
+            let begun = *trouble.lock().expect("not poisoned").get_or_insert_with(Instant::now);
+            if is_later && begun.elapsed() < Duration::from_secs(7) { answer.clone() } else { objects.respond(seen) }
+        });
+        let folder = tempfile::tempdir().expect("a folder");
+        let metrics = folder.path().join("a.prom");
+        let run = with_keys(archiving(&super::small_tree(), &server.address, &["--retry-for", "1m"]).arg("--metrics-file").arg(&metrics)).expect(0);
+        let words = run.lines_of("WARN");
+        assert!((1..=2).contains(&words.len()), "{}", run.stderr);
+        for word in ["no success for ", says, "it is tried until ", "request=\"list\"", "bucket/archive/cluster=c/date="] {
+            assert!(words[0].contains(word), "no {word:?} in {words:?}");
+        }
+        assert!(run.lines_of("INFO").iter().any(|line| line.contains("it is answered, after ")), "{}", run.stderr);
+        // each request that was seen more often than it was needed is a retry
+        let sent = server.seen().iter().filter(|seen| seen.asks("list-type").is_some()).count();
+        let counted = |series: &str| {
+            let text = std::fs::read_to_string(&metrics).expect("metrics");
+            let lines = text.lines().filter(|line| line.starts_with("cc_archiver_store_") && line.contains("kind=\"list\"") && line.contains(series));
+            lines.map(|line| line.rsplit_once(' ').expect("a value").1.parse::<usize>().expect("a number")).sum::<usize>()
+        };
+        let failed = counted("throttled") + counted("no_answer");
+        assert_eq!((counted("store_requests_total"), counted("store_retries_total")), (sent, failed));
+        assert!(failed > 3, "{failed}");
+    }
+}
+
+#[test]
+fn a_request_that_is_tried_for_a_moment_is_not_spoken_of() {
+    let (objects, failed) = (Objects::default(), AtomicI64::new(0));
+    let server = Server::start(move |seen| {
+        let is_put = seen.method == "PUT";
+        if is_put && failed.fetch_add(1, Ordering::Relaxed) < 2 { Answer::error(503, "SlowDown", "slow") } else { objects.respond(seen) }
+    });
+    let run = with_keys(&mut archiving(&super::small_tree(), &server.address, &[])).expect(0);
+    assert_eq!(run.lines_of("WARN"), [""; 0]);
+}
+
 #[test]
 fn whoever_is_not_let_in_any_more_is_not_asked_to_restore_objects() {
     for (status, code) in [(400, "ExpiredToken"), (403, "InvalidAccessKeyId"), (403, "SignatureDoesNotMatch"), (401, "Unauthorized"), (404, "NoSuchBucket")] {
