@@ -53,21 +53,23 @@ pub async fn of_store(archive: &Archive, location: &Key, what: &'static str, e: 
     let reason = format!("it cannot be read now: {}", brief(&e));
     let trouble = match said(&e) {
         Said::OfTheObject(trouble) => trouble,
-        Said::Nothing if answers(archive, location).await => {
-            // so many that lie on a broken disk must not take all of --retry-for each
-            archive.lose_patience();
-            Trouble::Withheld
-        }
-        Said::Nothing | Said::OfTheArchive => return Err(Error::store(what, archive.name_of(location))(e)),
+        Said::Perhaps(trouble) if answers(archive, location).await => trouble,
+        Said::Perhaps(_) | Said::OfTheArchive => return Err(Error::store(what, archive.name_of(location))(e)),
     };
+    if trouble == Trouble::Withheld {
+        // many that lie on a broken disk must not take all of --retry-for each
+        archive.lose_patience();
+    }
     Ok(NotOurs::Unusable(trouble, if trouble == Trouble::Gone { "it was listed, and is not there any more".into() } else { reason }))
 }
 
+/// Whose trouble an error is.
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
     OfTheObject(Trouble),
     OfTheArchive,
-    Nothing,
+    /// The object's, if the archive answers otherwise.
+    Perhaps(Trouble),
 }
 
 fn said(e: &object_store::Error) -> Said {
@@ -77,10 +79,13 @@ fn said(e: &object_store::Error) -> Said {
         _ if OF_THE_ARCHIVE.contains(&code) => Said::OfTheArchive,
         object_store::Error::Unauthenticated { .. } => Said::OfTheArchive,
         _ if code == "InvalidObjectState" => Said::OfTheObject(Trouble::Cold),
-        object_store::Error::NotFound { .. } => Said::OfTheObject(Trouble::Gone),
-        object_store::Error::PermissionDenied { .. } => Said::OfTheObject(Trouble::Denied),
+        object_store::Error::NotFound { .. } if code == "NoSuchKey" => Said::OfTheObject(Trouble::Gone),
+        object_store::Error::PermissionDenied { .. } if code == "AccessDenied" => Said::OfTheObject(Trouble::Denied),
+        // the answer to a HEAD has no code
+        object_store::Error::NotFound { .. } => Said::Perhaps(Trouble::Gone),
+        object_store::Error::PermissionDenied { .. } => Said::Perhaps(Trouble::Denied),
         e if is_denied(e) => Said::OfTheObject(Trouble::Denied),
-        _ => Said::Nothing,
+        _ => Said::Perhaps(Trouble::Withheld),
     }
 }
 
@@ -121,7 +126,8 @@ mod tests {
         let missing = |code| said(&object_store::Error::NotFound { path: "o".into(), source: answered(code) });
         assert_eq!((missing("NoSuchKey"), missing("NoSuchBucket")), (Said::OfTheObject(Trouble::Gone), Said::OfTheArchive));
         let other = |code| said(&object_store::Error::Generic { store: "S3", source: answered(code) });
-        assert_eq!((other("ExpiredToken"), other("InternalError")), (Said::OfTheArchive, Said::Nothing));
+        assert_eq!((other("ExpiredToken"), other("InternalError")), (Said::OfTheArchive, Said::Perhaps(Trouble::Withheld)));
+        assert_eq!((denied("status 403"), missing("")), (Said::Perhaps(Trouble::Denied), Said::Perhaps(Trouble::Gone)));
         assert_eq!(said(&object_store::Error::Unauthenticated { path: "o".into(), source: answered("") }), Said::OfTheArchive);
         let file = io::Error::from(io::ErrorKind::PermissionDenied);
         assert_eq!(said(&object_store::Error::Generic { store: "LocalFileSystem", source: file.into() }), Said::OfTheObject(Trouble::Denied));

@@ -1,17 +1,23 @@
 //! What servers answer: ETags in all spellings, and objects that are not given. One object's trouble is that object's.
 
 use std::process::Command;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use cc_archiver::ledger::{NotOurs, Trouble};
+use cc_archiver::object;
+use cc_archiver::store::Archive;
+use futures::TryStreamExt;
+use object_store::ObjectStore;
+use object_store::client::ReqwestConnector;
 use serde_json::Value;
 
 use super::objects::{In, Objects};
 use super::server::{Answer, HANGS_UP, Seen, Server};
 use super::storing::large_tree;
 use super::{archiving, support, with_keys};
-use support::{DAY, Run, Snapshot, T0, Tree, archiver};
+use support::{DAY, Run, Snapshot, T0, Tree, archiver, s3_settings};
 
 // ---------------------------------------------------------------- ETags
 
@@ -231,6 +237,46 @@ fn whoever_is_not_let_in_any_more_is_not_asked_to_restore_objects() {
         }
         assert_eq!(site.objects.count(), 2);
     }
+}
+
+#[test]
+fn a_refusal_without_a_word_is_of_the_object_only_if_the_archive_answers() {
+    // the answer to a HEAD has no body that could say why
+    let refused = AtomicBool::new(false);
+    let site = Site::new(move |seen| {
+        refused.fetch_or(seen.method == "HEAD", Ordering::Relaxed);
+        refused.load(Ordering::Relaxed).then(|| Answer::error(403, "InvalidAccessKeyId", "no"))
+    });
+    let run = site.prune().expect(1);
+    assert!(run.lines_of("ERROR")[0].contains("cannot look up"), "{}", run.stderr);
+    let site = Site::new(|seen| (seen.method == "HEAD").then(|| Answer::new(403, "")));
+    let run = site.prune().expect(3);
+    assert!(run.summary()["attention"].to_string().contains("s3:GetObject"), "{}", run.stdout);
+}
+
+#[test]
+fn of_many_objects_that_are_not_given_only_the_first_is_waited_for() {
+    let site = Site::new(|_| None);
+    for key in site.objects.keys() {
+        site.objects.put(key.strip_prefix("archive/").expect("below it"), &site.objects.bytes(&key));
+    }
+    let kept = site.objects.clone();
+    let server = Server::start(move |seen| if is_get(seen) { Answer::error(500, "InternalError", "no") } else { kept.respond(seen) });
+    let keys = [("AWS_ENDPOINT_URL", server.address.clone()), ("AWS_ACCESS_KEY_ID", "a".into()), ("AWS_SECRET_ACCESS_KEY", "b".into())];
+    let archive = Archive::in_bucket_through(ReqwestConnector::default(), "bucket", &s3_settings(&keys, &[])).expect("opened");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let tries = runtime.block_on(async {
+        let listed: Vec<_> = archive.store().list(Some(&"cluster=c".into())).try_collect().await.expect("listed");
+        let mut tries = Vec::new();
+        for object in listed {
+            let before = server.seen().len();
+            let found = object::ledger(&archive, &object).await.expect("it is the object's trouble");
+            assert!(matches!(found, Err(NotOurs::Unusable(Trouble::Withheld, _))), "{found:?}");
+            tries.push(server.seen()[before..].iter().filter(|seen| is_get(seen)).count());
+        }
+        tries
+    });
+    assert!(tries.len() == 2 && tries[0] > 50 && tries[1] == 6, "{tries:?}");
 }
 
 #[test]

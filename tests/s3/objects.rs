@@ -64,6 +64,15 @@ fn tag_of(bytes: &[u8]) -> String {
     format!("{:016x}", hasher.finish())
 }
 
+/// By a path, or by an address that a proxy is asked for, whose host is the bucket's own.
+fn key_of(path: &str) -> Option<String> {
+    let key = match path.strip_prefix("http://bucket.") {
+        Some(address) => address.split_once('/')?.1,
+        None => path.strip_prefix("/bucket")?,
+    };
+    Some(key.trim_start_matches('/').to_owned())
+}
+
 impl Objects {
     pub fn spelling(spelling: Spelling) -> Self {
         Self { kept: Arc::default(), spelling }
@@ -71,9 +80,7 @@ impl Objects {
 
     pub fn respond(&self, seen: &Seen) -> Answer {
         let mut kept = self.kept.lock().expect("not poisoned");
-        let Some(key) = decoded(seen.path()).strip_prefix("/bucket").map(|key| key.trim_start_matches('/').to_owned()) else {
-            return Answer::error(404, "NoSuchBucket", "It is not there");
-        };
+        let Some(key) = key_of(&decoded(seen.path())) else { return Answer::error(404, "NoSuchBucket", "It is not there") };
         let token = seen.header("x-amz-meta-cc-archiver-upload").to_owned();
         let upload = seen.asks("uploadId").map(|id| id.parse::<usize>().expect("a number"));
         if seen.header("if-none-match") == "*" && kept.objects.contains_key(&key) {
