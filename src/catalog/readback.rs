@@ -18,7 +18,7 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
 use crate::data::{SeriesKey, Span};
 use crate::error::{Error, Result};
-use crate::ledger::ObjectLedger;
+use crate::ledger::{NotOurs, ObjectLedger, Trouble};
 use crate::names::{Host, Selector};
 use crate::object::{self, Found as Looked, Reader, trouble};
 use crate::portion::{Collector, Portion};
@@ -66,7 +66,10 @@ async fn looked<T>(archive: &Archive, ledger: &ObjectLedger, done: Result<T, Fai
     match done {
         Ok(found) => Ok(Ok(found)),
         Err(Failed::Run(e)) => Err(e),
-        Err(Failed::Reader(e)) => Ok(Err(trouble::of_reader(archive, &ledger.key.path(), "cannot read rows back from", e).await?)),
+        Err(Failed::Reader(e)) => Ok(Err(match trouble::of_reader(archive, &ledger.key.path(), "cannot read rows back from", e).await? {
+            NotOurs::Unusable(Trouble::Damaged, reason) => NotOurs::damaged(format!("its rows cannot be read back: {reason}")),
+            why => why,
+        })),
     }
 }
 

@@ -12,36 +12,39 @@ use object_store::path::Path as Key;
 
 use super::counted::{identity_of, is_temporary, kind_of};
 
-/// Sends requests through `inner`, which are tried again for `retry_for`; the first word on trouble comes `after` so long.
+/// Speaks of requests through `inner` that fail.
 #[derive(Debug)]
 pub struct Patient<C> {
     inner: C,
+    /// Host and port that S3 requests go to.
+    host: Arc<str>,
     spoken: Arc<Spoken>,
 }
 
 impl<C> Patient<C> {
-    /// Nothing is said before the first request fails.
-    pub fn new(inner: C, retry_for: Duration, after: Duration) -> Self {
-        Self { inner, spoken: Arc::new(Spoken { retry_for, after, failing: Mutex::default() }) }
+    /// Requests are tried again for `retry_for`; the first word on trouble comes `after` so long.
+    pub fn new(inner: C, host: &str, retry_for: Duration, after: Duration) -> Self {
+        Self { inner, host: host.into(), spoken: Arc::new(Spoken { retry_for, after, failing: Mutex::default() }) }
     }
 }
 
 impl<C: HttpConnector> HttpConnector for Patient<C> {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Client { inner: self.inner.connect(options)?, spoken: Arc::clone(&self.spoken) }))
+        Ok(HttpClient::new(Client { inner: self.inner.connect(options)?, host: Arc::clone(&self.host), spoken: Arc::clone(&self.spoken) }))
     }
 }
 
 #[derive(Debug)]
 struct Client {
     inner: HttpClient,
+    host: Arc<str>,
     spoken: Arc<Spoken>,
 }
 
 #[async_trait]
 impl HttpService for Client {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let (kind, place, identity, began) = (kind_of(&request), place_of(&request), identity_of(&request), Instant::now());
+        let (kind, place, identity, began) = (kind_of(&request), place_of(&request, &self.host), identity_of(&request), Instant::now());
         let answer = self.inner.execute(request).await;
         let now = Instant::now();
         match failure_of(&answer) {
@@ -70,12 +73,15 @@ fn failure_of(answer: &Result<HttpResponse, HttpError>) -> Option<String> {
     }
 }
 
-/// The object, or what is listed, at which server.
-fn place_of(request: &HttpRequest) -> String {
+/// The object, or what is listed, at which server. Of an address for credentials no more than the server: its path can be secret.
+fn place_of(request: &HttpRequest, s3: &str) -> String {
     let uri = request.uri();
     let readable = |text: &str| Key::from_url_path(text).map_or_else(|_| text.to_owned(), |key| key.to_string());
     let prefix = uri.query().into_iter().flat_map(|query| query.split('&')).find_map(|pair| pair.strip_prefix("prefix="));
     let host = uri.authority().map_or("", |authority| authority.as_str());
+    if host != s3 {
+        return host.to_owned();
+    }
     [host.to_owned(), readable(uri.path())].into_iter().chain(prefix.map(readable)).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
 }
 
@@ -180,9 +186,10 @@ mod tests {
         let place = |uri: &str| {
             let mut request = HttpRequest::new(object_store::client::HttpRequestBody::empty());
             *request.uri_mut() = uri.parse().expect("a URI");
-            place_of(&request)
+            place_of(&request, "s3:9000")
         };
         assert_eq!(place("http://s3:9000/b/archive/cluster%3Dc/o.parquet?partNumber=1&uploadId=x"), "s3:9000/b/archive/cluster=c/o.parquet");
         assert_eq!(place("http://s3:9000/b?list-type=2&prefix=archive%2Fcluster%3Dc%2F"), "s3:9000/b/archive/cluster=c");
+        assert_eq!(place("http://169.254.170.2/v2/credentials/canary"), "169.254.170.2");
     }
 }

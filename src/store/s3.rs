@@ -113,7 +113,7 @@ pub fn open(bucket: &str, prefix: &str, settings: &S3Settings, through: Arc<dyn 
         let max_retries = if settings.retry_for.is_zero() { 0 } else { retries };
         let retry = RetryConfig { backoff: pauses.clone(), max_retries, retry_timeout: settings.retry_for };
         let builder = builder(bucket, &place, settings).map_err(unusable)?.with_retry(retry);
-        builder.with_http_connector(Patient::new(Conditional(wire.clone()), settings.retry_for, silent_for)).build().map_err(unusable)
+        builder.with_http_connector(Patient::new(Conditional(wire.clone()), &place.host, settings.retry_for, silent_for)).build().map_err(unusable)
     };
     let below = |s3: AmazonS3| -> Result<Arc<dyn ObjectStore>> {
         if prefix.is_empty() {
