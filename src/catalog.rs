@@ -5,11 +5,10 @@ use std::panic::AssertUnwindSafe;
 
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
-use parquet::errors::ParquetError;
 
 use crate::error::{Error, Result};
-use crate::ledger::{Holdings, NotOurs};
-use crate::object;
+use crate::ledger::{Holdings, NotOurs, Unreadable};
+use crate::object::{self, Found};
 use crate::partition::{Bucket, ObjectKey, Partition};
 use crate::store::Archive;
 
@@ -22,6 +21,10 @@ pub use readback::{check_rows, rows_between};
 /// Footers read at a time.
 const CONCURRENT_FOOTERS: usize = 16;
 
+/// Objects with names that we do not give, of which the footers are read all the same: one of ours can have been renamed. Others
+/// are passed over, or what somebody else puts there would decide how long a run takes.
+const LOOKED_AT: usize = 8;
+
 /// Lists a partition and reads the footers in it. Somebody else's objects are passed over, with a warning.
 pub async fn holdings(archive: &Archive, partition: &Partition) -> Result<Holdings> {
     holdings_but(archive, partition, |_| false).await
@@ -33,6 +36,18 @@ pub async fn holdings_but(archive: &Archive, partition: &Partition, known: impl 
     let mut parquet = listed(archive, partition).await?;
     let keys = parquet.iter().filter_map(|object| ObjectKey::parse(&object.location)).collect();
     parquet.retain(|object| !known(object));
+    let mut others = 0;
+    parquet.retain(|object| {
+        others += usize::from(ObjectKey::parse(&object.location).is_none());
+        others <= LOOKED_AT || ObjectKey::parse(&object.location).is_some()
+    });
+    if let Some(more) = others.checked_sub(LOOKED_AT).filter(|more| *more > 0) {
+        tracing::warn!(
+            partition = archive.name_of(partition),
+            more,
+            "passed over: objects whose names are not ours, and readers of the folder see their rows too"
+        );
+    }
     let mut read =
         futures::stream::iter(parquet).map(|object| async move { (object::ledger(archive, &object).await, object.location) }).buffered(CONCURRENT_FOOTERS);
     let (mut objects, mut unreadable) = (Vec::new(), Vec::new());
@@ -41,16 +56,16 @@ pub async fn holdings_but(archive: &Archive, partition: &Partition, known: impl 
         match found? {
             Ok(object) => objects.push(object),
             Err(NotOurs::Foreign) => tracing::warn!(object = name, "passed over: it is not one of ours, and readers of the folder see its rows too"),
-            Err(NotOurs::Damaged(reason)) => unreadable.push((name, reason)),
+            Err(why) => unreadable.push(Unreadable::new(name, why)),
         }
     }
     Ok(Holdings::new(uptime, objects, unreadable, keys))
 }
 
-/// Reads rows of an object. Bytes that are damaged can make the Parquet reader panic: that is an error about the object, too.
-pub async fn unless_damaged<T>(key: &ObjectKey, reading: impl Future<Output = Result<T>>) -> Result<T> {
-    let panicked = |_| Error::parquet("cannot read back", key)(ParquetError::General("its reader gave up: it is damaged".into()));
-    AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)))
+/// Reads rows of an object. Bytes that are damaged can make the Parquet reader panic: that is the object's trouble, too.
+pub async fn unless_damaged<T>(reading: impl Future<Output = Found<T>>) -> Found<T> {
+    let panicked = |_| Ok(Err(NotOurs::damaged("the reader of Parquet gives up on it")));
+    AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(panicked)
 }
 
 /// The slot behind the highest of a sequence, as it is now.

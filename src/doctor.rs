@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::error::Error;
 
 mod archive;
+mod tags;
 mod tree;
 mod user;
 

@@ -154,7 +154,7 @@ pub fn xml_field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// An error of the store on one line: servers answer in XML, of which code and message say enough.
-fn brief(source: &object_store::Error) -> String {
+pub fn brief(source: &object_store::Error) -> String {
     if let Some(unreached) = Unreached::within(source) {
         return unreached.to_string();
     }

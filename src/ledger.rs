@@ -7,14 +7,17 @@ use std::collections::BTreeMap;
 use parquet::file::metadata::KeyValue;
 use serde::{Deserialize, Serialize};
 
+use crate::etag::ETag;
 use crate::info::ArchiveInfo;
 use crate::names::{Date, Digest};
 use crate::partition::{Buckets, ObjectKey, PlanId};
 use crate::schema::{FORMAT_VERSION, footer};
 
 mod holdings;
+mod unreadable;
 
 pub use holdings::{Doubt, Holdings, next_slot};
+pub use unreadable::{NotOurs, Trouble, Unreadable};
 
 /// One source in an object's ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,7 +82,7 @@ pub struct ObjectLedger {
     /// Its bytes.
     pub size: u64,
     /// As it was listed, where the store has such tags.
-    pub e_tag: Option<String>,
+    pub e_tag: Option<ETag>,
     /// Of the whole object, as the footer has it.
     pub digest: Digest,
     /// What the archive was made with, as this object has it.
@@ -140,24 +143,23 @@ impl Footer<'_> {
     }
 }
 
-/// Why an object's footer is not taken for a ledger.
-#[derive(Debug, PartialEq, Eq)]
-pub enum NotOurs {
-    /// It has no ledger: somebody else's object.
-    Foreign,
-    /// It is ours, but its ledger cannot be used.
-    Damaged(String),
+/// What is said of an object that a newer version of this program wrote: of all else that it holds nothing is known.
+pub fn newer(metadata: Option<&Vec<KeyValue>>) -> Option<NotOurs> {
+    let format = metadata?.iter().find(|kv| kv.key == footer::FORMAT)?.value.as_deref()?.parse::<u32>().ok()?;
+    let reason = || format!("it has format {format}, and this version reads up to {FORMAT_VERSION}");
+    (format > FORMAT_VERSION).then(|| NotOurs::Unusable(Trouble::Newer, reason()))
 }
 
 /// Reads a ledger from the key-value metadata of the object at `key`, which is `size` bytes long.
 pub fn read(key: &ObjectKey, size: u64, cluster_column: bool, metadata: Option<&Vec<KeyValue>>) -> Result<ObjectLedger, NotOurs> {
     let values: BTreeMap<&str, &str> = metadata.into_iter().flatten().filter_map(|kv| Some((kv.key.as_str(), kv.value.as_deref()?))).collect();
     let Some(format) = values.get(footer::FORMAT) else { return Err(NotOurs::Foreign) };
-    let damaged = |reason: String| NotOurs::Damaged(reason);
-    match format.parse::<u32>() {
-        Ok(FORMAT_VERSION) => {}
-        Ok(newer) => return Err(damaged(format!("it has format {newer}, and this version reads up to {FORMAT_VERSION}"))),
-        Err(_) => return Err(damaged(format!("it has format {format:?}"))),
+    let damaged = |reason: String| NotOurs::damaged(reason);
+    if let Some(newer) = newer(metadata) {
+        return Err(newer);
+    }
+    if *format != FORMAT_VERSION.to_string() {
+        return Err(damaged(format!("it has format {format:?}, which no version wrote")));
     }
     let get = |name: &str| values.get(name).copied().ok_or_else(|| damaged(format!("its footer has no {name}")));
     let partition = &key.partition;
@@ -251,9 +253,9 @@ mod tests {
         assert!(matches!(read(&key, 0, false, None), Err(NotOurs::Foreign)));
         let mut kv = footer(&key, &[]).key_values();
         kv[0].value = Some("2".into());
-        assert!(matches!(read(&key, 0, false, Some(&kv)), Err(NotOurs::Damaged(why)) if why.contains("format 2")));
+        assert!(matches!(read(&key, 0, false, Some(&kv)), Err(NotOurs::Unusable(Trouble::Newer, why)) if why.contains("format 2")));
         kv[0].value = Some("1".into());
         kv[3].value = Some("1970-01-02".into());
-        assert!(matches!(read(&key, 0, false, Some(&kv)), Err(NotOurs::Damaged(why)) if why.contains("1970-01-02")));
+        assert!(matches!(read(&key, 0, false, Some(&kv)), Err(NotOurs::Unusable(Trouble::Damaged, why)) if why.contains("1970-01-02")));
     }
 }

@@ -14,6 +14,7 @@
 pub mod buffers;
 pub mod data;
 pub mod error;
+pub mod etag;
 pub mod files;
 pub mod info;
 pub mod ledger;

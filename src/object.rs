@@ -17,12 +17,15 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 
 use crate::error::{Error, Result};
-use crate::ledger::{self, NotOurs, ObjectLedger};
+use crate::etag::ETag;
+use crate::ledger::{self, NotOurs, ObjectLedger, Trouble};
 use crate::names::Digest;
 use crate::partition::ObjectKey;
 use crate::schema::{COLUMNS, footer};
 use crate::store::Archive;
 use crate::workers::Workers;
+
+pub mod trouble;
 
 /// Bytes fetched from an object's end at first: the footers of most objects.
 const FOOTER_GUESS: usize = 128 << 10;
@@ -35,7 +38,7 @@ const BYTES_AT_A_TIME: u64 = 64 << 20;
 /// What stands at the very end: four bytes of length, and `PAR1`.
 const TRAILER: usize = 8;
 
-/// An object that was looked at; [`NotOurs`] where it has no ledger that can be used.
+/// An object that was looked at; [`NotOurs`] where it cannot be used. An error is none of this object: it ends the run.
 pub type Found<T> = Result<Result<T, NotOurs>>;
 
 /// Reads the ledger of an object that was listed.
@@ -50,41 +53,34 @@ pub async fn opened(archive: &Archive, listed: &ObjectMeta) -> Found<(ObjectLedg
     let metadata = match metadata(archive, location, *size, PageIndexPolicy::Skip).await {
         Ok(metadata) => metadata,
         Err(e) => {
-            return match split(e, "cannot read", archive.name_of(location)) {
-                Error::Parquet { source, .. } if ours.is_some() => Ok(Err(NotOurs::Damaged(format!("its footer cannot be read: {source}")))),
-                Error::Parquet { .. } => Ok(Err(NotOurs::Foreign)),
-                e => Err(e),
-            };
+            return Ok(Err(match trouble::of_reader(archive, location, "cannot read", e).await? {
+                _ if ours.is_none() => NotOurs::Foreign,
+                NotOurs::Unusable(Trouble::Damaged, reason) => NotOurs::damaged(format!("its footer cannot be read: {reason}")),
+                unusable => unusable,
+            }));
         }
     };
     let file = metadata.file_metadata();
+    // its keys and columns may have other names
+    if let Some(newer) = ledger::newer(file.key_value_metadata()) {
+        return Ok(Err(newer));
+    }
     let has_ledger = file.key_value_metadata().is_some_and(|kv| kv.iter().any(|kv| kv.key == footer::LEDGER));
     let Some(key) = ours else {
-        return Ok(Err(if has_ledger { NotOurs::Damaged("it has a ledger, but not a name that we gave".into()) } else { NotOurs::Foreign }));
+        return Ok(Err(if has_ledger { NotOurs::damaged("it has a ledger, but not a name that we gave") } else { NotOurs::Foreign }));
     };
     let has_column = |name: &str| file.schema_descr().columns().iter().any(|column| column.name() == name);
     if !has_ledger && COLUMNS[1..].iter().all(|name| has_column(name)) {
-        return Ok(Err(NotOurs::Damaged("it has our name and our columns, but no ledger: another program has rewritten it".into())));
+        return Ok(Err(NotOurs::damaged("it has our name and our columns, but no ledger: another program has rewritten it")));
     }
     let cluster_column = has_column("cluster");
     let read = ledger::read(&key, *size, cluster_column, file.key_value_metadata());
-    Ok(read.map(|ledger| (ObjectLedger { e_tag: e_tag.clone(), ..ledger }, metadata)))
-}
-
-/// The store's own errors end the run; what is wrong in an object does not.
-pub fn split(e: ParquetError, what: &'static str, key: String) -> Error {
-    match e {
-        ParquetError::External(e) if e.is::<object_store::Error>() => match e.downcast::<object_store::Error>() {
-            Ok(source) => Error::Store { what, key, source: *source },
-            Err(e) => Error::Internal(e.to_string()),
-        },
-        source => Error::Parquet { what, key, source },
-    }
+    Ok(read.map(|ledger| (ObjectLedger { e_tag: ETag::of(e_tag.as_deref()), ..ledger }, metadata)))
 }
 
 /// Reads an object's footer, and its page index if asked to.
 pub async fn metadata(archive: &Archive, location: &Key, size: u64, index: PageIndexPolicy) -> Result<ParquetMetaData, ParquetError> {
-    let fetch = Fetch { store: archive.store().as_ref(), location };
+    let fetch = Fetch { store: archive.for_reading().as_ref(), location };
     ParquetMetaDataReader::new().with_page_index_policy(index).with_prefetch_hint(Some(FOOTER_GUESS)).load_and_finish(fetch, size).await
 }
 
@@ -111,7 +107,7 @@ pub struct Reader {
 impl Reader {
     /// Takes an object and its footer, with the page index.
     pub fn new(archive: &Archive, location: Key, metadata: Arc<ParquetMetaData>) -> Self {
-        Self { store: Arc::clone(archive.store()), location, metadata }
+        Self { store: Arc::clone(archive.for_reading()), location, metadata }
     }
 }
 
@@ -154,8 +150,17 @@ impl Hashers {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Reads all of an object, and says what is wrong if it is not the one with this digest.
-    pub async fn check(&self, location: &Key, size: u64, expected: Digest) -> Result<Result<(), String>> {
+    /// Reads all of an object, and says what is wrong if it is not the one with this digest, or cannot be read.
+    pub async fn check(&self, location: &Key, size: u64, expected: Digest) -> Found<()> {
+        match self.compare(location, size, expected).await {
+            Ok(compared) => Ok(compared.map_err(NotOurs::damaged)),
+            Err(Error::Store { what, source, .. }) => Ok(Err(trouble::of_store(&self.archive, location, what, source).await?)),
+            Err(Error::Io { source, .. }) => Ok(Err(NotOurs::Unusable(Trouble::Withheld, format!("it cannot be read now: {source}")))),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn compare(&self, location: &Key, size: u64, expected: Digest) -> Result<Result<(), String>> {
         let name = self.archive.name_of(location);
         let Some(digits) = self.digits_of(location, size, expected).await.map_err(Error::store("cannot read", &name))? else {
             return Ok(Err(format!("its footer does not hold the digest {expected}")));
@@ -175,7 +180,7 @@ impl Hashers {
 
     /// Where the digits of the digest stand, by the footer as it is now.
     async fn digits_of(&self, location: &Key, size: u64, expected: Digest) -> object_store::Result<Option<u64>> {
-        let store = self.archive.store();
+        let store = self.archive.for_reading();
         let guess = size.min(FOOTER_GUESS as u64);
         let mut tail = store.get_range(location, size - guess..size).await?;
         let Some(length) = tail.len().checked_sub(TRAILER).and_then(|at| tail[at..].first_chunk::<4>()).map(|n| u64::from(u32::from_le_bytes(*n))) else {
@@ -225,7 +230,7 @@ impl Hashers {
 
     async fn hash_ranges(&self, location: &Key, mut hashing: Hashing, size: u64, name: String) -> Result<Hashing> {
         let starts = (0..size.div_ceil(RANGE)).map(|n| n * RANGE);
-        let fetch = |from: u64| self.archive.store().get_range(location, from..size.min(from + RANGE));
+        let fetch = |from: u64| self.archive.for_reading().get_range(location, from..size.min(from + RANGE));
         let mut ranges = futures::stream::iter(starts).map(fetch).buffered(RANGES_AHEAD);
         while let Some(bytes) = ranges.try_next().await.map_err(Error::store("cannot read", &name))? {
             self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);

@@ -8,14 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::sync::Arc;
 
-use object_store::{Attribute, GetOptions, ObjectMeta, ObjectStoreExt};
+use object_store::{Attribute, GetOptions, ObjectStoreExt};
 
 use crate::config::Depth;
 use crate::error::{Error, Result};
+use crate::etag::ETag;
 use crate::files::{Identity, Place};
-use crate::ledger::{Entry, Holdings, NotOurs, ObjectLedger};
+use crate::ledger::{Entry, Holdings, NotOurs, ObjectLedger, Trouble, Unreadable};
 use crate::names::{Date, Digest, Host};
-use crate::object::{self, Hashers};
+use crate::object::{self, Found, Hashers, trouble};
 use crate::partition::{Bucket, ObjectKey};
 use crate::store::{Archive, UPLOAD_TOKEN};
 
@@ -29,7 +30,7 @@ pub struct Claim {
     /// Of the bytes sent.
     pub digest: Digest,
     /// As the answer to the upload had it.
-    pub e_tag: Option<String>,
+    pub e_tag: Option<ETag>,
     /// The token that was sent with it.
     pub token: Option<String>,
     /// Rows written.
@@ -44,7 +45,7 @@ pub struct ObjectProof {
     key: ObjectKey,
     size: u64,
     digest: Digest,
-    e_tag: Option<String>,
+    e_tag: Option<ETag>,
 }
 
 impl ObjectProof {
@@ -76,55 +77,58 @@ pub async fn uploaded(archive: &Archive, hashers: &Hashers, claim: &Claim, depth
     if claim.token.is_some() && token != claim.token {
         return Ok(Err("its upload token is not ours: another process has written under the same key".into()));
     }
-    if claim.e_tag.is_some() && head.meta.e_tag != claim.e_tag {
-        let shown = |tag: &Option<String>| tag.clone().unwrap_or_else(|| "none".into());
-        return Ok(Err(format!("its ETag is {}, and the answer to the upload said {}", shown(&head.meta.e_tag), shown(&claim.e_tag))));
+    let e_tag = ETag::of(head.meta.e_tag.as_deref());
+    if claim.e_tag.is_some() && e_tag != claim.e_tag {
+        let shown = |tag: &Option<ETag>| tag.as_ref().map_or_else(|| "none".into(), ETag::to_string);
+        return Ok(Err(format!("its ETag is {}, and the answer to the upload said {}", shown(&e_tag), shown(&claim.e_tag))));
     }
     archive.compare(&location, &head.extensions).await;
-    let ledger = match read_back(archive, &head.meta).await {
-        Ok(ledger) => ledger,
-        Err(reason) => return Ok(Err(reason)),
+    let ledger = match object::ledger(archive, &head.meta).await {
+        Ok(Ok(ledger)) => ledger,
+        Ok(Err(why)) => return Ok(Err(why.to_string())),
+        Err(e) => return Ok(Err(e.to_string())),
     };
     if ledger.digest != claim.digest || ledger.rows != claim.rows || ledger.entries != claim.entries {
         return Ok(Err("its footer is not the one that was sent".into()));
     }
-    in_full(hashers, ledger, depth).await
-}
-
-/// Proves an object that was there before, whose ledger was read.
-pub async fn present(archive: &Archive, hashers: &Hashers, listed: &ObjectLedger, depth: Depth) -> Result<Result<ObjectProof, String>> {
-    let meta = match archive.store().head(&listed.key.path()).await {
-        Ok(meta) => meta,
-        Err(e) => return Ok(Err(Error::store("cannot look up", archive.name_of(&listed.key))(e).to_string())),
-    };
-    let ledger = match read_back(archive, &meta).await {
-        Ok(ledger) => ledger,
-        Err(reason) => return Ok(Err(reason)),
-    };
-    if !ObjectProof::of(&ledger).is_of(listed) || ledger.entries != listed.entries {
-        return Ok(Err("it was replaced during this run".into()));
-    }
-    in_full(hashers, ledger, depth).await
-}
-
-async fn read_back(archive: &Archive, meta: &ObjectMeta) -> Result<ObjectLedger, String> {
-    match object::ledger(archive, meta).await {
-        Ok(Ok(ledger)) => Ok(ledger),
-        Ok(Err(NotOurs::Damaged(reason))) => Err(reason),
-        Ok(Err(NotOurs::Foreign)) => Err("it has no ledger".into()),
-        Err(e) => Err(e.to_string()),
-    }
-}
-
-async fn in_full(hashers: &Hashers, ledger: ObjectLedger, depth: Depth) -> Result<Result<ObjectProof, String>> {
-    if depth == Depth::Footer {
-        return Ok(Ok(ObjectProof::of(&ledger)));
-    }
-    match hashers.check(&ledger.key.path(), ledger.size, ledger.digest).await {
-        Ok(checked) => Ok(checked.map(|()| ObjectProof::of(&ledger))),
+    match in_full(hashers, ledger, depth).await {
+        Ok(proof) => Ok(proof.map_err(|why| why.to_string())),
         Err(e @ (Error::Interrupted | Error::Internal(_))) => Err(e),
         Err(e) => Ok(Err(e.to_string())),
     }
+}
+
+/// Proves an object that was there before, whose ledger was read. What keeps it from being read comes with what to do.
+pub async fn present(archive: &Archive, hashers: &Hashers, listed: &ObjectLedger, depth: Depth) -> Result<Result<ObjectProof, String>> {
+    let proof = looked_at(archive, hashers, listed, depth).await?;
+    Ok(proof.map_err(|why| match why {
+        NotOurs::Unusable(Trouble::Damaged, reason) => reason,
+        why => Unreadable::new(archive.name_of(&listed.key), why).to_string(),
+    }))
+}
+
+async fn looked_at(archive: &Archive, hashers: &Hashers, listed: &ObjectLedger, depth: Depth) -> Found<ObjectProof> {
+    let location = listed.key.path();
+    let meta = match archive.for_reading().head(&location).await {
+        Ok(meta) => meta,
+        Err(e) => return Ok(Err(trouble::of_store(archive, &location, "cannot look up", e).await?)),
+    };
+    let ledger = match object::ledger(archive, &meta).await? {
+        Ok(ledger) => ledger,
+        Err(why) => return Ok(Err(why)),
+    };
+    if !ObjectProof::of(&ledger).is_of(listed) || ledger.entries != listed.entries {
+        return Ok(Err(NotOurs::damaged("it was replaced during this run")));
+    }
+    in_full(hashers, ledger, depth).await
+}
+
+async fn in_full(hashers: &Hashers, ledger: ObjectLedger, depth: Depth) -> Found<ObjectProof> {
+    if depth == Depth::Footer {
+        return Ok(Ok(ObjectProof::of(&ledger)));
+    }
+    let checked = hashers.check(&ledger.key.path(), ledger.size, ledger.digest).await?;
+    Ok(checked.map(|()| ObjectProof::of(&ledger)))
 }
 
 /// Sources of an object that stand in another object of the partition too: (source, object).
@@ -248,6 +252,8 @@ pub enum Unproven {
     Conflict,
     /// Something in the archive is not as it must be.
     Doubt(String),
+    /// An object that may concern it cannot be read.
+    Unreadable(Unreadable),
 }
 
 /// The archive's ledgers of some dates of one cluster.
@@ -275,7 +281,7 @@ fn entries_of<'a>(file: &Hashed, holdings: &'a Holdings) -> impl Iterator<Item =
 /// Looks a source up on all its dates. `ledgers` must have those of all of them.
 pub fn look_up<'a>(file: &Hashed, home: Date, ledgers: &'a Ledgers, conflicting: bool) -> Result<Archived<'a>, Unproven> {
     let missing = |date: Date| Unproven::NotArchived(format!("it is not archived on {date}"));
-    let damaged = |holdings: &Holdings| holdings.unreadable.first().map(|(object, reason)| Unproven::Doubt(format!("{object} may concern it, and {reason}")));
+    let damaged = |holdings: &Holdings| holdings.unreadable.first().cloned().map(Unproven::Unreadable);
     let home_holdings = ledgers.get(&home).ok_or_else(|| missing(home))?;
     if let Some(doubt) = damaged(home_holdings).or_else(|| broken(home_holdings, file)) {
         return Err(doubt);

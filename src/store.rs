@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use object_store::client::{HttpConnector, ReqwestConnector};
@@ -23,6 +24,7 @@ mod hints;
 mod lifecycle;
 mod limit;
 mod location;
+mod patient;
 mod publish;
 mod s3;
 mod spoiled;
@@ -63,6 +65,8 @@ pub struct Archive {
     store: Arc<dyn ObjectStore>,
     /// The same store with little patience, for the first request of a run.
     impatient: Arc<dyn ObjectStore>,
+    /// An object was not given for as long as requests are tried again.
+    has_waited: Arc<AtomicBool>,
     location: String,
     staging: Option<Arc<Staging>>,
     part_size: usize,
@@ -160,6 +164,7 @@ impl Archive {
     pub fn in_store(store: Arc<dyn ObjectStore>, location: impl Into<String>) -> Self {
         Self {
             impatient: Arc::clone(&store),
+            has_waited: Arc::default(),
             store,
             location: location.into(),
             staging: None,
@@ -228,6 +233,16 @@ impl Archive {
     /// The store, for reading and for uploads.
     pub fn store(&self) -> &Arc<dyn ObjectStore> {
         &self.store
+    }
+
+    /// The store, for reading one of many objects: with little patience, once one of them was waited for in vain.
+    pub fn for_reading(&self) -> &Arc<dyn ObjectStore> {
+        if self.has_waited.load(Ordering::Relaxed) { &self.impatient } else { &self.store }
+    }
+
+    /// From now on, objects that are not given are not waited for.
+    pub fn lose_patience(&self) {
+        self.has_waited.store(true, Ordering::Relaxed);
     }
 
     /// The store, for the first request of a run: a server that is not there is found out in seconds, not in minutes.

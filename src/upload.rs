@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::buffers::Buffer;
 use crate::error::{Error, Result};
+use crate::etag::ETag;
 use crate::fail_point;
 use crate::ledger::{DIGEST_PLACEHOLDER, digest_position};
 use crate::names::Digest;
@@ -43,7 +44,7 @@ pub struct Uploaded {
     /// As in its footer.
     pub digest: Digest,
     /// As the store's answer had it.
-    pub e_tag: Option<String>,
+    pub e_tag: Option<ETag>,
     /// As it stands in the object's metadata; local files have none.
     pub token: Option<String>,
 }
@@ -188,7 +189,7 @@ impl Sink {
         match self.state {
             State::Done(digest, e_tag) => {
                 let Destination { key, token, staged, .. } = self.destination;
-                Ok(Outcome::Visible(Uploaded { key, size: self.size, digest, e_tag, token: staged.is_none().then_some(token) }))
+                Ok(Outcome::Visible(Uploaded { key, size: self.size, digest, e_tag: ETag::of(e_tag.as_deref()), token: staged.is_none().then_some(token) }))
             }
             State::Lost(lost) => Ok(Outcome::Lost(lost)),
             State::Failed(Some(e)) => Err(e),

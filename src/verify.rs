@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use parquet::file::metadata::ParquetMetaData;
 use serde::Serialize;
 
-use crate::ledger::{Doubt, Entry, Holdings, ObjectLedger};
+use crate::ledger::{Doubt, Entry, Holdings, ObjectLedger, Trouble, Unreadable};
 use crate::names::{Date, Digest};
 use crate::partition::ObjectKey;
 use crate::telemetry::thousands;
@@ -22,8 +22,12 @@ pub use decode::{Decoded, decode_partition};
 pub enum Kind {
     /// There is nothing where an archive should be.
     Empty,
-    /// An object of ours cannot be read, or its footer and its key disagree.
+    /// The footer of an object of ours cannot be read, or it and the key disagree.
     Unreadable,
+    /// An object cannot be read now: it is in a cold storage class, may not be read, is gone, or is not given.
+    Unavailable,
+    /// A newer version of this program wrote the object.
+    Newer,
     /// What an object says of itself does not fit together.
     Inconsistent,
     /// Rows stand twice, in two objects that were written without knowledge of each other.
@@ -46,9 +50,11 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Empty,
         Self::Unreadable,
+        Self::Unavailable,
+        Self::Newer,
         Self::Inconsistent,
         Self::Doubled,
         Self::Chain,
@@ -65,6 +71,8 @@ impl Kind {
         match self {
             Self::Empty => "empty",
             Self::Unreadable => "unreadable",
+            Self::Unavailable => "unavailable",
+            Self::Newer => "newer",
             Self::Inconsistent => "inconsistent",
             Self::Doubled => "doubled",
             Self::Chain => "chain",
@@ -84,6 +92,8 @@ impl Kind {
             Self::Unreadable | Self::Inconsistent | Self::Digest | Self::Rows => {
                 "restore it from a copy; or, while all its sources are still on disk, remove it and run archive"
             }
+            Self::Unavailable => "make it readable, and verify again",
+            Self::Newer => "verify with the newest cc-archiver that writes to this archive",
             Self::Doubled => "leave both as they are: nothing is pruned that rests on them, and a later version joins them (compact)",
             Self::Chain => "put the object back if you can; nothing is pruned that rests on this sequence",
             Self::Dangling => "restore the object that held it; or, while both sources are still on disk, remove this object and run archive",
@@ -107,18 +117,28 @@ pub struct Finding {
     /// What it is.
     pub reason: String,
     /// What to do.
-    pub advice: &'static str,
+    pub advice: String,
 }
 
 impl Finding {
     /// On an object.
     pub fn new(kind: Kind, object: impl fmt::Display, reason: impl Into<String>) -> Self {
-        Self { kind, object: object.to_string(), source: None, reason: reason.into(), advice: kind.advice() }
+        Self { kind, object: object.to_string(), source: None, reason: reason.into(), advice: kind.advice().into() }
+    }
+
+    /// On an object that cannot be used: of this kind if it is damaged, else by what keeps it from being read.
+    pub fn unreadable(if_damaged: Kind, object: Unreadable) -> Self {
+        let kind = match object.trouble {
+            Trouble::Damaged => return Self::new(if_damaged, object.name, object.reason),
+            Trouble::Newer => Kind::Newer,
+            Trouble::Cold | Trouble::Denied | Trouble::Gone | Trouble::Withheld => Kind::Unavailable,
+        };
+        Self { advice: object.advice(), ..Self::new(kind, object.name, object.reason) }
     }
 
     /// Nothing is there of what was asked for, and something else is.
     pub fn nothing_there(object: impl fmt::Display, reason: impl Into<String>) -> Self {
-        Self { advice: "ask for dates that are there: --date", ..Self::new(Kind::Empty, object, reason) }
+        Self { advice: "ask for dates that are there: --date".into(), ..Self::new(Kind::Empty, object, reason) }
     }
 
     /// On a source in an object.

@@ -70,6 +70,7 @@ fn a_site_that_is_well_has_no_error_and_nothing_of_the_checks_stays() {
         ("writing", "can be written"),
         ("reading", "comes back"),
         ("no overwriting", "refused"),
+        ("ETags", "all answers have the same"),
         ("multipart uploads", "completed and given up"),
         ("integrity", "refused"),
         ("cleaning up", "are gone"),

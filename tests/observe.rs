@@ -685,6 +685,10 @@ fn the_table_of_metrics_is_that_of_the_code() {
     let docs = repository("docs/metrics.md");
     let found: Vec<&str> = docs.lines().filter(|line| line.starts_with("| `cc_archiver_")).collect();
     assert!(found == expected, "docs/metrics.md must have these rows:\n{}", expected.join("\n"));
+    let kinds = docs.split("Kinds of findings are ").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("kinds");
+    let found: Vec<&str> = kinds.split('`').skip(1).step_by(2).collect();
+    let expected: Vec<&str> = cc_archiver::verify::Report::default().findings_by_kind().into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(found, expected, "docs/metrics.md");
     let known: BTreeSet<&str> = METRICS.iter().map(|m| m.name).collect();
     assert!(named_in(&docs).is_subset(&known), "{:?}", named_in(&docs).difference(&known));
 }

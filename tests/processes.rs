@@ -177,6 +177,22 @@ fn an_unreadable_host_is_named_and_kept_and_stops_no_other() {
 }
 
 #[test]
+fn an_object_that_this_user_may_not_read_costs_its_own_sources() {
+    let site = Site::small();
+    open_target(&site);
+    as_a_user(&site, &[]).expect(0);
+    let object = site.target().join(files_below(&site.target()).into_keys().next().expect("an object"));
+    fs::set_permissions(&object, Permissions::from_mode(0o0)).expect("its mode is set");
+    let told = as_a_user(&site, &["--json"]).expect(3);
+    let set_aside = told.summary()["set_aside"].clone();
+    assert_eq!((set_aside.as_array().map(Vec::len), told.summary()["already_archived"].as_u64()), (Some(1), Some(5)), "five of six: {told:?}");
+    let reason = set_aside[0]["reason"].as_str().expect("a reason");
+    assert!(reason.contains("Permission denied") && reason.contains("this user") && !reason.contains("remove"), "{reason}");
+    fs::set_permissions(&object, Permissions::from_mode(0o644)).expect("its mode is set");
+    site.assert_completes();
+}
+
+#[test]
 fn an_unwritable_target_is_one_clear_error() {
     let site = Site::small();
     // the folder above is somebody else's, or may not be written to

@@ -149,6 +149,39 @@ fn objects_that_are_not_what_their_key_says_are_found() {
 }
 
 #[test]
+fn what_a_newer_version_wrote_is_whole_and_asks_for_an_upgrade() {
+    let (tree, folder) = archived(&[("n1", Snapshot::minutes(T0, [1.0; 60])), ("n1", Snapshot::minutes(T0 + 2 * DAY, [1.0; 60]))], &[]);
+    let newer = objects(folder.path()).into_iter().find(|path| path.to_str().is_some_and(|path| path.contains(&date_of(T0)))).expect("an object");
+    let mut bytes = std::fs::read(&newer).expect("read");
+    let format = b"cc-archiver.format\x18\x011";
+    let at = bytes.windows(format.len()).rposition(|window| window == format).expect("a format") + format.len() - 1;
+    bytes[at] = b'2';
+    support::write(&newer, &bytes);
+    let report = verify(folder.path(), &["--read-data", "--decode"]).expect(3).summary();
+    assert_eq!((kinds(&report), report["objects_read"].as_u64()), (vec!["newer"], Some(1)), "{report}");
+    // whoever follows the advice loses nothing
+    tree.bin("c", "n2", &Snapshot::minutes(T0, [1.0; 60]));
+    let set_aside = archive(tree.path(), folder.path(), &[]).expect(3).summary()["set_aside"].clone();
+    let pruned = run(archiver().arg("prune").arg(tree.path()).arg(folder.path()).args(["--older-than", "3d", "--json"])).expect(3).summary();
+    for said in [&report["findings"], &set_aside, &pruned["attention"]] {
+        let said = said.to_string();
+        assert!(said.contains("upgrade cc-archiver") && said.contains("format 2") && !said.contains("remove"), "{said}");
+    }
+    assert_eq!(pruned["pruned"], 0);
+}
+
+#[test]
+fn a_damaged_object_is_to_be_removed_only_on_a_condition() {
+    let (tree, folder) = archived(&[("n1", Snapshot::minutes(T0, [1.0; 60]))], &[]);
+    let [object] = &objects(folder.path())[..] else { panic!("one object expected") };
+    let bytes = std::fs::read(object).expect("read");
+    support::write(object, &bytes[..bytes.len() - 1]);
+    tree.bin("c", "n2", &Snapshot::minutes(T0, [1.0; 60]));
+    let said = archive(tree.path(), folder.path(), &[]).expect(3).summary()["set_aside"].to_string();
+    assert!(said.contains("remove it only if every source that it may hold is still on disk, or proven in another object"), "{said}");
+}
+
+#[test]
 fn a_page_that_does_not_decode_is_found() {
     let (_tree, folder) = archived(&[("n1", Snapshot::minutes(T0, noise(1, 600)))], &["--compression", "none"]);
     let [object] = &objects(folder.path())[..] else { panic!("one object expected") };

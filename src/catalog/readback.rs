@@ -18,9 +18,9 @@ use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
 use crate::data::{SeriesKey, Span};
 use crate::error::{Error, Result};
-use crate::ledger::ObjectLedger;
+use crate::ledger::{NotOurs, ObjectLedger, Trouble};
 use crate::names::{Host, Selector};
-use crate::object::{self, Reader};
+use crate::object::{self, Found as Looked, Reader, trouble};
 use crate::portion::{Collector, Portion};
 use crate::store::Archive;
 use crate::workers::Workers;
@@ -31,14 +31,61 @@ pub async fn rows_between(
     workers: &Workers,
     ledger: &ObjectLedger,
     host: &Host,
+    times: (i64, i64),
+    collector: Collector,
+) -> Looked<Portion> {
+    looked(archive, ledger, collect(archive, workers, ledger, host, times, collector).await).await
+}
+
+/// Finds out if all rows of `host` can be read.
+pub async fn check_rows(archive: &Archive, workers: &Workers, ledger: &ObjectLedger, host: &Host) -> Looked<()> {
+    looked(archive, ledger, decode_all(archive, workers, ledger, host).await).await
+}
+
+/// Why rows were not read back.
+enum Failed {
+    /// The object or the store.
+    Reader(ParquetError),
+    /// This program.
+    Run(Error),
+}
+
+impl From<ParquetError> for Failed {
+    fn from(e: ParquetError) -> Self {
+        Self::Reader(e)
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(e: Error) -> Self {
+        Self::Run(e)
+    }
+}
+
+async fn looked<T>(archive: &Archive, ledger: &ObjectLedger, done: Result<T, Failed>) -> Looked<T> {
+    match done {
+        Ok(found) => Ok(Ok(found)),
+        Err(Failed::Run(e)) => Err(e),
+        Err(Failed::Reader(e)) => Ok(Err(match trouble::of_reader(archive, &ledger.key.path(), "cannot read rows back from", e).await? {
+            NotOurs::Unusable(Trouble::Damaged, reason) => NotOurs::damaged(format!("its rows cannot be read back: {reason}")),
+            why => why,
+        })),
+    }
+}
+
+async fn collect(
+    archive: &Archive,
+    workers: &Workers,
+    ledger: &ObjectLedger,
+    host: &Host,
     (first, last): (i64, i64),
     collector: Collector,
-) -> Result<Portion> {
+) -> Result<Portion, Failed> {
     let mut groups = RowGroups::open(archive, ledger, host, collector.from()).await?;
     let mut found = Found { host: host.clone(), times: first..=last, collector, run: None };
     while let Some(batches) = groups.next().await? {
         let add = move || found.add_all(batches).map(|is_past| (found, is_past));
-        let (returned, is_past) = workers.run(add).await?.map_err(|e| groups.error(e))?;
+        let (returned, is_past) = workers.run(add).await??;
         found = returned;
         if is_past {
             break;
@@ -48,33 +95,20 @@ pub async fn rows_between(
     Ok(found.collector.finish(first, last))
 }
 
-/// Finds out if all rows of `host` can be read.
-pub async fn check_rows(archive: &Archive, workers: &Workers, ledger: &ObjectLedger, host: &Host) -> Result<()> {
+async fn decode_all(archive: &Archive, workers: &Workers, ledger: &ObjectLedger, host: &Host) -> Result<(), Failed> {
     let mut groups = RowGroups::open(archive, ledger, host, None).await?;
     while let Some(mut batches) = groups.next().await? {
-        workers.run(move || batches.try_for_each(|batch| batch.map(drop))).await?.map_err(|e| groups.error(e.into()))?;
+        workers.run(move || batches.try_for_each(|batch| batch.map(drop))).await?.map_err(ParquetError::from)?;
     }
     Ok(())
 }
 
 /// The row groups of an object that can hold rows of a host.
-struct RowGroups {
-    /// The object.
-    name: String,
-    stream: ParquetRecordBatchStream<Reader>,
-}
+struct RowGroups(ParquetRecordBatchStream<Reader>);
 
 impl RowGroups {
     /// From the rows of a key on.
-    async fn open(archive: &Archive, ledger: &ObjectLedger, host: &Host, from: Option<&SeriesKey>) -> Result<Self> {
-        let name = archive.name_of(&ledger.key);
-        match Self::stream(archive, ledger, host, from).await {
-            Ok(stream) => Ok(Self { name, stream }),
-            Err(e) => Err(split(e, name)),
-        }
-    }
-
-    async fn stream(archive: &Archive, ledger: &ObjectLedger, host: &Host, from: Option<&SeriesKey>) -> ParquetResult<ParquetRecordBatchStream<Reader>> {
+    async fn open(archive: &Archive, ledger: &ObjectLedger, host: &Host, from: Option<&SeriesKey>) -> ParquetResult<Self> {
         let location = ledger.key.path();
         let metadata = Arc::new(object::metadata(archive, &location, ledger.size, PageIndexPolicy::Required).await?);
         let selected = select(&metadata, host, from)?;
@@ -91,22 +125,13 @@ impl RowGroups {
         let known = ArrowReaderMetadata::try_new(Arc::clone(&metadata), options)?;
         let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(Reader::new(archive, location, metadata), known);
         let projection = ProjectionMask::columns(builder.parquet_schema(), SORTED_BY.into_iter().chain(["timestamp", "frequency", "value"]));
-        builder.with_row_groups(groups).with_row_selection(rows).with_projection(projection).build()
+        builder.with_row_groups(groups).with_row_selection(rows).with_projection(projection).build().map(Self)
     }
 
     /// Fetches the next one.
-    async fn next(&mut self) -> Result<Option<ParquetRecordBatchReader>> {
-        let next = self.stream.next_row_group().await;
-        next.map_err(|e| self.error(e))
+    async fn next(&mut self) -> ParquetResult<Option<ParquetRecordBatchReader>> {
+        self.0.next_row_group().await
     }
-
-    fn error(&self, e: ParquetError) -> Error {
-        split(e, self.name.clone())
-    }
-}
-
-fn split(e: ParquetError, name: String) -> Error {
-    object::split(e, "cannot read rows back from", name)
 }
 
 /// The columns by which a host's rows are sorted before time.

@@ -9,7 +9,7 @@ use object_store::path::Path as Key;
 use object_store::{GetOptions, GetResult, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload};
 use rustix::fs::Access;
 
-use super::{Check, Level};
+use super::{Check, Level, tags};
 use crate::error::{Error, Escaped, rights};
 use crate::store::{Archive, Lifecycle, UPLOAD_TOKEN, random_token};
 
@@ -29,7 +29,7 @@ const LITTLE: u64 = 10 << 30;
 /// With less than this the next object does not fit.
 const NEARLY_NONE: u64 = 64 << 20;
 
-fn told(e: object_store::Error) -> String {
+pub fn told(e: object_store::Error) -> String {
     let text = Error::store("refused", "the request")(e).to_string();
     text.trim_start_matches("refused the request: ").replace("\n  hint: ", "; ")
 }
@@ -123,6 +123,7 @@ pub async fn check_store(archive: &Archive, spoiled: Option<&Archive>) -> Vec<Ch
     if can_write {
         checks.push(reading(archive, &key, &token).await);
         checks.push(conditional(archive, &key).await);
+        checks.push(tags::check(archive, &key, &Key::from(PROBE_OF_PARTS)).await);
         checks.push(multipart(archive, &key).await);
         if let Some(spoiled) = spoiled {
             checks.push(integrity(spoiled, &key).await);
@@ -207,7 +208,7 @@ async fn complete_over(archive: &Archive, key: &Key) -> object_store::Result<boo
     }
 }
 
-async fn begin(archive: &Archive, key: &Key) -> object_store::Result<Box<dyn object_store::MultipartUpload>> {
+pub async fn begin(archive: &Archive, key: &Key) -> object_store::Result<Box<dyn object_store::MultipartUpload>> {
     let options = PutMultipartOptions { attributes: archive.attributes("doctor"), tags: archive.tags(), ..Default::default() };
     archive.store().put_multipart_opts(key, options).await
 }
@@ -220,7 +221,7 @@ async fn multipart(archive: &Archive, key: &Key) -> Check {
     };
     let sent = upload.put_part(PutPayload::from_static(b"part")).await;
     let aborted = upload.abort().await;
-    // one that was completed by a check before, and could not be deleted, is as good
+    // one that was completed by a check before is as good
     let completed = complete_over(archive, &Key::from(PROBE_OF_PARTS)).await;
     match (sent, aborted) {
         (Ok(()), Ok(())) if completed.is_ok() => Check::ok(NAME, "they can be begun, completed and given up"),

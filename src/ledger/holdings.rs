@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::{Entry, ObjectLedger};
+use super::{Entry, ObjectLedger, Unreadable};
 use crate::names::Digest;
 use crate::partition::{Bucket, ObjectKey};
 
@@ -15,8 +15,8 @@ pub struct Holdings {
     /// When it was listed, by [`crate::store::Archive::uptime`].
     pub listed: Duration,
     objects: Vec<ObjectLedger>,
-    /// Objects of ours that cannot be read, so that what they hold is unknown: name and reason.
-    pub unreadable: Vec<(String, String)>,
+    /// Objects of ours that cannot be read, so that what they hold is unknown.
+    pub unreadable: Vec<Unreadable>,
     /// All keys of our form, readable or not.
     keys: BTreeSet<ObjectKey>,
     /// (object, entry) indices by host.
@@ -65,7 +65,7 @@ impl Doubt {
 
 impl Holdings {
     /// Takes the objects of one partition, those that cannot be read, and all keys of our form in it.
-    pub fn new(listed: Duration, objects: Vec<ObjectLedger>, unreadable: Vec<(String, String)>, keys: BTreeSet<ObjectKey>) -> Self {
+    pub fn new(listed: Duration, objects: Vec<ObjectLedger>, unreadable: Vec<Unreadable>, keys: BTreeSet<ObjectKey>) -> Self {
         let mut by_host: HashMap<Box<str>, Vec<(usize, usize)>> = HashMap::new();
         for (o, object) in objects.iter().enumerate() {
             for (e, entry) in object.entries.iter().enumerate() {

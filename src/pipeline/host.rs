@@ -193,9 +193,9 @@ impl HostJob {
             let held = self.held(&means, *date, holdings, &new, &mut cache).await?;
             match (Merging { context: &context, host: &self.host, share: &share, date: *date, new: &new, held }).run(&to).await {
                 Ok(()) => {}
-                // the object is damaged: what it holds is unknown, and so is what may be written
-                Err(Stopped::Undecidable { key, reason }) => {
-                    let reason = undecidable(&key, &format!("it cannot be read back: {reason}"));
+                // what the object holds is unknown, and so is what may be written
+                Err(Stopped::Undecidable(object)) => {
+                    let reason = undecidable(&object);
                     let out: BTreeSet<usize> = new.iter().map(|source| source.index).collect();
                     for source in sources.extract_if(.., |source| out.contains(&source.index)) {
                         done.set_aside.push((source.index, Stage::Merge, SetAside::new(source.stored.path, &*reason)));
@@ -260,8 +260,8 @@ impl HostJob {
         }
         let dates: BTreeSet<Date> = days.dates().chain([file.home()]).collect();
         let unreadable = dates.iter().filter(|date| left.allows(**date)).find_map(|date| self.window.get(date)?.unreadable.first());
-        if let Some((object, reason)) = unreadable {
-            done.set_aside.push((index, Stage::Catalog, SetAside::new(path, undecidable(object, reason))));
+        if let Some(object) = unreadable {
+            done.set_aside.push((index, Stage::Catalog, SetAside::new(path, undecidable(object))));
             return Ok(None);
         }
         fail_point::reach("decoded");

@@ -86,6 +86,7 @@ pub fn unproven(file: &Hashed, unproven: Unproven, summary: &mut PruneSummary) {
         Unproven::Conflict => {
             (&mut summary.kept.conflicting, "kept: some of its values contradict archived ones; --prune-conflicting deletes it all the same".into())
         }
+        Unproven::Unreadable(object) => (&mut summary.kept.not_proven, super::planning::undecidable(&object)),
         Unproven::Doubt(reason) => (&mut summary.kept.not_proven, format!("kept: {reason}; look at the archive with verify --read-data")),
     };
     *count += 1;

@@ -14,7 +14,7 @@ use super::stored::{Held, Stored};
 use crate::data::{Days, Rows, Tally};
 use crate::error::{Error, Result};
 use crate::fail_point;
-use crate::ledger::Entry;
+use crate::ledger::{Entry, Unreadable};
 use crate::merge::{Input, Merge};
 use crate::names::{Date, Digest, Host};
 use crate::plan::Left;
@@ -71,7 +71,8 @@ impl Merging<'_> {
             let mut piece = share.piece(is_whole).await;
             let mut portions = try_join_all(new.iter().map(|source| source.stored.portion(context, &range))).await?;
             for held in &mut held {
-                portions.push(held.portion(context, host, &range).await.map_err(|e| Stopped::of(e, range.from.is_some()))?);
+                let portion = held.portion(context, host, &range).await?;
+                portions.push(portion.map_err(|object| Stopped::of(object, range.from.is_some()))?);
             }
             range.end = portions.iter().filter_map(|portion| portion.end.clone()).min();
             let (part, count) = (range.clone(), new.len());
@@ -112,22 +113,17 @@ impl Merging<'_> {
 /// Why a date was not merged.
 pub enum Stopped {
     /// An object of the date cannot be read back, and none of its rows was handed over.
-    Undecidable {
-        /// Which.
-        key: String,
-        /// Why.
-        reason: String,
-    },
+    Undecidable(Unreadable),
     /// The run is over.
     By(Error),
 }
 
 impl Stopped {
-    fn of(e: Error, has_begun: bool) -> Self {
-        match e {
-            Error::Parquet { key, source, .. } if !has_begun => Self::Undecidable { key, reason: source.to_string() },
-            e => Self::By(e),
+    fn of(object: Unreadable, has_begun: bool) -> Self {
+        if has_begun {
+            return Self::By(Error::Archive(format!("{}, of which some rows were merged already: {object}", object.name)));
         }
+        Self::Undecidable(object)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::catalog;
 use crate::error::{Error, Result, SetAside};
 use crate::files::{ClusterFiles, SnapshotFile};
 use crate::info::ArchiveInfo;
-use crate::ledger::{Doubt, Holdings};
+use crate::ledger::{Doubt, Holdings, Unreadable};
 use crate::names::{Cluster, Date, Digest};
 use crate::partition::{Bucket, Partition};
 use crate::plan::{self, ClusterPlan, Known, Left, Work};
@@ -183,10 +183,10 @@ fn without_unreadable(files: &ClusterFiles, work: Vec<Work>, ledgers: &BTreeMap<
     let mut set_aside = Vec::new();
     let readable = |item: &Work| {
         let first = item.left.dates().into_iter().find_map(|date| ledgers.get(&date)?.unreadable.first());
-        if let Some((object, reason)) = first {
+        if let Some(object) = first {
             let host = &files.hosts[item.host];
             let path = files.path.join(host.host.as_str()).join(&*host.snapshots[item.snapshot].name);
-            set_aside.push(SetAside::new(path, undecidable(object, reason)));
+            set_aside.push(SetAside::new(path, undecidable(object)));
         }
         first.is_none()
     };
@@ -195,6 +195,6 @@ fn without_unreadable(files: &ClusterFiles, work: Vec<Work>, ledgers: &BTreeMap<
 }
 
 /// Why a source cannot be decided on.
-pub fn undecidable(object: &str, reason: &str) -> String {
-    format!("kept: {object} may hold it, and {reason}; repair or remove that object, and run again")
+pub fn undecidable(object: &Unreadable) -> String {
+    format!("kept: {} may hold it, and {object}", object.name)
 }

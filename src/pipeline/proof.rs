@@ -42,7 +42,7 @@ pub async fn prove_partition(context: &Arc<Context>, files: &ClusterFiles, known
     }
     let Some(partition) = claims.first().map(|claim| claim.key.partition.clone()) else { return Ok(wrong) };
     let ours: BTreeSet<&ObjectKey> = claims.iter().map(|claim| &claim.key).chain(known.objects().iter().map(|object| &object.key)).collect();
-    let unreadable: BTreeSet<&str> = known.unreadable.iter().map(|(name, _)| name.as_str()).collect();
+    let unreadable: BTreeSet<&str> = known.unreadable.iter().map(|object| object.name.as_str()).collect();
     let is_known = |listed: &object_store::ObjectMeta| {
         let known = ObjectKey::parse(&listed.location).is_some_and(|key| ours.contains(&key));
         known || unreadable.contains(context.archive.name_of(&listed.location).as_str())
@@ -58,8 +58,8 @@ pub async fn prove_partition(context: &Arc<Context>, files: &ClusterFiles, known
             return Ok(wrong);
         }
     };
-    for (object, reason) in &appeared.unreadable {
-        wrong.push(SetAside::new(object, format!("it appeared during this run, and {reason}; sources that it may hold are kept")));
+    for object in &appeared.unreadable {
+        wrong.push(SetAside::new(&object.name, format!("it appeared during this run, and {object}; sources that it may hold are kept")));
     }
     for (entry, other) in claims.iter().flat_map(|claim| prove::stand_twice(claim, &appeared)) {
         let (path, name) = (files.path.join(&entry.path), context.archive.name_of(&other.key));
@@ -75,6 +75,8 @@ fn failed(context: &Context, key: &ObjectKey, reason: &str) -> SetAside {
     tracing::error!(object = name, "its proof failed: {reason}");
     SetAside::new(
         name,
-        format!("its proof failed: {reason}; its sources are kept. Look at it with verify --read-data; if it is damaged, remove it and run again"),
+        format!(
+            "its proof failed: {reason}; its sources are kept. Look at it with verify --read-data; if it is damaged, remove it while all of its sources are still on disk, and run again"
+        ),
     )
 }

@@ -231,9 +231,9 @@ impl Pruning {
                 may_be_archived.push((candidate, place, file.size));
             } else if self.archived_first.contains(&place.path()) {
                 summary.would_archive(&place.path(), file.size);
-            } else if let Some((object, reason)) = holdings.and_then(|holdings| holdings.unreadable.first()) {
+            } else if let Some(object) = holdings.and_then(|holdings| holdings.unreadable.first()) {
                 summary.kept.not_proven += 1;
-                summary.attention.push(SetAside::new(place.path(), planning::undecidable(object, reason)).into());
+                summary.attention.push(SetAside::new(place.path(), planning::undecidable(object)).into());
             } else {
                 not_archived.push((candidate, "it is not archived".to_owned()));
             }

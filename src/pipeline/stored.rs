@@ -11,7 +11,7 @@ use crate::data::Snapshot;
 use crate::error::{Error, Result};
 use crate::fail_point;
 use crate::files::SnapshotFile;
-use crate::ledger::ObjectLedger;
+use crate::ledger::{ObjectLedger, Unreadable};
 use crate::names::{Digest, Host};
 use crate::portion::{Collector, Portion, Range};
 use crate::read::{self, FileId, Unread};
@@ -182,24 +182,30 @@ impl Held<'_> {
     /// What it has in `range`, or the first of that.
     ///
     /// # Errors
-    /// [`Error::Parquet`] if the object is damaged; those of the store; and those of [`Stored::portion`].
-    pub async fn portion(&mut self, context: &Context, host: &Host, range: &Range) -> Result<Portion> {
+    /// Those of the archive as a whole, and those of [`Stored::portion`].
+    pub async fn portion(&mut self, context: &Context, host: &Host, range: &Range) -> Result<Result<Portion, Unreadable>> {
         match &mut self.origin {
-            Origin::File(stored) => stored.portion(context, range).await,
-            Origin::Object { known: Some(snapshot), .. } => Ok(Portion { snapshot: Arc::clone(snapshot), end: None }),
+            Origin::File(stored) => stored.portion(context, range).await.map(Ok),
+            Origin::Object { known: Some(snapshot), .. } => Ok(Ok(Portion { snapshot: Arc::clone(snapshot), end: None })),
             Origin::Object { object, times: (first, last), room, known } => {
                 tracing::debug!(object = %object.key, %host, first, last, "reading archived rows back");
                 let collector = Collector::new(range.clone(), (*room / PORTIONS) as usize, &context.buffers);
+                let unreadable = |why| Unreadable::new(context.archive.name_of(&object.key), why);
                 let reading = catalog::rows_between(&context.archive, &context.workers, object, host, (*first, *last), collector);
-                let portion = catalog::unless_damaged(&object.key, reading).await?;
+                let portion = match catalog::unless_damaged(reading).await? {
+                    Ok(portion) => portion,
+                    Err(why) => return Ok(Err(unreadable(why))),
+                };
                 if range.from.is_none() && portion.end.is_some() {
                     // whether all of it can be read must be known before anything is handed over
-                    catalog::unless_damaged(&object.key, catalog::check_rows(&context.archive, &context.workers, object, host)).await?;
+                    if let Err(why) = catalog::unless_damaged(catalog::check_rows(&context.archive, &context.workers, object, host)).await? {
+                        return Ok(Err(unreadable(why)));
+                    }
                 }
                 if portion.end.is_none() {
                     *known = Some(Arc::clone(&portion.snapshot));
                 }
-                Ok(portion)
+                Ok(Ok(portion))
             }
         }
     }

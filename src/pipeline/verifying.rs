@@ -16,7 +16,7 @@ use crate::catalog;
 use crate::config::VerifySettings;
 use crate::error::{Error, Escaped, Result};
 use crate::files::{ClusterFiles, Filter, Place};
-use crate::ledger::{Holdings, NotOurs, ObjectLedger};
+use crate::ledger::{Holdings, NotOurs, ObjectLedger, Unreadable};
 use crate::names::{Cluster, DAY, Date, Digest};
 use crate::object::{self, Hashers};
 use crate::partition::{self, ObjectKey, Partition};
@@ -181,7 +181,7 @@ impl Verifying<'_> {
             let (_, cluster) = crossings.get_or_insert_with(|| (partition.cluster.clone(), Crossings::new(|date| self.in_range(date))));
             report.partitions += 1;
             report.warnings.extend(foreign);
-            report.findings.extend(holdings.unreadable.iter().map(|(object, reason)| Finding::new(Kind::Unreadable, object, reason)));
+            report.findings.extend(holdings.unreadable.iter().cloned().map(|object| Finding::unreadable(Kind::Unreadable, object)));
             report.findings.extend(inconsistent);
             report.findings.extend(verify::partition(&holdings, |object| self.archive.name_of(&object.key)));
             let missing = cluster.take(partition.date, &holdings);
@@ -226,15 +226,13 @@ impl Verifying<'_> {
         let (mut objects, mut unreadable, mut inconsistent, mut foreign) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         while let Some((found, location)) = footers.next().await {
             let name = self.archive.name_of(&location);
-            match found {
-                Ok(Ok((ledger, metadata))) => {
+            match found? {
+                Ok((ledger, metadata)) => {
                     inconsistent.extend(verify::object(&ledger, &metadata).into_iter().map(|why| Finding::new(Kind::Inconsistent, &name, why)));
                     objects.push(ledger);
                 }
-                Ok(Err(NotOurs::Foreign)) => foreign.push(format!("{name}: it is not one of ours, and readers of the folder see its rows too")),
-                Ok(Err(NotOurs::Damaged(reason))) => unreadable.push((name, reason)),
-                Err(Error::Store { source: object_store::Error::NotFound { .. }, .. }) => unreadable.push((name, "it vanished during this run".into())),
-                Err(e) => return Err(e),
+                Err(NotOurs::Foreign) => foreign.push(format!("{name}: it is not one of ours, and readers of the folder see its rows too")),
+                Err(why) => unreadable.push(Unreadable::new(name, why)),
             }
         }
         Ok(Footers { partition, holdings: Holdings::new(self.archive.uptime(), objects, unreadable, keys), inconsistent, foreign })
@@ -264,13 +262,8 @@ impl Verifying<'_> {
             self.progress.bytes_read.fetch_add(size, Ordering::Relaxed);
             let name = self.archive.name_of(&key);
             report.objects_read += 1;
-            match result {
-                Ok(Ok(())) => {}
-                Ok(Err(reason)) => report.findings.push(Finding::new(Kind::Digest, name, reason)),
-                Err(Error::Store { source: object_store::Error::NotFound { .. }, .. }) => {
-                    report.findings.push(Finding::new(Kind::Unreadable, name, "it vanished during this run"));
-                }
-                Err(e) => return Err(e),
+            if let Err(why) = result? {
+                report.findings.push(Finding::unreadable(Kind::Digest, Unreadable::new(name, why)));
             }
         }
         report.findings[before..].sort_by(|a, b| a.object.cmp(&b.object));

@@ -41,16 +41,21 @@ impl HttpService for Client {
         let (kind, identity) = (kind_of(&request), identity_of(&request));
         self.requests.begin(kind, identity);
         let answer = self.inner.execute(request).await;
-        let outcome = outcome_of(answer.as_ref().map(|answer| answer.status().as_u16()).ok());
-        // an answer "200" to a completion can hold an error, and is tried again then
-        let may_be_retried = ["conflict", "throttled", "server_error", "no_answer"].contains(&outcome) || kind == "complete_upload";
-        self.requests.end(kind, outcome, identity, may_be_retried);
+        let status = answer.as_ref().map(|answer| answer.status().as_u16()).ok();
+        // a conflict can be over nothing, and an answer "200" to a completion can hold an error: both are tried again then
+        let may_be_retried = status.is_none_or(|status| is_temporary(status) || status == 409) || kind == "complete_upload";
+        self.requests.end(kind, outcome_of(status), identity, may_be_retried);
         answer
     }
 }
 
+/// Answers with such a status are not final: the request is tried again.
+pub fn is_temporary(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500..)
+}
+
 /// What a request is for.
-fn kind_of(request: &HttpRequest) -> &'static str {
+pub fn kind_of(request: &HttpRequest) -> &'static str {
     let uri = request.uri();
     let (host, query) = (uri.host().unwrap_or_default(), uri.query().unwrap_or_default());
     let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
@@ -86,7 +91,7 @@ fn outcome_of(status: Option<u16>) -> &'static str {
 }
 
 /// A retry is the same request with the same signature, of the same second.
-fn identity_of(request: &HttpRequest) -> u64 {
+pub fn identity_of(request: &HttpRequest) -> u64 {
     let mut hasher = DefaultHasher::new();
     (request.method().as_str(), request.uri().to_string()).hash(&mut hasher);
     for name in ["authorization", "range"] {
@@ -145,6 +150,7 @@ mod tests {
             requests.begin("get", identity);
             requests.end("get", outcome, identity, failed);
         }
+        assert_eq!([408, 429, 500, 503, 404, 409, 412, 200].map(is_temporary), [true, true, true, true, false, false, false, false]);
         assert_eq!(requests.retries().get("get"), Some(&1));
         assert_eq!(requests.counts().get(&("get", "ok")), Some(&3));
     }

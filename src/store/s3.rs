@@ -13,6 +13,7 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use super::answers::{Asked, Wire};
 use super::conditional::Conditional;
 use super::lifecycle::{self, Lifecycle};
+use super::patient::Patient;
 use crate::cli;
 use crate::config::{Credentials, Encryption, S3Settings};
 use crate::error::{Error, Result};
@@ -21,6 +22,10 @@ use crate::error::{Error, Result};
 const RETRIES: usize = 100;
 /// Of a run's first request.
 const FIRST_RETRIES: usize = 5;
+
+/// How long a request fails before a word is said of it. The run's first request has ended by then, unless the server hangs.
+const SILENT_FOR: Duration = Duration::from_secs(3);
+const FIRST_SILENT_FOR: Duration = Duration::from_secs(10);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -104,11 +109,11 @@ pub fn open(bucket: &str, prefix: &str, settings: &S3Settings, through: Arc<dyn 
     let asked = Arc::new(Asked::new(&place.host, settings));
     let wire = Wire { through: Arc::clone(&through), asked: Arc::clone(&asked) };
     let unusable = |e| Error::Usage(format!("cannot use s3://{bucket}: {e}"));
-    let build = |retries| {
+    let build = |retries, silent_for| {
         let max_retries = if settings.retry_for.is_zero() { 0 } else { retries };
         let retry = RetryConfig { backoff: pauses.clone(), max_retries, retry_timeout: settings.retry_for };
         let builder = builder(bucket, &place, settings).map_err(unusable)?.with_retry(retry);
-        builder.with_http_connector(Conditional(wire.clone())).build().map_err(unusable)
+        builder.with_http_connector(Patient::new(Conditional(wire.clone()), &place.host, settings.retry_for, silent_for)).build().map_err(unusable)
     };
     let below = |s3: AmazonS3| -> Result<Arc<dyn ObjectStore>> {
         if prefix.is_empty() {
@@ -117,9 +122,9 @@ pub fn open(bucket: &str, prefix: &str, settings: &S3Settings, through: Arc<dyn 
         let prefix = Key::parse(prefix).map_err(|e| Error::Usage(format!("s3://{bucket}/{prefix}: {e}")))?;
         Ok(Arc::new(PrefixStore::new(s3, prefix)))
     };
-    let impatient = build(FIRST_RETRIES)?;
+    let impatient = build(FIRST_RETRIES, FIRST_SILENT_FOR)?;
     let bucket = Bucket { signer: Arc::new(impatient.clone()), through, options: client_options(settings) };
-    Ok(Opened { store: below(build(RETRIES)?)?, impatient: below(impatient)?, asked, bucket })
+    Ok(Opened { store: below(build(RETRIES, SILENT_FOR)?)?, impatient: below(impatient)?, asked, bucket })
 }
 
 fn client_options(settings: &S3Settings) -> ClientOptions {

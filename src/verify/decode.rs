@@ -17,8 +17,9 @@ use parquet::file::metadata::PageIndexPolicy;
 
 use super::{Finding, Kind};
 use crate::error::{Error, Result};
+use crate::ledger::{NotOurs, Unreadable};
 use crate::names::Date;
-use crate::object::{self, Reader};
+use crate::object::{self, Reader, trouble};
 use crate::partition::ObjectKey;
 use crate::schema::PAGE_ROWS;
 use crate::store::Archive;
@@ -43,15 +44,14 @@ pub async fn decode_partition(archive: &Archive, date: Date, objects: &[(ObjectK
     let mut cursors = Vec::new();
     let whole_groups = objects.len() <= WITH_WHOLE_ROW_GROUPS;
     for (key, size, rows) in objects {
-        let name = archive.name_of(key);
         match Cursor::open(archive, key, *size, *rows, date, whole_groups).await {
             Ok(cursor) => cursors.push(cursor),
-            Err(e) => decoded.findings.push(unreadable(e, name)?),
+            Err(e) => decoded.findings.push(unreadable(archive, key, e).await?),
         }
     }
     let mut live = Vec::new();
     for cursor in cursors {
-        step(cursor, &mut live, &mut decoded).await?;
+        step(archive, cursor, &mut live, &mut decoded).await?;
     }
     let mut twice: BTreeMap<(String, String), (u64, String)> = BTreeMap::new();
     while !live.is_empty() {
@@ -69,7 +69,7 @@ pub async fn decode_partition(archive: &Archive, date: Date, objects: &[(ObjectK
             pair.sort();
             let [a, b] = pair;
             twice.entry((a, b)).or_insert_with(|| (0, first.key().to_string())).0 += 1;
-            step(first, &mut live, &mut decoded).await?;
+            step(archive, first, &mut live, &mut decoded).await?;
             continue;
         }
         // up to the next object's row; without a next one, to the end of the batch
@@ -81,7 +81,7 @@ pub async fn decode_partition(archive: &Archive, date: Date, objects: &[(ObjectK
         };
         match done {
             Ok(true) => live.push(first),
-            Ok(false) => step(first, &mut live, &mut decoded).await?,
+            Ok(false) => step(archive, first, &mut live, &mut decoded).await?,
             Err(reason) => decoded.findings.push(Finding::new(Kind::Rows, &first.name, reason)),
         }
     }
@@ -91,23 +91,24 @@ pub async fn decode_partition(archive: &Archive, date: Date, objects: &[(ObjectK
     Ok(decoded)
 }
 
-/// The store's own errors end the run; what is wrong in an object is a finding.
-fn unreadable(e: ParquetError, name: String) -> Result<Finding> {
-    match object::split(e, "cannot read", name.clone()) {
-        Error::Parquet { source, .. } => Ok(Finding::new(Kind::Rows, name, format!("its rows cannot be decoded: {source}"))),
-        e => Err(e),
-    }
+/// What is wrong with an object is a finding.
+async fn unreadable(archive: &Archive, key: &ObjectKey, e: ParquetError) -> Result<Finding> {
+    let why = match e {
+        e @ ParquetError::External(_) => trouble::of_reader(archive, &key.path(), "cannot read", e).await?,
+        e => NotOurs::damaged(format!("its rows cannot be decoded: {e}")),
+    };
+    Ok(Finding::unreadable(Kind::Rows, Unreadable::new(archive.name_of(key), why)))
 }
 
 /// Moves a cursor on by one row, over the end of its batch too, and puts it back if it has one.
-async fn step(mut cursor: Cursor, live: &mut Vec<Cursor>, decoded: &mut Decoded) -> Result<()> {
+async fn step(archive: &Archive, mut cursor: Cursor, live: &mut Vec<Cursor>, decoded: &mut Decoded) -> Result<()> {
     let moved = match cursor.advance() {
         Ok(true) => Ok(true),
         Ok(false) => match cursor.next_batch().await {
             Ok(true) => cursor.check(),
             Ok(false) => Ok(false),
             Err(e) => {
-                decoded.findings.push(unreadable(e, cursor.name)?);
+                decoded.findings.push(unreadable(archive, &cursor.object, e).await?);
                 return Ok(());
             }
         },
@@ -155,6 +156,7 @@ impl OwnedKey {
 
 /// A place in one object's rows.
 struct Cursor {
+    object: ObjectKey,
     name: String,
     date: Date,
     reader: Reader,
@@ -201,7 +203,7 @@ impl Cursor {
         }
         slices.reverse();
         let reader = Reader::new(archive, location, metadata);
-        Ok(Self { name: archive.name_of(key), date, reader, slices, stream: None, batch: None, at: 0, last: None, count: 0, expected })
+        Ok(Self { object: key.clone(), name: archive.name_of(key), date, reader, slices, stream: None, batch: None, at: 0, last: None, count: 0, expected })
     }
 
     /// Where it stands; only asked of cursors that have a row.

@@ -728,8 +728,8 @@ fn run_all(prepared: Vec<Prepared>) -> Result<Vec<Ended>, String> {
     Ok(on_this_thread(runs))
 }
 
-/// Archived rows cannot be read back for one of many hosts: what was written of the hosts before it is not published, or an object
-/// would hold some hosts of the run and not the others.
+/// Credentials expire when archived rows are read back for one of many hosts: what was written of the hosts before it is not published,
+/// or an object would hold some hosts of the run and not the others.
 #[test]
 fn a_run_that_fails_publishes_nothing_that_it_had_not_finished() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -741,7 +741,7 @@ fn a_run_that_fails_publishes_nothing_that_it_had_not_finished() {
     grown.into_iter().for_each(|file| world.with_disk(|disk| disk.put(file)));
     let before = futures::executor::block_on(world.server.objects()).len();
     for nth in [9, 11, 13] {
-        let strikes = vec![Strike { on: Request::Get, nth, times: 1, fault: Fault::Reset }];
+        let strikes = vec![Strike { on: Request::Get, nth, times: 1, fault: Fault::Expired }];
         let run = Run { strikes, ..Run::clean(0) };
         let prepared = world.prepare(&run, None);
         let ended = run_one(prepared).expect("it ends");

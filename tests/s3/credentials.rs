@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use support::{Run, run};
 
-use super::server::{Answer, Objects, Seen, Server, Tls};
+use super::objects::Objects;
+use super::server::{Answer, Seen, Server, Tls};
 use super::{CANARY, archiving, assert_no_canary, assert_said, small_tree, support};
 
 /// As the endpoints of containers, pods and machines answer.

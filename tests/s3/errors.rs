@@ -1,6 +1,7 @@
 //! What is wrong is said in one message, with what to do, and without a secret.
 
-use super::server::{Answer, Objects, Server, Tls};
+use super::objects::Objects;
+use super::server::{Answer, Server, Tls};
 use super::{CANARY, archiving, assert_no_canary, assert_said, small_tree, support, with_keys};
 use support::{run, s3_settings};
 

@@ -4,9 +4,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
 mod credentials;
 mod errors;
 mod limit;
+mod objects;
+mod requests;
 mod server;
 mod storing;
 

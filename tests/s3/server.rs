@@ -28,7 +28,22 @@ impl Seen {
     pub fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
+
+    /// A parameter of the query; None if it is not there.
+    pub fn asks(&self, name: &str) -> Option<String> {
+        let (_, query) = self.target.split_once('?')?;
+        let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.find(|(found, _)| *found == name).map(|(_, value)| decoded(value))
+    }
 }
+
+/// As far as keys of tests need it.
+pub fn decoded(text: &str) -> String {
+    text.replace("%3D", "=").replace("%2F", "/")
+}
+
+/// The status of an answer that never comes: the connection is closed.
+pub const HANGS_UP: u16 = 0;
 
 /// What is answered.
 #[derive(Debug, Clone)]
@@ -131,6 +146,9 @@ fn answer(mut stream: impl Stream, kept: &Mutex<Vec<Seen>>, respond: &Respond) {
     };
     kept.lock().expect("not poisoned").push(seen.clone());
     let answer = respond(&seen);
+    if answer.status == HANGS_UP {
+        return;
+    }
     let mut head = format!("HTTP/1.1 {} Said\r\nconnection: close\r\n", answer.status);
     let has_length = answer.headers.iter().any(|(name, _)| *name == "content-length");
     for (name, value) in &answer.headers {
@@ -175,49 +193,4 @@ fn request(stream: &mut impl Read) -> Option<Seen> {
     seen.body = vec![0; length];
     reader.read_exact(&mut seen.body).ok()?;
     Some(seen)
-}
-
-/// An object's bytes, and its upload's token.
-type Kept = (Vec<u8>, String);
-
-/// Objects by path, none of which is overwritten on condition, and nothing else: whatever is asked for beside the bytes is ignored.
-#[derive(Clone, Default)]
-pub struct Objects(Arc<Mutex<BTreeMap<String, Kept>>>);
-
-impl Objects {
-    pub fn respond(&self, seen: &Seen) -> Answer {
-        let mut objects = self.0.lock().expect("not poisoned");
-        let path = seen.path().to_owned();
-        if seen.method == "PUT" && seen.header("if-none-match") == "*" && objects.contains_key(&path) {
-            return Answer::error(412, "PreconditionFailed", "It is there");
-        }
-        if seen.method == "PUT" {
-            objects.insert(path, (seen.body.clone(), seen.header("x-amz-meta-cc-archiver-upload").to_owned()));
-            return Answer::new(200, "").with("etag", "\"tag\"");
-        }
-        if seen.target.contains("list-type") {
-            let bucket = path.trim_end_matches('/');
-            let entry = |(key, (bytes, _)): (&String, &Kept)| {
-                let key = key.strip_prefix(bucket)?.trim_start_matches('/').replace("%3D", "=");
-                let size = bytes.len();
-                Some(format!(
-                    "<Contents><Key>{key}</Key><LastModified>2026-03-01T00:00:00.000Z</LastModified><ETag>\"tag\"</ETag><Size>{size}</Size></Contents>"
-                ))
-            };
-            let listed: String = objects.iter().filter_map(entry).collect();
-            return Answer::new(200, format!("<ListBucketResult><IsTruncated>false</IsTruncated>{listed}</ListBucketResult>"));
-        }
-        let Some((bytes, token)) = objects.get(&path) else { return Answer::error(404, "NoSuchKey", "It is not there") };
-        let range = seen.header("range").strip_prefix("bytes=").and_then(|range| range.split_once('-'));
-        let number = |text: &str| text.parse::<usize>().expect("a number");
-        let (status, from, to) = range.map_or((200, 0, bytes.len()), |(from, to)| (206, number(from), (number(to) + 1).min(bytes.len())));
-        let answer = Answer::new(status, &bytes[from..to]).with("etag", "\"tag\"").with("last-modified", "Sun, 01 Mar 2026 00:00:00 GMT");
-        let answer = answer.with("content-length", (to - from).to_string()).with("x-amz-meta-cc-archiver-upload", token.clone());
-        if status == 206 { answer.with("content-range", format!("bytes {from}-{}/{}", to - 1, bytes.len())) } else { answer }
-    }
-
-    /// How many there are that hold rows.
-    pub fn count(&self) -> usize {
-        self.0.lock().expect("not poisoned").keys().filter(|key| !super::support::is_own(key)).count()
-    }
 }

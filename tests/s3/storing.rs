@@ -3,11 +3,12 @@
 use serde_json::json;
 use support::{Level, Snapshot, T0, Tree, archiver, noise, run, s3};
 
-use super::server::{Objects, Server};
+use super::objects::Objects;
+use super::server::Server;
 use super::{archiving, small_tree, support, with_keys};
 
 /// A tree whose archive is a multipart upload.
-fn large_tree() -> Tree {
+pub fn large_tree() -> Tree {
     let mut root = Level::default();
     for (m, values) in noise(1, 2_400_000).chunks(36_000).enumerate() {
         root = root.metric(&format!("m{m:03}"), 1, T0, values);
