@@ -43,9 +43,9 @@ test-deploy:
 prometheus:
 	tests/deploy/promtool
 
-# Ten times the schedules of faults that the tests play, and how often each fault struck.
+# Fifty times the schedules of faults that the tests play, and how often each fault struck.
 torture:
-	CC_ARCHIVER_FAULT_SCHEDULES=20000 cargo test --locked --test faults schedules -- --nocapture
+	CC_ARCHIVER_FAULT_SCHEDULES=100000 cargo test --locked --test faults schedules -- --nocapture
 
 # Speed, memory and size, beside other programs for the same: BENCHMARKS.md.
 bench: setup

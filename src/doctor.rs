@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::error::Error;
 
 mod archive;
+mod races;
 mod tags;
 mod tree;
 mod user;

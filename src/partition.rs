@@ -12,6 +12,9 @@ use crate::names::{Cluster, Date, host_number};
 /// How the folders of clusters begin.
 pub const CLUSTER_FOLDER: &str = "cluster=";
 
+/// How the folders of dates begin.
+pub const DATE_FOLDER: &str = "date=";
+
 /// One (cluster, UTC date): a folder of the archive.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partition {
@@ -79,14 +82,14 @@ pub struct ObjectKey {
 impl Partition {
     /// The folder, relative to the archive.
     pub fn path(&self) -> Path {
-        parsed(format!("{}/date={}", cluster_folder(&self.cluster), self.date))
+        parsed(format!("{}/{DATE_FOLDER}{}", cluster_folder(&self.cluster), self.date))
     }
 
     /// The partition that `path` lies in, if it is `cluster=…/date=…/<name>`; and the name.
     pub fn parse(path: &Path) -> Option<(Self, &str)> {
         let mut parts = path.as_ref().split('/');
         let cluster = Cluster::new(&unescape(parts.next()?.strip_prefix(CLUSTER_FOLDER)?)?)?;
-        let date = Date::parse(parts.next()?.strip_prefix("date=")?)?;
+        let date = Date::parse(parts.next()?.strip_prefix(DATE_FOLDER)?)?;
         let name = parts.next()?;
         parts.next().is_none().then_some((Self { cluster, date }, name))
     }

@@ -172,6 +172,7 @@ pub async fn archive_into(
     };
     let done = stopped_by(|| context.stop(), shutdown, watch.hurried(), run).await;
     summary.interrupted = matches!(done, Err(Error::Interrupted));
+    summary.store_overwrites = context.archive.overwrites();
     summary.finish(begun);
     watch.left().finish(&tree, settings.before);
     watch.figures().archive = Some(summary.clone());

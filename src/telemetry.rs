@@ -178,6 +178,8 @@ pub struct Summary {
     pub too_recent: u64,
     /// Partitions that were planned anew, as another writer was faster.
     pub planned_anew: u64,
+    /// True if the store would overwrite, so that rows can stand twice after races.
+    pub store_overwrites: bool,
     /// Snapshots that are left for the next run: still being written, or gone.
     pub waiting: Vec<FileNote>,
     /// What could not be archived, and stays where it is.
@@ -269,6 +271,9 @@ impl fmt::Display for Summary {
         }
         if self.planned_anew > 0 {
             line("planned anew", format!("{} partitions, as other writers were faster", thousands(self.planned_anew)))?;
+        }
+        if self.store_overwrites {
+            line("conditions", "the store does not keep to them: let one machine alone write to this archive".into())?;
         }
         let mut list = |name: &str, notes: &[FileNote]| {
             if notes.is_empty() {

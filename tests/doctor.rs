@@ -70,6 +70,7 @@ fn a_site_that_is_well_has_no_error_and_nothing_of_the_checks_stays() {
         ("writing", "can be written"),
         ("reading", "comes back"),
         ("no overwriting", "refused"),
+        ("races", "one wins, by PUT and by completion"),
         ("ETags", "all answers have the same"),
         ("multipart uploads", "completed and given up"),
         ("integrity", "refused"),
@@ -216,6 +217,8 @@ fn trees_that_are_none_or_old_or_odd_are_found() {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Wrong {
     IgnoresConditions,
+    /// It looks first, and writes later.
+    LetsTwoWin,
     LosesMetadata,
     ChangesBytes,
     IsLate,
@@ -252,6 +255,7 @@ impl HttpService for Client {
         let is_upload = query.contains("uploadId=");
         match self.1 {
             Wrong::IgnoresConditions => drop(request.headers_mut().remove("if-none-match")),
+            Wrong::LetsTwoWin if request.uri().path().ends_with("/_doctor/race") => drop(request.headers_mut().remove("if-none-match")),
             Wrong::RefusesWrites if method == "PUT" => return Ok(denied()),
             Wrong::RefusesAborts if method == "DELETE" && is_upload => return Ok(denied()),
             Wrong::KeepsAll if (method == "DELETE" || query.starts_with("delete")) && !is_upload => return Ok(denied()),
@@ -285,6 +289,7 @@ fn checks_of(wrong: Wrong, bucket: &Bucket) -> Vec<Check> {
 fn servers_that_are_not_as_they_should_be_are_found_out() {
     for (wrong, check, level) in [
         (Wrong::IgnoresConditions, "no overwriting", Level::Error),
+        (Wrong::LetsTwoWin, "races", Level::Error),
         (Wrong::LosesMetadata, "reading", Level::Error),
         (Wrong::ChangesBytes, "reading", Level::Error),
         (Wrong::IsLate, "clock", Level::Error),
@@ -301,14 +306,14 @@ fn servers_that_are_not_as_they_should_be_are_found_out() {
 }
 
 #[test]
-fn where_nothing_may_be_deleted_two_objects_stay_at_most() {
+fn where_nothing_may_be_deleted_the_same_objects_stay() {
     let bucket = s3();
     for _ in 0..2 {
         let checks = checks_of(Wrong::KeepsAll, &bucket);
         let cleaning = checks.iter().find(|found| found.check == "cleaning up").expect("it was tried");
         assert!(cleaning.level == Level::Ok && cleaning.found.contains("_doctor/probe stays"), "{cleaning:?}");
         assert!(checks.iter().all(|found| found.level != Level::Error), "{checks:?}");
-        assert_eq!(bucket.objects("").keys().collect::<Vec<_>>(), ["_doctor/probe", "_doctor/probe-of-parts"], "the same ones each time");
+        assert_eq!(bucket.objects("").keys().collect::<Vec<_>>(), ["_doctor/probe", "_doctor/probe-of-parts", "_doctor/race", "_doctor/race-of-parts"]);
     }
     // readers and runs pass over it
     let tree = Tree::golden();

@@ -179,6 +179,7 @@ fn metrics_say_what_the_summary_says() {
         ("read_bytes_total", "bytes_in"),
         ("written_bytes_total", "bytes_out"),
         ("objects_written_total", "objects_written"),
+        ("partitions_planned_anew_total", "planned_anew"),
         ("files{state=\"archived\"}", "files"),
         ("snapshots_archived_total", "files"),
     ] {

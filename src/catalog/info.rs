@@ -1,14 +1,16 @@
 //! The archive's own object: read at the beginning of each run, made by the first one.
 
-use futures::StreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path as Key;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, xml_field};
 use crate::info::{ArchiveInfo, KEY};
 use crate::object;
-use crate::partition::{CLUSTER_FOLDER, ObjectKey};
+use crate::partition::{CLUSTER_FOLDER, DATE_FOLDER, ObjectKey};
 use crate::store::{Archive, Created, random_token};
+
+/// How many objects, and dates of a cluster, are looked at where the archive's own object is not there.
+const LOOKED_AT: usize = 20;
 
 /// Reads what was settled when the archive was made; the first request of a run. If it is not there, and `wished` is given, it is made: by what
 /// objects say, or as wished. Of two runs that begin at once one makes it, and both go by it.
@@ -22,9 +24,9 @@ pub async fn info(archive: &Archive, wished: Option<ArchiveInfo>) -> Result<Opti
     let (key, made) = (Key::from(KEY), found.unwrap_or(wished));
     let created = archive.create(&key, made.to_json().into(), &random_token()?).await?;
     // also where it is ours: a store may have let another run make it, too
-    match read(archive).await? {
-        None if created == Created::Taken => Err(Error::Archive(format!("{} was made by another run, and is gone", archive.name_of(&key)))),
-        found => Ok(Some(found.unwrap_or(made))),
+    match read(archive).await?.or(found) {
+        None if created == Created::Taken => Err(Error::Archive(format!("{} was made by another run, and cannot be read", archive.name_of(&key)))),
+        known => Ok(Some(known.unwrap_or(made))),
     }
 }
 
@@ -33,30 +35,54 @@ async fn read(archive: &Archive) -> Result<Option<ArchiveInfo>> {
     let failed = |e| Error::store("cannot read", archive.name_of(&key))(e);
     let found = match archive.first_contact().get(&key).await {
         Ok(found) => found,
-        Err(object_store::Error::NotFound { .. }) => return Ok(None),
-        Err(e) => return Err(failed(e)),
+        Err(e) => {
+            let text = e.to_string();
+            return match (e, xml_field(&text, "Code")) {
+                (e, Some("NoSuchBucket")) => Err(failed(e)),
+                (object_store::Error::NotFound { .. }, _) => Ok(None),
+                (_, Some("InvalidObjectState")) => {
+                    let name = archive.name_of(&key);
+                    tracing::warn!("{name} lies in a storage class that must be restored first: objects tell what it says. Let lifecycle rules spare it");
+                    Ok(None)
+                }
+                (e, _) => Err(failed(e)),
+            };
+        }
     };
     let bytes = found.bytes().await.map_err(failed)?;
     ArchiveInfo::from_json(&bytes).map(Some).map_err(|why| Error::Usage(format!("{}: {why}", archive.name_of(&key))))
 }
 
-/// What any object of ours says: the archive's own one may have been removed. Nothing else of the bucket is listed.
+/// What the newest object of ours says that can be read: the archive's own one may have been removed. Little is listed, whatever else is there.
 async fn by_any_object(archive: &Archive) -> Result<Option<ArchiveInfo>> {
-    let failed = |e| Error::store("cannot list", format!("{archive:?}"))(e);
-    let folders = match archive.first_contact().list_with_delimiter(None).await {
-        Ok(root) => root.common_prefixes,
-        Err(object_store::Error::NotFound { .. }) => return Ok(None),
-        Err(e) => return Err(failed(e)),
-    };
-    for folder in folders.iter().filter(|folder| folder.as_ref().starts_with(CLUSTER_FOLDER)) {
-        let mut listed = archive.store().list(Some(folder));
-        while let Some(object) = listed.next().await.transpose().map_err(failed)? {
-            if ObjectKey::parse(&object.location).is_some()
-                && let Ok(Ok(found)) = object::ledger(archive, &object).await
-            {
-                return Ok(Some(found.info));
+    let mut left = LOOKED_AT;
+    for cluster in folders(archive, None, CLUSTER_FOLDER).await? {
+        for date in folders(archive, Some(&cluster), DATE_FOLDER).await?.iter().rev().take(LOOKED_AT) {
+            let listed = archive.store().list_with_delimiter(Some(date)).await.map_err(Error::store("cannot list", archive.name_of(date)))?;
+            for object in listed.objects.iter().filter(|object| ObjectKey::parse(&object.location).is_some()) {
+                if let Ok(found) = object::ledger(archive, object).await? {
+                    return Ok(Some(found.info));
+                }
+                left -= 1;
+                if left == 0 {
+                    return Ok(None);
+                }
             }
         }
     }
     Ok(None)
+}
+
+/// Folders of a folder whose names begin so, in order.
+async fn folders(archive: &Archive, within: Option<&Key>, prefix: &str) -> Result<Vec<Key>> {
+    match archive.first_contact().list_with_delimiter(within).await {
+        Ok(listed) => {
+            let mut folders = listed.common_prefixes;
+            folders.retain(|folder| folder.filename().is_some_and(|name| name.starts_with(prefix)));
+            folders.sort();
+            Ok(folders)
+        }
+        Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
+        Err(e) => Err(Error::store("cannot list", format!("{archive:?}"))(e)),
+    }
 }

@@ -9,11 +9,11 @@ use object_store::path::Path as Key;
 use object_store::{GetOptions, GetResult, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload};
 use rustix::fs::Access;
 
-use super::{Check, Level, tags};
+use super::{Check, Level, races, tags};
 use crate::error::{Error, Escaped, rights};
-use crate::store::{Archive, Lifecycle, UPLOAD_TOKEN, random_token};
+use crate::store::{Archive, Created, Lifecycle, Naming, UPLOAD_TOKEN, random_token};
 
-/// Readers pass over what begins with an underscore. Always the same keys, so that at most two objects stay where none may be deleted.
+/// Readers pass over what begins with an underscore. Always the same keys, so that no more than these stay where none may be deleted.
 const PROBE: &str = "_doctor/probe";
 const PROBE_OF_PARTS: &str = "_doctor/probe-of-parts";
 
@@ -61,8 +61,15 @@ pub async fn check_directory(path: &Path, archive: Option<&Archive>) -> Vec<Chec
         return space.into_iter().collect();
     }
     let written = match try_directory(archive).await {
-        Ok(()) => Check::ok(NAME, format!("{} can be written to{}; what is there is not overwritten", Escaped(path), super::by_whom())),
-        Err(why) => Check::error(NAME, why, "let this user write there; the file system must have hard links"),
+        Ok(naming) if naming.is_exclusive() => {
+            Check::ok(NAME, format!("{} can be written to{}; what is there is not overwritten", Escaped(path), super::by_whom()))
+        }
+        Ok(_) => Check::warning(
+            NAME,
+            format!("{} can be written to{}; its file system knows neither renames that replace nothing nor hard links", Escaped(path), super::by_whom()),
+            "let one machine alone write to this archive: of two at once rows can stand twice, and keys have the plan's hash in them",
+        ),
+        Err(why) => Check::error(NAME, why, "let this user write there"),
     };
     std::iter::once(written).chain(space).collect()
 }
@@ -80,26 +87,24 @@ fn space(free: u64, files: Option<u64>) -> Check {
     }
 }
 
-/// Stages an object and renames it, as an upload does; a second one of its name must be refused.
-async fn try_directory(archive: &Archive) -> Result<(), String> {
-    let name = Key::from(format!("_tmp/doctor-{}", random_token().map_err(|e| e.to_string())?));
-    let staged = || archive.staged(&Key::from(PROBE)).map_err(|e| super::on_one_line(&e))?.ok_or_else(|| "it is no directory".to_owned());
-    let store = archive.store();
+/// Stages an object and gives it a name, as an upload does; a second one of its name must be refused. Gives how names are given.
+async fn try_directory(archive: &Archive) -> Result<Naming, String> {
+    let shown = |e: Error| super::on_one_line(&e);
+    let name = Key::from(format!("_tmp/doctor-{}", random_token().map_err(shown)?));
     let attempt = async {
-        let first = staged()?;
-        store.put(&first, PutPayload::from_static(b"probe")).await.map_err(told)?;
-        store.rename_if_not_exists(&first, &name).await.map_err(told)?;
-        store.put(&first, PutPayload::from_static(b"second")).await.map_err(told)?;
-        let second = store.rename_if_not_exists(&first, &name).await;
-        store.delete(&first).await.map_err(told)?;
-        match second {
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
-            Ok(()) => Err("a file was overwritten that should not have been".into()),
-            Err(e) => Err(told(e)),
+        let mut ends = Vec::new();
+        for body in ["first", "second"] {
+            let staged = archive.staged(&Key::from(PROBE)).map_err(shown)?.ok_or_else(|| "it is no directory".to_owned())?;
+            archive.store().put(&staged, PutPayload::from_static(body.as_bytes())).await.map_err(told)?;
+            ends.push(archive.publish(&staged, &name).await.map_err(shown)?);
+        }
+        match ends[..] {
+            [Created::Done(_), Created::Taken] => archive.naming().await.map_err(shown),
+            _ => Err("a file was overwritten that should not have been".into()),
         }
     };
     let done = attempt.await;
-    let _ = store.delete(&name).await;
+    let _ = archive.store().delete(&name).await;
     done
 }
 
@@ -122,7 +127,10 @@ pub async fn check_store(archive: &Archive, spoiled: Option<&Archive>) -> Vec<Ch
     });
     if can_write {
         checks.push(reading(archive, &key, &token).await);
-        checks.push(conditional(archive, &key).await);
+        let conditional = conditional(archive, &key).await;
+        // where a single writer overwrites, many of them need not be tried
+        let races = if conditional.level == Level::Ok { Some(races::check(archive).await) } else { None };
+        checks.extend(std::iter::once(conditional).chain(races));
         checks.push(tags::check(archive, &key, &Key::from(PROBE_OF_PARTS)).await);
         checks.push(multipart(archive, &key).await);
         if let Some(spoiled) = spoiled {
@@ -179,7 +187,7 @@ async fn reading(archive: &Archive, key: &Key, token: &str) -> Check {
 /// A PUT and a completion that must not overwrite what is there.
 async fn conditional(archive: &Archive, key: &Key) -> Check {
     const NAME: &str = "no overwriting";
-    let advice = "use a server that honours If-None-Match: with this one only one machine may write to the archive";
+    let advice = "use a server that honours If-None-Match; with this one let one machine alone write to the archive: rows can stand twice, and keys have the plan's hash in them";
     let put = archive.store().put_opts(key, PutPayload::from_static(b"second"), options(archive, "second", PutMode::Create)).await;
     if !matches!(put, Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. })) {
         let found = put.map_or_else(|e| format!("a conditional PUT is not understood: {}", told(e)), |_| "a conditional PUT overwrites all the same".into());
@@ -253,8 +261,15 @@ async fn integrity(spoiled: &Archive, key: &Key) -> Check {
 
 async fn deleting(archive: &Archive, key: &Key) -> Check {
     const NAME: &str = "cleaning up";
-    let parts = archive.store().delete(&Key::from(PROBE_OF_PARTS)).await;
-    match archive.store().delete(key).await.and(parts) {
+    let mut deleted = archive.store().delete(key).await;
+    for other in races::KEYS.into_iter().chain([PROBE_OF_PARTS]) {
+        match archive.store().delete(&Key::from(other)).await {
+            // where the server does not overwrite on condition, there was no race
+            Err(object_store::Error::NotFound { .. }) => {}
+            done => deleted = deleted.and(done),
+        }
+    }
+    match deleted {
         Ok(()) => Check::ok(NAME, "the objects of this check are gone"),
         Err(_) => Check::ok(NAME, format!("{} stays: nothing may be deleted, and no run needs to", archive.name_of(key))),
     }

@@ -1,5 +1,6 @@
 //! Objects are created, never replaced: what became of a request is found out by looking at the key, and told by the upload's token.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use object_store::path::Path as Key;
@@ -45,6 +46,8 @@ pub struct Trials {
     put: OnceCell<bool>,
     completion: OnceCell<bool>,
     naming: OnceCell<Naming>,
+    /// Whether it was said that the store does not.
+    said: AtomicBool,
 }
 
 fn is_refusal(e: &object_store::Error) -> bool {
@@ -138,10 +141,16 @@ impl Archive {
         } else {
             *self.trials.put.get_or_try_init(|| self.refuses_put()).await.map_err(failed)?
         };
-        if way == Way::Put || self.is_local() {
-            return Ok(put);
+        let refuses = match way {
+            Way::Completion if !self.is_local() => *self.trials.completion.get_or_try_init(|| self.refuses_completion()).await.map_err(failed)?,
+            _ => put,
+        };
+        if !refuses && !self.trials.said.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "{self:?} does not keep to conditions: it would put one object in the place of another. Keys get the plan's hash, and rows can stand twice if two machines write, or a request is late; let one machine alone write to it"
+            );
         }
-        Ok(*self.trials.completion.get_or_try_init(|| self.refuses_completion()).await.map_err(failed)?)
+        Ok(refuses)
     }
 
     /// True if a trial has shown that the store overwrites.
@@ -150,7 +159,7 @@ impl Archive {
     }
 
     /// How files of a directory get their names.
-    pub(super) async fn naming(&self) -> Result<Naming> {
+    pub async fn naming(&self) -> Result<Naming> {
         self.trials.naming.get_or_try_init(|| self.try_naming()).await.copied()
     }
 

@@ -146,6 +146,8 @@ fn archive(out: &mut Writer<'_>, summary: &Summary) {
         (metrics::BYTES_READ, summary.bytes_in),
         (metrics::BYTES_WRITTEN, summary.bytes_out),
         (metrics::OBJECTS_WRITTEN, summary.objects_written),
+        (metrics::PLANNED_ANEW, summary.planned_anew),
+        (metrics::OVERWRITES, u64::from(summary.store_overwrites)),
     ] {
         out.put(&metric, &[], value);
     }

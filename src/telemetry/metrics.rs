@@ -70,6 +70,8 @@ metrics! {
     BYTES_READ = Counter "read_bytes_total" [] "Bytes of snapshots read";
     BYTES_WRITTEN = Counter "written_bytes_total" [] "Bytes of objects written";
     OBJECTS_WRITTEN = Counter "objects_written_total" [] "Objects written";
+    PLANNED_ANEW = Counter "partitions_planned_anew_total" [] "Partitions that were planned anew, as another writer was faster. Many of them: too many machines archive at once";
+    OVERWRITES = Gauge "store_overwrites" [] "1 if a trial showed that the store does not keep to conditions, so that rows can stand twice where two machines write";
     UNARCHIVED = GaugeIfKnown "unarchived_snapshots" [] "Snapshots that are to be archived and were not when the last run ended: set aside, waiting, or not come to. A run that did not get to the tree leaves this, and what follows of it, as it was";
     OLDEST = GaugeIfKnown "oldest_unarchived_snapshot_timestamp_seconds" [] "Where the oldest of them begins; absent if there is none";
     OLDEST_AGE = GaugeIfKnown "oldest_unarchived_snapshot_age_seconds" [] "How long before the end of the run that was; 0 if there is none";

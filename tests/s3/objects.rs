@@ -1,7 +1,7 @@
 //! A bucket in memory, as far as runs ask for it. It keeps the condition of a write; whatever else is asked for beside the bytes is ignored.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex};
 
@@ -122,16 +122,26 @@ impl Objects {
         }
     }
 
+    fn entry(&self, (key, object): (&String, &Object)) -> String {
+        let (tag, size) = ((self.spelling)(In::List, &object.tag), object.bytes.len());
+        format!("<Contents><Key>{key}</Key><LastModified>2026-03-01T00:00:00.000Z</LastModified><ETag>{tag}</ETag><Size>{size}</Size></Contents>")
+    }
+
     fn list(&self, kept: &Kept, seen: &Seen) -> Answer {
         let prefix = seen.asks("prefix").unwrap_or_default();
         let after = seen.asks("continuation-token").unwrap_or_default();
         let mut found = kept.objects.iter().filter(|(key, _)| key.starts_with(&prefix) && **key > after);
+        if seen.asks("delimiter").is_some() {
+            // all on one page
+            let rest = found.map(|(key, _)| &key[prefix.len()..]);
+            let folders: BTreeSet<&str> = rest.filter_map(|rest| rest.split_inclusive('/').next()).filter(|folder| folder.ends_with('/')).collect();
+            let shown: String = folders.iter().map(|folder| format!("<CommonPrefixes><Prefix>{prefix}{folder}</Prefix></CommonPrefixes>")).collect();
+            let mut here = kept.objects.iter().filter(|(key, _)| key.starts_with(&prefix) && !key[prefix.len()..].contains('/'));
+            let listed: String = here.by_ref().map(|object| self.entry(object)).collect();
+            return Answer::new(200, format!("<ListBucketResult><IsTruncated>false</IsTruncated>{listed}{shown}</ListBucketResult>"));
+        }
         let page: Vec<_> = found.by_ref().take(PAGE).collect();
-        let entry = |(key, object): &(&String, &Object)| {
-            let (tag, size) = ((self.spelling)(In::List, &object.tag), object.bytes.len());
-            format!("<Contents><Key>{key}</Key><LastModified>2026-03-01T00:00:00.000Z</LastModified><ETag>{tag}</ETag><Size>{size}</Size></Contents>")
-        };
-        let listed: String = page.iter().map(entry).collect();
+        let listed: String = page.iter().map(|object| self.entry(*object)).collect();
         let next = found.next().and(page.last()).map(|(key, _)| format!("<NextContinuationToken>{key}</NextContinuationToken>"));
         let (more, next) = (next.is_some(), next.unwrap_or_default());
         Answer::new(200, format!("<ListBucketResult><IsTruncated>{more}</IsTruncated>{next}{listed}</ListBucketResult>"))
