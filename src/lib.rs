@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod names;
 pub mod partition;
 pub mod portion;
+pub mod random;
 pub mod schema;
 
 // the surroundings

@@ -9,6 +9,9 @@ use object_store::path::Path;
 
 use crate::names::{Cluster, Date, host_number};
 
+/// No sequence gets so far; a name that says more is not ours.
+const MOST_SLOTS: u32 = 99_999_999;
+
 /// How the folders of clusters begin.
 pub const CLUSTER_FOLDER: &str = "cluster=";
 
@@ -66,6 +69,16 @@ impl fmt::Display for PlanId {
     }
 }
 
+/// A random number, as 16 hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UploadId(pub u64);
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 /// The key of one of our objects.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey {
@@ -75,8 +88,8 @@ pub struct ObjectKey {
     pub bucket: Bucket,
     /// Its place in the sequence, from 0.
     pub slot: u32,
-    /// The plan that it is part of, where the store does not refuse to overwrite: two writers of a slot write beside each other then.
-    pub beside: Option<PlanId>,
+    /// A number of the upload's own, where the store does not refuse to overwrite: two writers of a slot write beside each other then.
+    pub beside: Option<UploadId>,
 }
 
 impl Partition {
@@ -116,9 +129,9 @@ impl ObjectKey {
     pub fn parse(path: &Path) -> Option<Self> {
         let (partition, name) = Partition::parse(path)?;
         let mut fields = name.strip_prefix("part-")?.strip_suffix(".parquet")?.split('-');
-        let (bucket, slot) = (Bucket(fields.next()?.parse().ok()?), fields.next()?.parse().ok()?);
+        let (bucket, slot) = (Bucket(fields.next()?.parse().ok()?), fields.next()?.parse().ok().filter(|slot| *slot <= MOST_SLOTS)?);
         let beside = match fields.next() {
-            Some(plan) => Some(PlanId(u64::from_str_radix(plan, 16).ok()?)),
+            Some(id) => Some(UploadId(u64::from_str_radix(id, 16).ok()?)),
             None => None,
         };
         let key = Self { partition, bucket, slot, beside };
@@ -129,7 +142,7 @@ impl ObjectKey {
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/part-{}", self.partition, self.place())?;
-        self.beside.map_or(Ok(()), |plan| write!(f, "-{plan}"))?;
+        self.beside.map_or(Ok(()), |id| write!(f, "-{id}"))?;
         f.write_str(".parquet")
     }
 }
@@ -188,7 +201,7 @@ mod tests {
     fn a_key_is_readable() {
         let plain = key("a b=%ü\n").expect("a key");
         assert_eq!(plain.to_string(), "cluster=a%20b%3D%25%C3%BC%0A/date=2026-03-01/part-03-00017.parquet");
-        let beside = ObjectKey { beside: Some(PlanId(0xabc)), slot: 123_456, ..plain };
+        let beside = ObjectKey { beside: Some(UploadId(0xabc)), slot: 123_456, ..plain };
         assert!(beside.to_string().ends_with("/part-03-123456-0000000000000abc.parquet"), "{beside}");
         assert_eq!(ObjectKey::parse(&beside.path()), Some(beside));
     }
@@ -225,9 +238,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_key_is_parsed_as_it_was_formatted(cluster in "[^/\0]{1,20}", bucket in 0_u32..256, slot in any::<u32>(), plan in any::<Option<u64>>()) {
+        fn every_key_is_parsed_as_it_was_formatted(cluster in "[^/\0]{1,20}", bucket in 0_u32..256, slot in 0..=MOST_SLOTS, id in any::<Option<u64>>()) {
             if let Some(key) = key(&cluster) {
-                let key = ObjectKey { bucket: Bucket(bucket), slot, beside: plan.map(PlanId), ..key };
+                let key = ObjectKey { bucket: Bucket(bucket), slot, beside: id.map(UploadId), ..key };
                 prop_assert_eq!(ObjectKey::parse(&key.path()), Some(key));
             }
         }

@@ -324,13 +324,6 @@ fn uptime() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
-/// 16 random bytes in hex.
-pub fn random_token() -> Result<String> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|e| Error::Internal(format!("no random bytes: {e}")))?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
-}
-
 /// Creates a directory and those above it, each to be there after a crash, too: what is in it was synced by object_store.
 fn create_durably(path: &Path) -> std::io::Result<()> {
     let path = std::path::absolute(path)?;

@@ -24,8 +24,9 @@ use crate::etag::ETag;
 use crate::fail_point;
 use crate::ledger::{DIGEST_PLACEHOLDER, digest_position};
 use crate::names::Digest;
-use crate::partition::{ObjectKey, PlanId};
-use crate::store::{Archive, Created, Way, random_token};
+use crate::partition::{ObjectKey, UploadId};
+use crate::random;
+use crate::store::{Archive, Created, Way};
 
 mod transfers;
 
@@ -73,15 +74,6 @@ pub enum Outcome {
     Lost(Lost),
 }
 
-/// What an object was planned on, and for.
-#[derive(Debug, Clone)]
-pub struct Planned {
-    /// Part of the key where the store would overwrite.
-    pub plan: PlanId,
-    /// When its partition was listed.
-    pub listed: Listed,
-}
-
 /// When a partition was listed, by [`Archive::uptime`]. It can be listed again, and found unchanged, while an object is under way.
 #[derive(Debug, Clone)]
 pub struct Listed(Arc<AtomicU64>);
@@ -107,7 +99,7 @@ impl Listed {
 struct Destination {
     archive: Archive,
     key: ObjectKey,
-    planned: Planned,
+    listed: Listed,
     /// Where a directory stages it.
     staged: Option<Key>,
     token: String,
@@ -147,29 +139,25 @@ impl Destination {
         self.staged.clone().unwrap_or_else(|| self.key.path())
     }
 
-    /// Settles the key: where the store would overwrite, another plan's object has another one.
+    /// Settles the key: where the store would overwrite, each upload has one of its own.
     async fn settle_key(&mut self, way: Way) -> Result<()> {
         if self.key.beside.is_none() && !self.archive.refuses(way).await? {
-            self.key.beside = Some(self.planned.plan);
+            self.key.beside = Some(UploadId(random::number()?));
         }
         Ok(())
     }
 
-    /// True if it must not become visible: its plan is too old, or, where the store does not look itself, its key is taken.
-    async fn is_lost(&self) -> Result<Option<Lost>> {
-        if self.key.beside.is_some() && self.archive.is_taken(&self.key.path()).await? {
-            return Ok(Some(Lost::Taken));
-        }
-        // last of all: the machine can sleep while it waits for an answer
-        Ok((self.planned.listed.age(self.archive.uptime()) > MOST_AGE).then_some(Lost::Aged))
+    /// True if it may become visible: its plan is not too old.
+    fn is_fresh(&self) -> bool {
+        self.listed.age(self.archive.uptime()) <= MOST_AGE
     }
 }
 
 impl Sink {
     /// Prepares an upload; nothing is sent before the first part is full. `transfers` bounds the parts of all sinks.
-    pub fn new(archive: Archive, key: ObjectKey, planned: Planned, transfers: Arc<Transfers>) -> Result<Self> {
+    pub fn new(archive: Archive, key: ObjectKey, listed: Listed, transfers: Arc<Transfers>) -> Result<Self> {
         let staged = archive.staged(&key.path())?;
-        let destination = Destination { archive, key, planned, staged, token: random_token()? };
+        let destination = Destination { archive, key, listed, staged, token: random::token()? };
         Ok(Self {
             destination,
             multipart: None,
@@ -310,11 +298,10 @@ impl Sink {
         }
         let Some(mut multipart) = self.multipart.take() else { return Err(Error::Internal("no upload is open".into())) };
         let Destination { archive, key, staged, token, .. } = &self.destination;
-        let done = match (self.destination.is_lost().await, staged) {
-            (Ok(None), None) => archive.complete(&mut *multipart, &key.path(), token).await.map(Ok),
-            (Ok(None), Some(_)) => multipart.complete().await.map(|_| Ok(Created::Done(None))).map_err(Error::store("cannot write", archive.name_of(key))),
-            (Ok(Some(lost)), _) => Ok(Err(lost)),
-            (Err(e), _) => Err(e),
+        let done = match (self.destination.is_fresh(), staged) {
+            (false, _) => Ok(Err(Lost::Aged)),
+            (true, None) => archive.complete(&mut *multipart, &key.path(), token).await.map(Ok),
+            (true, Some(_)) => multipart.complete().await.map(|_| Ok(Created::Done(None))).map_err(Error::store("cannot write", archive.name_of(key))),
         };
         if !matches!(done, Ok(Ok(Created::Done(_)))) {
             // an error is for the caller, who aborts
@@ -336,8 +323,8 @@ impl Sink {
         let payload = PutPayload::from(self.buffer.take().map_or_else(Bytes::new, Buffer::freeze));
         self.transfers.turn(self.size).await?;
         self.destination.settle_key(Way::Put).await?;
-        if let Some(lost) = self.destination.is_lost().await? {
-            return Ok(Err(lost));
+        if !self.destination.is_fresh() {
+            return Ok(Err(Lost::Aged));
         }
         let Destination { archive, key, staged, token, .. } = &self.destination;
         let created = match staged {
@@ -346,10 +333,10 @@ impl Sink {
                 fail_point::reach("completed");
                 archive.publish(staged, &key.path()).await?
             }
-            None => archive.create(&key.path(), payload, token).await?,
+            None => archive.create(&key.path(), payload, token, || self.destination.is_fresh()).await?,
         };
         self.transfers.count(self.size);
-        Ok(Ok(created))
+        Ok(if created == Created::Gone { Err(Lost::Aged) } else { Ok(created) })
     }
 
     async fn abort_parts(&mut self, is_there: bool) {

@@ -7,7 +7,8 @@ use crate::error::{Error, Result, xml_field};
 use crate::info::{ArchiveInfo, KEY};
 use crate::object;
 use crate::partition::{CLUSTER_FOLDER, DATE_FOLDER, ObjectKey};
-use crate::store::{Archive, Created, random_token};
+use crate::random;
+use crate::store::{Archive, Created};
 
 /// How many objects, and dates of a cluster, are looked at where the archive's own object is not there.
 const LOOKED_AT: usize = 20;
@@ -22,7 +23,7 @@ pub async fn info(archive: &Archive, wished: Option<ArchiveInfo>) -> Result<Opti
     let found = by_any_object(archive).await?;
     let Some(wished) = wished else { return Ok(found) };
     let (key, made) = (Key::from(KEY), found.unwrap_or(wished));
-    let created = archive.create(&key, made.to_json().into(), &random_token()?).await?;
+    let created = archive.create(&key, made.to_json().into(), &random::token()?, || true).await?;
     // also where it is ours: a store may have let another run make it, too
     match read(archive).await?.or(found) {
         None if created == Created::Taken => Err(Error::Archive(format!("{} was made by another run, and cannot be read", archive.name_of(&key)))),

@@ -11,7 +11,8 @@ use rustix::fs::Access;
 
 use super::{Check, Level, races, tags};
 use crate::error::{Error, Escaped, rights};
-use crate::store::{Archive, Created, Lifecycle, Naming, UPLOAD_TOKEN, random_token};
+use crate::random;
+use crate::store::{Archive, Created, Lifecycle, Naming, UPLOAD_TOKEN};
 
 /// Readers pass over what begins with an underscore. Always the same keys, so that no more than these stay where none may be deleted.
 const PROBE: &str = "_doctor/probe";
@@ -90,7 +91,7 @@ fn space(free: u64, files: Option<u64>) -> Check {
 /// Stages an object and gives it a name, as an upload does; a second one of its name must be refused. Gives how names are given.
 async fn try_directory(archive: &Archive) -> Result<Naming, String> {
     let shown = |e: Error| super::on_one_line(&e);
-    let name = Key::from(format!("_tmp/doctor-{}", random_token().map_err(shown)?));
+    let name = Key::from(format!("_tmp/doctor-{}", random::token().map_err(shown)?));
     let attempt = async {
         let mut ends = Vec::new();
         for body in ["first", "second"] {
@@ -118,7 +119,7 @@ pub async fn check_store(archive: &Archive, spoiled: Option<&Archive>) -> Vec<Ch
     }];
     checks.push(clock(archive));
     let key = Key::from(PROBE);
-    let Ok(token) = random_token() else { return checks };
+    let Ok(token) = random::token() else { return checks };
     let written = write(archive, &key, &token).await;
     let can_write = written.is_ok();
     checks.push(match written {

@@ -20,7 +20,7 @@ use crate::names::Digest;
 use crate::partition::{Bucket, Buckets, ObjectKey, Partition};
 use crate::plan::PartitionPlan;
 use crate::rows::RowGroups;
-use crate::upload::{Listed, Lost, Outcome, Planned, Sink, Uploaded};
+use crate::upload::{Listed, Lost, Outcome, Sink, Uploaded};
 use crate::workers::is_inline;
 
 /// Row groups of one object that are encoded ahead of the one that is appended, at most; the same for any number of workers.
@@ -360,10 +360,9 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
 
 impl<E: ObjectEncoder<Sink>> OpenObject<E> {
     fn begin(target: &Target, format: &Format, slot: u32, listed: Listed) -> Result<Self> {
-        let Target { context, partition, bucket, plan, .. } = target;
+        let Target { context, partition, bucket, .. } = target;
         let key = ObjectKey { partition: partition.clone(), bucket: *bucket, slot, beside: None };
-        let planned = Planned { plan: plan.id, listed };
-        let sink = Sink::new(context.archive.clone(), key.clone(), planned, Arc::clone(&context.transfers))?;
+        let sink = Sink::new(context.archive.clone(), key.clone(), listed, Arc::clone(&context.transfers))?;
         let encoder = E::begin(sink, format).map_err(Error::parquet("cannot begin", context.archive.name_of(&key)))?;
         Ok(Self {
             key,

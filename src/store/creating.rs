@@ -54,6 +54,12 @@ fn is_refusal(e: &object_store::Error) -> bool {
     matches!(e, object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. })
 }
 
+/// 409: another request was under way. That says nothing of what the store does when there is none.
+fn is_conflict(e: &object_store::Error) -> bool {
+    let text = e.to_string();
+    ["ConditionalRequestConflict", "OperationAborted", "409 Conflict"].iter().any(|word| text.contains(word))
+}
+
 impl Archive {
     fn put_options(&self, token: &str) -> PutOptions {
         PutOptions { mode: PutMode::Create, attributes: self.attributes(token), tags: self.tags(), ..Default::default() }
@@ -64,11 +70,12 @@ impl Archive {
         PutMultipartOptions { attributes: self.attributes(token), tags: self.tags(), ..Default::default() }
     }
 
-    /// Makes bytes visible under a key, unless it is taken. A request that breaks off is sent again for as long as others are.
+    /// Makes bytes visible under a key, unless it is taken. A request that breaks off is sent again for as long as others are, and as long as `may_be`
+    /// says that it may: else it is [`Created::Gone`].
     ///
     /// # Errors
     /// Those of the store; then the object may become visible later.
-    pub async fn create(&self, key: &Key, payload: PutPayload, token: &str) -> Result<Created> {
+    pub async fn create(&self, key: &Key, payload: PutPayload, token: &str, may_be: impl Fn() -> bool) -> Result<Created> {
         if let Some(staged) = self.staged(key)? {
             self.store().put(&staged, payload).await.map_err(Error::store("cannot write", self.name_of(key)))?;
             return self.publish(&staged, key).await;
@@ -90,6 +97,9 @@ impl Archive {
             }
             tokio::time::sleep(pause).await;
             pause = (2 * pause).min(LONGEST_PAUSE);
+            if !may_be() {
+                return Ok(Created::Gone);
+            }
         }
     }
 
@@ -122,15 +132,6 @@ impl Archive {
     fn answer_was_lost(&self, key: &Key) -> Created {
         tracing::warn!(key = self.name_of(key), "the answer to the upload was lost; the object is there");
         Created::Done(None)
-    }
-
-    /// True if something stands under a key.
-    pub async fn is_taken(&self, key: &Key) -> Result<bool> {
-        match self.store().head(key).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
-            Err(e) => Err(Error::store("cannot look up", self.name_of(key))(e)),
-        }
     }
 
     /// True if the store refuses to put one object in the place of another. Tried once a run, before the first write of its kind.
@@ -169,12 +170,8 @@ impl Archive {
             match self.store().put_opts(&key, PutPayload::from_static(b"probe"), self.put_options("probe")).await {
                 Ok(_) if made > 0 => return Ok(false),
                 Ok(_) => made += 1,
-                Err(e) if is_refusal(&e) => match self.store().head(&key).await {
-                    Ok(_) => return Ok(true),
-                    Err(object_store::Error::NotFound { .. }) if tries > 0 => tokio::time::sleep(PAUSE).await,
-                    Err(e) => return Err(e),
-                },
-                Err(e) if Unreached::within(&e).is_some() && tries > 0 => tokio::time::sleep(PAUSE).await,
+                Err(e) if is_refusal(&e) && !is_conflict(&e) => return Ok(true),
+                Err(e) if (is_conflict(&e) || Unreached::within(&e).is_some()) && tries > 0 => tokio::time::sleep(PAUSE).await,
                 Err(e) => return Err(e),
             }
             tries = tries.saturating_sub(1);
@@ -183,10 +180,22 @@ impl Archive {
 
     /// The probe is there: the trial of a PUT came before.
     async fn refuses_completion(&self) -> object_store::Result<bool> {
-        let key = Key::from(PROBE);
-        let mut upload = self.store().put_multipart_opts(&key, self.multipart_options("probe")).await?;
+        let (key, mut tries) = (Key::from(PROBE), TRIES);
+        loop {
+            match self.complete_probe(&key).await {
+                Ok(()) => return Ok(false),
+                Err(e) if is_refusal(&e) && !is_conflict(&e) => return Ok(true),
+                Err(e) if (is_conflict(&e) || Unreached::within(&e).is_some()) && tries > 0 => tokio::time::sleep(PAUSE).await,
+                Err(e) => return Err(e),
+            }
+            tries -= 1;
+        }
+    }
+
+    async fn complete_probe(&self, key: &Key) -> object_store::Result<()> {
+        let mut upload = self.store().put_multipart_opts(key, self.multipart_options("probe")).await?;
         let completed = match upload.put_part(PutPayload::from_static(b"probe")).await {
-            Ok(()) => upload.complete().await,
+            Ok(()) => upload.complete().await.map(drop),
             Err(e) => Err(e),
         };
         if completed.is_err()
@@ -194,10 +203,6 @@ impl Archive {
         {
             tracing::debug!("the upload of the trial is gone: {e}");
         }
-        match completed {
-            Ok(_) => Ok(false),
-            Err(e) if is_refusal(&e) => Ok(true),
-            Err(e) => Err(e),
-        }
+        completed
     }
 }

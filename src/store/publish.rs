@@ -10,8 +10,9 @@ use std::sync::Arc;
 use object_store::path::Path as Key;
 use rustix::fs::{CWD, RenameFlags};
 
-use super::{Archive, Created, create_durably, random_token};
+use super::{Archive, Created, create_durably};
 use crate::error::{Error, Result};
+use crate::random;
 use crate::workers::blocking;
 
 /// How a file gets a name that nobody has: the best that the file system can do.
@@ -92,7 +93,7 @@ fn give_name(names: &dyn FileNames, naming: Naming, from: &Path, to: &Path) -> I
 
 /// Finds out how files get names in the folder, with two files there.
 fn try_naming(names: &dyn FileNames, folder: &Path) -> IoResult<Naming> {
-    let token = random_token().map_err(IoError::other)?;
+    let token = random::token().map_err(IoError::other)?;
     let path = |n: u8| folder.join(format!("name-{n}-{token}"));
     let (one, two) = (path(1), path(2));
     let attempt = || {

@@ -11,8 +11,8 @@ use object_store::path::Path as Key;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::random_token;
 use crate::error::{Error, Escaped, Result};
+use crate::random;
 
 /// Where unfinished objects of a directory lie.
 pub const STAGING: &str = "_tmp";
@@ -56,7 +56,7 @@ impl Staging {
 fn own_folder(root: &Path) -> Result<(String, File)> {
     let mut left = TRIES;
     loop {
-        let name = format!("{}-{}", std::process::id(), random_token()?);
+        let name = format!("{}-{}", std::process::id(), random::token()?);
         let path = root.join(&name);
         left -= 1;
         let lock = match std::fs::create_dir_all(&path).and_then(|()| File::open(&path)) {

@@ -3,7 +3,7 @@
 use super::objects::Objects;
 use super::server::{Answer, Server, Tls};
 use super::{CANARY, archiving, assert_no_canary, assert_said, small_tree, support, with_keys};
-use support::{run, s3_settings};
+use support::{Snapshot, T0, Tree, run, s3_settings};
 
 /// A run against a server that answers everything so.
 #[track_caller]
@@ -202,4 +202,25 @@ fn what_is_printed_for_debugging_holds_no_secret() {
         assert!(!shown.contains("canary"), "{shown}");
     }
     assert!(format!("{settings:?}").contains("somebody"), "it shows what is not secret");
+}
+
+#[test]
+fn a_run_that_fails_says_what_was_done_until_then() {
+    let (tree, objects) = (Tree::new(), Objects::default());
+    for (cluster, host) in [("a", "n1"), ("a", "n2"), ("b", "n1")] {
+        tree.bin(cluster, host, &Snapshot::minutes(T0, [1.0; 60]));
+    }
+    let kept = objects.clone();
+    let server = Server::start(move |seen| {
+        let is_refused = seen.method == "PUT" && seen.path().contains("cluster%3Db");
+        if is_refused { Answer::error(403, "AccessDenied", "no") } else { kept.respond(seen) }
+    });
+    let run = with_keys(&mut archiving(&tree, &server.address, &[])).expect(1);
+    let last = run.stderr.lines().last().expect("a line");
+    assert!(last.contains("failed: 2 snapshots of 2 of 3 hosts, 120 rows in 1 objects; 0 archived already"), "{last}");
+    assert_eq!(objects.count(), 1);
+    // what was done stays, and the next run goes on from there
+    let server = Server::start(move |seen| objects.respond(seen));
+    let summary = with_keys(&mut archiving(&tree, &server.address, &[])).expect(0).summary();
+    assert_eq!((summary["files"].as_u64(), summary["already_archived"].as_u64()), (Some(1), Some(2)), "{summary}");
 }

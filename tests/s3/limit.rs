@@ -6,10 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cc_archiver::buffers::Buffers;
-use cc_archiver::partition::{ObjectKey, PlanId};
+use cc_archiver::partition::ObjectKey;
 use cc_archiver::store::Archive;
 use cc_archiver::telemetry::Progress;
-use cc_archiver::upload::{Listed, Planned, Sink, Transfers};
+use cc_archiver::upload::{Listed, Sink, Transfers};
 use object_store::ClientOptions;
 use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpResponseBody, HttpService};
 use object_store::path::Path as Key;
@@ -78,9 +78,9 @@ async fn no_more_than_the_rate_is_sent_whatever_is_sent_again_and_no_request_tim
     let settings = s3_settings(&s3_environment("http://127.0.0.1:9"), &flags);
     let archive = Archive::in_bucket_through(taker.clone(), "bucket", &settings).expect("opened").with_part_size(PART);
     let transfers = Arc::new(Transfers::new(&archive, Buffers::new(1 << 20), Arc::new(Progress::default())));
-    let planned = Planned { plan: PlanId(7), listed: Listed::new(archive.uptime()) };
+    let listed = Listed::new(archive.uptime());
     let key = ObjectKey::parse(&Key::from("cluster=c/date=2026-03-01/part-00-00000.parquet")).expect("a key");
-    let mut sink = Sink::new(archive, key, planned, transfers).expect("a sink");
+    let mut sink = Sink::new(archive, key, listed, transfers).expect("a sink");
     for _ in 0..41 {
         // the last write is kept back: it would hold the footer
         sink.write(Bytes::from(vec![7; PART])).await.expect("written");
@@ -107,9 +107,9 @@ async fn a_run_that_is_to_stop_does_not_wait_for_its_turn() {
     let settings = s3_settings(&s3_environment("http://127.0.0.1:9"), &["--limit-rate", "1B/s"]);
     let archive = Archive::in_bucket_through(taker, "bucket", &settings).expect("opened").with_part_size(PART);
     let transfers = Arc::new(Transfers::new(&archive, Buffers::new(1 << 20), Arc::new(Progress::default())));
-    let planned = Planned { plan: PlanId(7), listed: Listed::new(archive.uptime()) };
+    let listed = Listed::new(archive.uptime());
     let key = ObjectKey::parse(&Key::from("cluster=c/date=2026-03-01/part-00-00000.parquet")).expect("a key");
-    let mut sink = Sink::new(archive, key, planned, Arc::clone(&transfers)).expect("a sink");
+    let mut sink = Sink::new(archive, key, listed, Arc::clone(&transfers)).expect("a sink");
     for _ in 0..4 {
         sink.write(Bytes::from(vec![7; PART])).await.expect("written");
     }
