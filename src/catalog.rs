@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use object_store::ObjectMeta;
+use object_store::{ObjectMeta, ObjectStoreExt};
 
 use crate::error::{Error, Result};
-use crate::ledger::{Holdings, NotOurs, Unreadable};
+use crate::ledger::{self, Holdings, NotOurs, Unreadable};
 use crate::object::{self, Found};
 use crate::partition::{Bucket, ObjectKey, Partition};
 use crate::store::Archive;
@@ -17,6 +17,9 @@ mod readback;
 
 pub use info::info;
 pub use readback::{check_rows, rows_between};
+
+/// So many keys that a listing lacks are asked for, of each sequence.
+const ASKED_FOR: usize = 8;
 
 /// Footers read at a time.
 const CONCURRENT_FOOTERS: usize = 16;
@@ -71,14 +74,26 @@ pub async fn unless_damaged<T>(reading: impl Future<Output = Found<T>>) -> Found
 /// The slot behind the highest of a sequence, as it is now.
 pub async fn next_slot(archive: &Archive, partition: &Partition, bucket: Bucket) -> Result<u32> {
     let keys: BTreeSet<ObjectKey> = listed(archive, partition).await?.iter().filter_map(|object| ObjectKey::parse(&object.location)).collect();
-    Ok(crate::ledger::next_slot(&keys, bucket))
+    Ok(ledger::next_slot(&keys, bucket))
 }
 
-/// Parquet objects of a partition, in order.
+/// Parquet objects of a partition, in order. A listing can lack what is there: a key between others is asked for by its name.
 async fn listed(archive: &Archive, partition: &Partition) -> Result<Vec<ObjectMeta>> {
     let folder = partition.path();
-    let listed: Vec<ObjectMeta> = archive.store().list(Some(&folder)).try_collect().await.map_err(Error::store("cannot list", archive.name_of(&folder)))?;
+    let failed = |e| Error::store("cannot list", archive.name_of(&folder))(e);
+    let listed: Vec<ObjectMeta> = archive.store().list(Some(&folder)).try_collect().await.map_err(failed)?;
     let mut parquet: Vec<_> = listed.into_iter().filter(|object| object.location.as_ref().ends_with(".parquet")).collect();
+    let keys: BTreeSet<ObjectKey> = parquet.iter().filter_map(|object| ObjectKey::parse(&object.location)).collect();
+    let buckets: BTreeSet<Bucket> = keys.iter().map(|key| key.bucket).collect();
+    let missing = buckets.into_iter().flat_map(|bucket| ledger::missing(&keys, bucket).into_iter().take(ASKED_FOR).map(move |slot| (bucket, slot)));
+    for (bucket, slot) in missing {
+        let key = ObjectKey { partition: partition.clone(), bucket, slot, beside: None };
+        match archive.store().head(&key.path()).await {
+            Ok(object) => parquet.push(object),
+            Err(object_store::Error::NotFound { .. }) => {}
+            Err(e) => return Err(failed(e)),
+        }
+    }
     parquet.sort_by(|a, b| a.location.cmp(&b.location));
     Ok(parquet)
 }

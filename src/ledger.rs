@@ -16,7 +16,7 @@ use crate::schema::{FORMAT_VERSION, footer};
 mod holdings;
 mod unreadable;
 
-pub use holdings::{Doubt, Holdings, next_slot};
+pub use holdings::{Doubt, Holdings, missing, next_slot};
 pub use unreadable::{NotOurs, Trouble, Unreadable};
 
 /// One source in an object's ledger.
@@ -89,6 +89,8 @@ pub struct ObjectLedger {
     pub info: ArchiveInfo,
     /// Digests of what stood in the slot before when it was written.
     pub after: Vec<Digest>,
+    /// Slots before it that were empty when it was planned.
+    pub missing: Vec<u32>,
     /// Count of rows.
     pub rows: u64,
     /// Its sources, in order.
@@ -106,6 +108,8 @@ pub struct Footer<'a> {
     pub buckets: Buckets,
     /// Digests of what stands in the slot before.
     pub after: &'a [Digest],
+    /// Slots before it that are empty.
+    pub missing: &'a [u32],
     /// Count of rows.
     pub rows: u64,
     /// Times of the earliest and the latest row.
@@ -133,6 +137,9 @@ impl Footer<'_> {
             (footer::PLAN, self.plan.to_string()),
             (footer::ROWS, self.rows.to_string()),
         ];
+        if !self.missing.is_empty() {
+            pairs.push((footer::MISSING, self.missing.iter().map(u32::to_string).collect::<Vec<_>>().join(",")));
+        }
         if let Some((first, last)) = self.extent {
             pairs.push((footer::MIN_TIMESTAMP, first.to_string()));
             pairs.push((footer::MAX_TIMESTAMP, last.to_string()));
@@ -177,6 +184,8 @@ pub fn read(key: &ObjectKey, size: u64, cluster_column: bool, metadata: Option<&
         .map(|digits| Digest::try_from(digits.to_owned()))
         .collect::<Result<_, _>>()
         .map_err(|e| damaged(format!("the digest of what stands before it: {e}")))?;
+    let slots = values.get(footer::MISSING).into_iter().flat_map(|slots| slots.split(','));
+    let missing = slots.map(str::parse).collect::<Result<_, _>>().map_err(|e| damaged(format!("its list of empty slots: {e}")))?;
     let rows = get(footer::ROWS)?.parse().map_err(|e| damaged(format!("its row count: {e}")))?;
     let entries = serde_json::from_str(get(footer::LEDGER)?).map_err(|e| damaged(format!("its ledger: {e}")))?;
     let digits = get(footer::DIGEST)?;
@@ -186,7 +195,7 @@ pub fn read(key: &ObjectKey, size: u64, cluster_column: bool, metadata: Option<&
         return Err(damaged(format!("its digest is written {digits:?}")));
     }
     let info = ArchiveInfo { buckets, cluster_column };
-    Ok(ObjectLedger { key: key.clone(), size, e_tag: None, digest, info, after, rows, entries })
+    Ok(ObjectLedger { key: key.clone(), size, e_tag: None, digest, info, after, missing, rows, entries })
 }
 
 /// Where the digest's `digits` stand in a footer: in the last of the key-value pairs, written as Thrift compact strings.
@@ -212,7 +221,7 @@ mod tests {
     }
 
     fn footer<'a>(key: &'a ObjectKey, entries: &'a [Entry]) -> Footer<'a> {
-        Footer { key, plan: PlanId(7), buckets: Buckets::ONE, after: &[], rows: 1, extent: Some((0, 0)), entries }
+        Footer { key, plan: PlanId(7), buckets: Buckets::ONE, after: &[], missing: &[], rows: 1, extent: Some((0, 0)), entries }
     }
 
     fn entry() -> Entry {
@@ -239,11 +248,11 @@ mod tests {
     fn a_ledger_is_read_as_it_was_written() {
         let (key, entries) = (key(), [entry()]);
         let after = [Digest::of(b"a"), Digest::of(b"b")];
-        let kv = Footer { after: &after, ..footer(&key, &entries) }.key_values();
+        let kv = Footer { after: &after, missing: &[2, 5], ..footer(&key, &entries) }.key_values();
         assert_eq!(kv.last().map(|kv| kv.key.as_str()), Some(footer::DIGEST));
         let read = read(&key, 10, false, Some(&kv)).expect("readable");
         assert_eq!(read.entries, entries);
-        assert_eq!(read.after, after);
+        assert_eq!((&read.after[..], &read.missing[..]), (&after[..], &[2, 5][..]));
         assert_eq!(read.entries[0].host(), "n\n1");
     }
 

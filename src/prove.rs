@@ -281,7 +281,7 @@ fn entries_of<'a>(file: &Hashed, holdings: &'a Holdings) -> impl Iterator<Item =
 /// Looks a source up on all its dates. `ledgers` must have those of all of them.
 pub fn look_up<'a>(file: &Hashed, home: Date, ledgers: &'a Ledgers, conflicting: bool) -> Result<Archived<'a>, Unproven> {
     let missing = |date: Date| Unproven::NotArchived(format!("it is not archived on {date}"));
-    let damaged = |holdings: &Holdings| holdings.unreadable.first().cloned().map(Unproven::Unreadable);
+    let damaged = |holdings: &Holdings| holdings.unreadable_of(file.place.host.as_str()).cloned().map(Unproven::Unreadable);
     let home_holdings = ledgers.get(&home).ok_or_else(|| missing(home))?;
     if let Some(doubt) = damaged(home_holdings).or_else(|| broken(home_holdings, file)) {
         return Err(doubt);
@@ -314,10 +314,11 @@ pub fn look_up<'a>(file: &Hashed, home: Date, ledgers: &'a Ledgers, conflicting:
     Ok(Archived { to, objects: objects.into_values().collect() })
 }
 
-/// A sequence that the host has rows in does not fit together.
+/// Rows stand twice in a sequence that the host has rows in: which of them will stay is not known. What was removed by hand shows where its rows
+/// are missed.
 fn broken(holdings: &Holdings, file: &Hashed) -> Option<Unproven> {
     let buckets: BTreeSet<Bucket> = holdings.of_host(file.place.host.as_str()).map(|(object, _)| object.key.bucket).collect();
-    let doubt = holdings.doubts().iter().find(|doubt| buckets.contains(&doubt.bucket))?;
+    let doubt = holdings.doubts().iter().find(|doubt| doubt.is_double() && buckets.contains(&doubt.bucket))?;
     Some(Unproven::Doubt(format!("{}: {doubt}", doubt.key)))
 }
 

@@ -31,6 +31,9 @@ pub mod footer {
     pub const PART: &str = "cc-archiver.part";
     /// Digests of what stands in the slot before, separated by commas: one as a rule, none in the first slot.
     pub const AFTER: &str = "cc-archiver.after";
+    /// Slots of the sequence that were empty when this object was planned, though later ones were not, separated by commas; absent if there
+    /// were none.
+    pub const MISSING: &str = "cc-archiver.missing";
     /// The plan's id.
     pub const PLAN: &str = "cc-archiver.plan";
     /// Count of rows.

@@ -6,6 +6,7 @@
 //!
 //! An object takes its slot on condition that it is free. If it is not, the upload is lost, which is no error: see [`Lost`].
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -63,6 +64,16 @@ pub enum Lost {
     Gone,
     /// The listing that it was planned on is older than [`MOST_AGE`].
     Aged,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Taken => "another writer was faster",
+            Self::Gone => "the server has dropped what was uploaded",
+            Self::Aged => "it took so long that others may have written meanwhile",
+        })
+    }
 }
 
 /// What came of an upload.

@@ -95,7 +95,7 @@ impl Kind {
             Self::Unavailable => "make it readable, and verify again",
             Self::Newer => "verify with the newest cc-archiver that writes to this archive",
             Self::Doubled => "leave both as they are: nothing is pruned that rests on them, and a later version joins them (compact)",
-            Self::Chain => "put the object back if you can; nothing is pruned that rests on this sequence",
+            Self::Chain => "run archive: what is still on disk is archived again; do not put the object back after that. Snapshots are kept whose rows it held",
             Self::Dangling => "restore the object that held it; or, while both sources are still on disk, remove this object and run archive",
             Self::Incomplete => "run archive while the source is still on disk; if a run is under way, verify again when it has ended",
             Self::DuplicateRows => "leave both as they are: a later version joins them (compact)",

@@ -57,7 +57,7 @@ fn hard_links_do_as_well_as_renames_that_replace_nothing() {
 }
 
 #[test]
-fn where_neither_is_known_keys_have_the_plans_hash_and_every_run_says_so() {
+fn where_neither_is_known_each_upload_has_a_key_of_its_own_and_the_run_says_so() {
     let ((tree, rows), target) = (tree(), tempfile::tempdir().expect("a folder"));
     let summary = archive(&tree, target.path(), false);
     let (folder, name) = summary.objects[0].rsplit_once('/').expect("a folder");

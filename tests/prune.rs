@@ -348,7 +348,7 @@ fn the_objects_of_holders_must_be_proven_too() {
     std::fs::remove_file(&holder).expect("removed");
     let summary = site.prune(&["--proof", "footer"]).expect(3).summary();
     assert_eq!((summary["pruned"].as_u64(), summary["kept"]["not_proven"].as_u64()), (Some(0), Some(1)), "{summary}");
-    assert!(attention(&summary)[0].1.contains("the object in the slot before it is gone"), "{summary}");
+    assert!(attention(&summary)[0].1.contains("in no object any more"), "{summary}");
     std::fs::write(&holder, whole).expect("written");
     assert_eq!(site.prune(&[]).expect(0).summary()["pruned"], 1);
 }

@@ -20,8 +20,10 @@ pub async fn info(archive: &Archive, wished: Option<ArchiveInfo>) -> Result<Opti
         return Ok(Some(info));
     }
     // no object is also the answer where there is no bucket: the listing tells
-    let found = by_any_object(archive).await?;
-    let Some(wished) = wished else { return Ok(found) };
+    let found = by_any_object(archive).await;
+    // who only reads needs no more than what objects say
+    let Some(wished) = wished else { return Ok(found.unwrap_or_default()) };
+    let found = found?;
     let (key, made) = (Key::from(KEY), found.unwrap_or(wished));
     let created = archive.create(&key, made.to_json().into(), &random::token()?, || true).await?;
     // also where it is ours: a store may have let another run make it, too
@@ -56,22 +58,34 @@ async fn read(archive: &Archive) -> Result<Option<ArchiveInfo>> {
 
 /// What the newest object of ours says that can be read: the archive's own one may have been removed. Little is listed, whatever else is there.
 async fn by_any_object(archive: &Archive) -> Result<Option<ArchiveInfo>> {
-    let mut left = LOOKED_AT;
+    let (mut left, mut unreadable) = (LOOKED_AT, None);
     for cluster in folders(archive, None, CLUSTER_FOLDER).await? {
         for date in folders(archive, Some(&cluster), DATE_FOLDER).await?.iter().rev().take(LOOKED_AT) {
             let listed = archive.store().list_with_delimiter(Some(date)).await.map_err(Error::store("cannot list", archive.name_of(date)))?;
             for object in listed.objects.iter().filter(|object| ObjectKey::parse(&object.location).is_some()) {
-                if let Ok(found) = object::ledger(archive, object).await? {
-                    return Ok(Some(found.info));
+                match object::ledger(archive, object).await? {
+                    Ok(found) => return Ok(Some(found.info)),
+                    Err(why) => unreadable = Some(format!("{}: {why}", archive.name_of(&object.location))),
                 }
                 left -= 1;
                 if left == 0 {
-                    return Ok(None);
+                    return unknown(archive, unreadable);
                 }
             }
         }
     }
-    Ok(None)
+    unknown(archive, unreadable)
+}
+
+/// Nothing tells what was settled. If there are objects of ours, it must not be settled anew.
+fn unknown(archive: &Archive, unreadable: Option<String>) -> Result<Option<ArchiveInfo>> {
+    let told = |why| {
+        format!(
+            "{} is missing, and no object could be read that says the same; {why}\n  hint: put it back, or make the objects readable",
+            archive.name_of(&KEY)
+        )
+    };
+    unreadable.map_or(Ok(None), |why| Err(Error::Archive(told(why))))
 }
 
 /// Folders of a folder whose names begin so, in order.

@@ -9,6 +9,9 @@ use super::{Entry, ObjectLedger, Unreadable};
 use crate::names::Digest;
 use crate::partition::{Bucket, ObjectKey};
 
+/// So many empty slots of a sequence are told.
+const MOST_MISSING: usize = 1_000;
+
 /// What stands in one partition of the archive.
 #[derive(Debug, Default)]
 pub struct Holdings {
@@ -96,10 +99,21 @@ impl Holdings {
         next_slot(&self.keys, bucket)
     }
 
+    /// Slots of a sequence that are empty, though later ones are not.
+    pub fn missing(&self, bucket: Bucket) -> Vec<u32> {
+        missing(&self.keys, bucket)
+    }
+
     /// Digests of what stands in the highest slot of a sequence.
     pub fn last(&self, bucket: Bucket) -> Vec<Digest> {
         let last = self.next_slot(bucket).checked_sub(1);
         self.objects.iter().filter(|object| object.key.bucket == bucket && Some(object.key.slot) == last).map(|object| object.digest).collect()
+    }
+
+    /// An object that cannot be read, and that may hold rows of the host. Its bucket tells, as far as it is known.
+    pub fn unreadable_of(&self, host: &str) -> Option<&Unreadable> {
+        let bucket = self.objects.first().map(|object| object.info.buckets.of(&object.key.partition.cluster, host));
+        self.unreadable.iter().find(|object| object.bucket.is_none() || bucket.is_none() || object.bucket == bucket)
     }
 
     /// What does not fit together, sequence by sequence.
@@ -113,28 +127,40 @@ impl Holdings {
         self.objects.iter().for_each(|object| sequences.entry(object.key.bucket).or_default().push(object));
         for (bucket, mut objects) in sequences {
             objects.sort_by(|a, b| a.key.cmp(&b.key));
-            doubts.extend(objects.iter().filter_map(|object| self.chain(object)).map(|(key, kind)| Doubt { bucket, key, kind }));
+            let mut slots: BTreeMap<u32, usize> = BTreeMap::new();
+            self.keys.iter().filter(|key| key.bucket == bucket).for_each(|key| *slots.entry(key.slot).or_default() += 1);
+            doubts.extend(objects.iter().filter_map(|object| chain(object, &objects, &slots)).map(|(key, kind)| Doubt { bucket, key, kind }));
             doubts.extend(doubled(&objects).into_iter().map(|(key, kind)| Doubt { bucket, key, kind }));
         }
         doubts
     }
+}
 
-    /// What stands before an object must be what stood there.
-    fn chain(&self, object: &ObjectLedger) -> Option<(ObjectKey, Kind)> {
-        let ObjectKey { bucket, slot, .. } = object.key;
-        let in_slot = |slot: u32| self.keys.iter().filter(move |key| key.bucket == bucket && key.slot == slot);
-        let found = |kind: Kind| Some((object.key.clone(), kind));
-        let before = slot.checked_sub(1)?;
-        let empty = (0..slot).rev().take_while(|slot| in_slot(*slot).next().is_none()).count() as u32;
-        if empty > 0 {
-            return found(Kind::Gap(empty));
-        }
-        let readable: Vec<Digest> = self.objects.iter().filter(|o| o.key.bucket == bucket && o.key.slot == before).map(|o| o.digest).collect();
-        // of what cannot be read the digest is not known
-        let all_known = in_slot(before).count() == readable.len();
-        let fits = object.after.iter().all(|digest| readable.contains(digest)) && !object.after.is_empty();
-        if all_known && !fits { found(Kind::Replaced) } else { None }
+/// What stands before an object of a sequence must be what stood there. `slots` counts what stands in each slot, readable or not.
+fn chain(object: &ObjectLedger, sequence: &[&ObjectLedger], slots: &BTreeMap<u32, usize>) -> Option<(ObjectKey, Kind)> {
+    let slot = object.key.slot;
+    let found = |kind: Kind| Some((object.key.clone(), kind));
+    let before = slot.checked_sub(1)?;
+    let nearest = slots.range(..slot).next_back().map_or(0, |(slot, _)| slot + 1);
+    if nearest < slot {
+        return found(Kind::Gap(slot - nearest));
     }
+    let readable: Vec<Digest> = sequence.iter().filter(|other| other.key.slot == before).map(|other| other.digest).collect();
+    // of what cannot be read, or is not ours, the digest is not known; and what was missing has come back
+    let all_known = slots.get(&before) == Some(&readable.len()) && !object.missing.contains(&before);
+    let fits = object.after.iter().all(|digest| readable.contains(digest)) && !object.after.is_empty();
+    if all_known && !fits { found(Kind::Replaced) } else { None }
+}
+
+/// Slots of a sequence that are empty, though later ones are not.
+pub fn missing(keys: &BTreeSet<ObjectKey>, bucket: Bucket) -> Vec<u32> {
+    let slots: BTreeSet<u32> = keys.iter().filter(|key| key.bucket == bucket).map(|key| key.slot).collect();
+    let (mut expected, mut missing) = (0, Vec::new());
+    for slot in slots {
+        missing.extend((expected..slot).take(MOST_MISSING.saturating_sub(missing.len())));
+        expected = slot + 1;
+    }
+    missing
 }
 
 /// The slot behind the highest of a sequence.
@@ -151,7 +177,8 @@ fn doubled(objects: &[&ObjectLedger]) -> Vec<(ObjectKey, Kind)> {
             pairs.entry((&object.key, other)).or_insert_with(|| format!("both hold the source {}", entry.path.escape_debug()));
         }
     }
-    let is_line = objects.windows(2).all(|pair| pair[0].key.slot + 1 == pair[1].key.slot && pair[1].after == [pair[0].digest]);
+    let follows = |pair: &[&ObjectLedger]| pair[0].key.slot + 1 == pair[1].key.slot && pair[1].after == [pair[0].digest] && pair[1].missing.is_empty();
+    let is_line = objects.windows(2).all(follows);
     let by_digest: HashMap<Digest, usize> = objects.iter().enumerate().map(|(index, object)| (object.digest, index)).collect();
     for (b, object) in objects.iter().enumerate().filter(|_| !is_line) {
         for a in strangers(objects, &by_digest, b) {
@@ -171,7 +198,8 @@ fn strangers(objects: &[&ObjectLedger], by_digest: &HashMap<Digest, usize>, inde
     let mut open = vec![index];
     while let Some(at) = open.pop() {
         let (slot, after) = (objects[at].key.slot, &objects[at].after);
-        let mut is_missing = false;
+        // before the first slot there is nothing; else something stood there that was not ours
+        let mut is_missing = after.is_empty() && slot > 0;
         for digest in after {
             match by_digest.get(digest).copied().filter(|i| objects[*i].key.slot < slot) {
                 Some(i) if !known[i] => {
@@ -187,7 +215,8 @@ fn strangers(objects: &[&ObjectLedger], by_digest: &HashMap<Digest, usize>, inde
             (0..index).filter(|i| objects[*i].key.slot + 1 < slot).for_each(|i| known[i] = true);
         }
     }
-    (0..index).filter(|i| !known[*i]).collect()
+    // what was not there when it was planned, it did not know, whoever else did
+    (0..index).filter(|i| !known[*i] || objects[index].missing.contains(&objects[*i].key.slot)).collect()
 }
 
 /// A host of which both have rows in the same span of time.

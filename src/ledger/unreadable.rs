@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use object_store::path::Path;
+
+use crate::partition::{Bucket, ObjectKey};
+
 /// Why an object's footer is not taken for a ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotOurs {
@@ -49,10 +53,19 @@ impl fmt::Display for NotOurs {
 pub struct Unreadable {
     /// As a person would name it.
     pub name: String,
+    /// Whose hosts it holds, if its name is one of ours.
+    pub bucket: Option<Bucket>,
     /// What sort of trouble it is.
     pub trouble: Trouble,
     /// Why.
     pub reason: String,
+}
+
+/// The bucket that a name ends with, wherever the archive is.
+fn bucket_of(name: &str) -> Option<Bucket> {
+    let parts: Vec<&str> = name.rsplitn(4, '/').take(3).collect();
+    let key = Path::parse(parts.into_iter().rev().collect::<Vec<_>>().join("/")).ok()?;
+    ObjectKey::parse(&key).map(|key| key.bucket)
 }
 
 impl Unreadable {
@@ -60,7 +73,8 @@ impl Unreadable {
     pub fn new(name: impl Into<String>, why: NotOurs) -> Self {
         let reason = why.to_string();
         let trouble = if let NotOurs::Unusable(trouble, _) = why { trouble } else { Trouble::Damaged };
-        Self { name: name.into(), trouble, reason }
+        let name = name.into();
+        Self { bucket: bucket_of(&name), name, trouble, reason }
     }
 
     /// What to do. To remove an object is never advised without a condition: it may hold the only copy of its rows.

@@ -155,16 +155,11 @@ impl<'a> ClusterRun<'a> {
     /// The rest of a partition did not become visible: its sources are planned again.
     fn lose(&mut self, date: Date, lost: Lost, round: &mut Round, summary: &mut Summary) {
         let partition = Partition { cluster: self.files.cluster.clone(), date };
-        let why = match lost {
-            Lost::Taken => "another writer was faster",
-            Lost::Gone => "the server has dropped what was uploaded",
-            Lost::Aged => "it took so long that others may have written meanwhile",
-        };
-        tracing::warn!(%partition, "planned anew: {why}");
+        tracing::warn!(%partition, "planned anew: {lost}");
         summary.planned_anew += 1;
         let left = self.open.iter().filter(|(work, open)| open.contains(&date) && !self.out.contains(work));
         let sources = left.map(|(work, _)| self.source(*work)).collect();
-        round.lost.insert((self.plan.bucket, date), sources);
+        round.lost.insert((self.plan.bucket, date), (lost, sources));
     }
 
     fn source(&self, work: usize) -> (usize, usize) {

@@ -259,7 +259,7 @@ impl HostJob {
             return Ok(None);
         }
         let dates: BTreeSet<Date> = days.dates().chain([file.home()]).collect();
-        let unreadable = dates.iter().filter(|date| left.allows(**date)).find_map(|date| self.window.get(date)?.unreadable.first());
+        let unreadable = dates.iter().filter(|date| left.allows(**date)).find_map(|date| self.window.get(date)?.unreadable_of(self.host.as_str()));
         if let Some(object) = unreadable {
             done.set_aside.push((index, Stage::Catalog, SetAside::new(path, undecidable(object))));
             return Ok(None);

@@ -342,7 +342,9 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
         self.renew().await?;
         let Some(open) = self.open.as_ref().filter(|_| self.lost.is_none()) else { return Ok(()) };
         let (plan, buckets) = (self.target.plan.id, self.target.buckets);
-        let footer = Footer { key: &open.key, plan, buckets, after: &self.after, rows: open.rows, extent: open.extent, entries: &open.entries };
+        let missing = self.target.plan.holdings.missing(self.target.bucket);
+        let footer =
+            Footer { key: &open.key, plan, buckets, after: &self.after, missing: &missing, rows: open.rows, extent: open.extent, entries: &open.entries };
         let metadata = footer.key_values();
         self.with_encoder(move |encoder| encoder.finish(metadata)).await?;
         let Some(OpenObject { rows, entries, works, tally, encoder: Some(encoder), .. }) = self.open.take() else { return Ok(()) };

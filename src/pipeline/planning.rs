@@ -30,8 +30,7 @@ pub struct Planned {
     pub archived: u64,
     /// Snapshots that begin after `--before`.
     pub too_recent: u64,
-    /// Snapshots that cannot be decided on, as an object that may hold them cannot be read; and, the first time, what does not fit together
-    /// in the archive.
+    /// Snapshots that cannot be decided on, as an object that may hold them cannot be read; and what does not fit together in the archive.
     pub set_aside: Vec<SetAside>,
 }
 
@@ -75,9 +74,7 @@ pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterF
     work.sort_by_key(|w| (w.host, w.snapshot));
     context.progress.watch.left().plan(files, work.iter().map(|w| (w.host, w.snapshot)));
     let (work, mut set_aside) = without_unreadable(files, work, &ledgers.loaded);
-    if only.is_none() {
-        set_aside.append(&mut ledgers.doubts);
-    }
+    set_aside.append(&mut ledgers.doubts);
     let mut buckets: BTreeMap<Bucket, Vec<Work>> = BTreeMap::new();
     for item in work {
         buckets.entry(info.buckets.of(&files.cluster, files.hosts[item.host].host.as_str())).or_default().push(item);
@@ -97,7 +94,7 @@ fn doubt_advice(doubt: &Doubt) -> &'static str {
     if doubt.is_double() {
         "leave both as they are, and let one machine archive: nothing is pruned that rests on them, and a later version joins them (compact)"
     } else {
-        "put it back if you can; nothing is pruned that rests on this sequence"
+        "what was on disk was archived again, or is by this run: do not put it back; see verify for what is missing. Snapshots are kept whose rows it held"
     }
 }
 
@@ -182,7 +179,8 @@ async fn digest_of(context: &Context, files: &ClusterFiles, h: usize, file: &Sna
 fn without_unreadable(files: &ClusterFiles, work: Vec<Work>, ledgers: &BTreeMap<Date, Arc<Holdings>>) -> (Vec<Work>, Vec<SetAside>) {
     let mut set_aside = Vec::new();
     let readable = |item: &Work| {
-        let first = item.left.dates().into_iter().find_map(|date| ledgers.get(&date)?.unreadable.first());
+        let host = files.hosts[item.host].host.as_str();
+        let first = item.left.dates().into_iter().find_map(|date| ledgers.get(&date)?.unreadable_of(host));
         if let Some(object) = first {
             let host = &files.hosts[item.host];
             let path = files.path.join(host.host.as_str()).join(&*host.snapshots[item.snapshot].name);

@@ -19,7 +19,7 @@ use crate::files::{ClusterFiles, Filter, Place, SnapshotFile, Tree};
 use crate::ledger::{Holdings, ObjectLedger};
 use crate::names::{Cluster, DAY, Date, Host};
 use crate::object::Hashers;
-use crate::partition::ObjectKey;
+use crate::partition::{ObjectKey, Partition};
 use crate::prove::{self, Hashed, Ledgers, Proofs, Unhashed, Unproven};
 use crate::prune::{self, Age, Deletion, Now, Readable};
 use crate::scan;
@@ -231,7 +231,7 @@ impl Pruning {
                 may_be_archived.push((candidate, place, file.size));
             } else if self.archived_first.contains(&place.path()) {
                 summary.would_archive(&place.path(), file.size);
-            } else if let Some(object) = holdings.and_then(|holdings| holdings.unreadable.first()) {
+            } else if let Some(object) = holdings.and_then(|holdings| holdings.unreadable_of(host.as_str())) {
                 summary.kept.not_proven += 1;
                 summary.attention.push(SetAside::new(place.path(), planning::undecidable(object)).into());
             } else {
@@ -269,6 +269,11 @@ impl Pruning {
         let unknown: Vec<&ObjectLedger> = objects.into_iter().filter(|object| !self.proofs.contains_key(&object.key)).collect();
         summary.objects_looked_at += unknown.len() as u64;
         summary.bytes_looked_at += unknown.iter().map(|object| object.size).sum::<u64>();
+        // what a directory shows may not be there after a crash yet
+        let partitions: BTreeSet<&Partition> = unknown.iter().map(|object| &object.key.partition).collect();
+        for partition in partitions {
+            self.archive.settle(partition).await?;
+        }
         let mut proven = Vec::with_capacity(unknown.len());
         {
             let (archive, hashers, depth) = (&self.archive, &self.hashers, self.rules.depth);

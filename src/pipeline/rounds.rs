@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::cluster::ClusterRun;
 use super::{Context, planning};
@@ -13,10 +14,15 @@ use crate::info::ArchiveInfo;
 use crate::names::Date;
 use crate::partition::Bucket;
 use crate::plan::Work;
+use crate::random;
 use crate::telemetry::{Stage, Summary};
+use crate::upload::Lost;
 
 /// So often a partition is planned anew in one run, when other writers are faster each time.
 const MOST_RACES: u32 = 5;
+
+/// Before a plan that follows a lost race: up to this, times the races lost.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Sources by (index of the host, index of the snapshot).
 pub type Sources = BTreeSet<(usize, usize)>;
@@ -27,7 +33,7 @@ pub struct Round {
     /// Sources that feed dates which nobody expected; their ledgers say so now, and the next plan goes by that.
     pub strays: Sources,
     /// Partitions that other writers wrote to meanwhile, and the sources that are not archived there.
-    pub lost: BTreeMap<(Bucket, Date), Sources>,
+    pub lost: BTreeMap<(Bucket, Date), (Lost, Sources)>,
 }
 
 /// What a run has archived of a cluster.
@@ -52,10 +58,12 @@ impl Booked {
 pub async fn archive_cluster(context: &Arc<Context>, info: ArchiveInfo, files: &ClusterFiles, summary: &mut Summary) -> Result<()> {
     let watch = &context.progress.watch;
     let (mut booked, mut races, mut only, mut was_lost) = (Booked::default(), BTreeMap::<_, u32>::new(), None, false);
+    let mut named = BTreeSet::new();
     loop {
         let planned = watch.at(Stage::Catalog, planning::plan_cluster(context, info, files, only.as_ref()).await)?;
         fail_point::reach("planned");
-        planned.set_aside.into_iter().for_each(|note| watch.set_aside(Stage::Catalog, note, summary));
+        let new = planned.set_aside.into_iter().filter(|note| named.insert(note.to_string()));
+        new.for_each(|note| watch.set_aside(Stage::Catalog, note, summary));
         summary.already_archived += planned.archived;
         if only.is_none() {
             summary.too_recent += planned.too_recent;
@@ -64,16 +72,21 @@ pub async fn archive_cluster(context: &Arc<Context>, info: ArchiveInfo, files: &
         for plan in &planned.plans {
             ClusterRun::new(context, info.buckets, files, plan).run(&mut booked, &mut round, summary).await?;
         }
-        let (mut next, mut is_lost) = (round.strays, false);
-        for (partition, sources) in round.lost {
+        let (mut next, mut is_lost, mut most) = (round.strays, false, 0);
+        for (partition, (lost, sources)) in round.lost {
             let races = races.entry(partition).or_default();
             *races += 1;
             if *races > MOST_RACES {
-                give_up(context, files, partition.1, &sources, summary);
+                give_up(context, files, partition.1, lost, &sources, summary);
             } else {
-                is_lost = true;
+                (is_lost, most) = (true, most.max(*races));
                 next.extend(sources);
             }
+        }
+        if is_lost {
+            // writers that meet again and again must not do so in step
+            let longest = PAUSE.as_millis() as u64 * u64::from(most);
+            tokio::time::sleep(Duration::from_millis(random::number()? % longest)).await;
         }
         // sources that go astray again, though nothing came in between, would do so for ever
         if next.is_empty() || !is_lost && !was_lost && only.as_ref() == Some(&next) {
@@ -83,8 +96,8 @@ pub async fn archive_cluster(context: &Arc<Context>, info: ArchiveInfo, files: &
     }
 }
 
-fn give_up(context: &Context, files: &ClusterFiles, date: Date, sources: &Sources, summary: &mut Summary) {
-    let reason = format!("kept: other writers were faster {} times on {date}; the next run goes on. How many machines archive at once?", MOST_RACES + 1);
+fn give_up(context: &Context, files: &ClusterFiles, date: Date, lost: Lost, sources: &Sources, summary: &mut Summary) {
+    let reason = format!("kept: it was planned {} times for {date}, and the last time {lost}; the next run goes on", MOST_RACES + 1);
     for (h, s) in sources {
         let host = &files.hosts[*h];
         let path = files.path.join(host.host.as_str()).join(&*host.snapshots[*s].name);

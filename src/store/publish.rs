@@ -12,6 +12,7 @@ use rustix::fs::{CWD, RenameFlags};
 
 use super::{Archive, Created, create_durably};
 use crate::error::{Error, Result};
+use crate::partition::Partition;
 use crate::random;
 use crate::workers::blocking;
 
@@ -64,7 +65,7 @@ fn identity(path: &Path) -> IoResult<(u64, u64)> {
 fn is_unknown(e: &IoError) -> bool {
     use rustix::io::Errno;
     let errno = e.raw_os_error().map(Errno::from_raw_os_error);
-    [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM].map(Some).contains(&errno)
+    [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM, Errno::XDEV].map(Some).contains(&errno)
 }
 
 /// Gives `from` the name `to`. False if another file has it. A network file system can carry a call out and lose the answer: so it is the file
@@ -91,11 +92,11 @@ fn give_name(names: &dyn FileNames, naming: Naming, from: &Path, to: &Path) -> I
     }
 }
 
-/// Finds out how files get names in the folder, with two files there.
+/// Finds out how files get names in another folder than their own, as objects do: with a file in this folder and one in a folder within.
 fn try_naming(names: &dyn FileNames, folder: &Path) -> IoResult<Naming> {
-    let token = random::token().map_err(IoError::other)?;
-    let path = |n: u8| folder.join(format!("name-{n}-{token}"));
-    let (one, two) = (path(1), path(2));
+    let other = folder.join(format!("names-{}", random::token().map_err(IoError::other)?));
+    fs::create_dir(&other)?;
+    let (one, two) = (folder.join("name"), other.join("name"));
     let attempt = || {
         for naming in [Naming::NoReplace, Naming::Link] {
             for file in [&one, &two] {
@@ -115,10 +116,26 @@ fn try_naming(names: &dyn FileNames, folder: &Path) -> IoResult<Naming> {
     for file in [&one, &two] {
         let _ = fs::remove_file(file);
     }
+    let _ = fs::remove_dir(&other);
     found
 }
 
+/// The names in a folder, its own, and those of the folders above it up to the archive's are there after a crash, whoever gave them.
+fn sync_folders(folder: &Path, root: &Path) -> IoResult<()> {
+    folder.ancestors().take_while(|folder| folder.starts_with(root)).try_for_each(|folder| File::open(folder)?.sync_all())
+}
+
 impl Archive {
+    /// What stands in a directory's partition is there after a crash, too; a run that was killed may not have seen to that.
+    pub async fn settle(&self, partition: &Partition) -> Result<()> {
+        if !self.is_local() {
+            return Ok(());
+        }
+        let (folder, root) = (self.path_of(&partition.path())?, self.path_of(&Key::default())?);
+        let shown = folder.clone();
+        blocking(move || sync_folders(&folder, &root)).await?.map_err(Error::io("cannot sync", &shown))
+    }
+
     fn path_of(&self, key: &Key) -> Result<PathBuf> {
         let root = self.staging.as_ref().map(|staging| staging.archive());
         root.map(|root| root.join(key.as_ref())).ok_or_else(|| Error::Internal(format!("{key} is not in a directory")))
@@ -136,7 +153,7 @@ impl Archive {
     pub async fn publish(&self, staged: &Key, key: &Key) -> Result<Created> {
         let naming = self.naming().await?;
         let (from, to) = (self.path_of(staged)?, self.path_of(key)?);
-        let (names, shown) = (Arc::clone(&self.names), to.clone());
+        let (names, shown, root) = (Arc::clone(&self.names), to.clone(), self.path_of(&Key::default())?);
         let publish = move || {
             let folder = to.parent().map(Path::to_owned).unwrap_or_default();
             let given = create_durably(&folder).and_then(|()| give_name(&*names, naming, &from, &to));
@@ -144,7 +161,7 @@ impl Archive {
                 let _ = fs::remove_file(&from);
             }
             if given? {
-                File::open(&folder)?.sync_all()?;
+                sync_folders(&folder, &root)?;
                 return Ok(Created::Done(None));
             }
             Ok(Created::Taken)

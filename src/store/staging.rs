@@ -2,10 +2,11 @@
 
 use std::ffi::CString;
 use std::fs::{File, TryLockError};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use object_store::path::Path as Key;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -19,6 +20,9 @@ pub const STAGING: &str = "_tmp";
 
 /// The file that says of a staging folder that it is ours. It is the first to come into the folder, and the last to go.
 const MARKER: &str = "cc-archiver";
+
+/// So long another machine's folder is left alone.
+const A_DAY: Duration = Duration::from_secs(86_400);
 
 /// How often a folder is made, if others clear it away.
 const TRIES: usize = 20;
@@ -77,9 +81,23 @@ fn own_folder(root: &Path) -> Result<(String, File)> {
     }
 }
 
+/// The marker names this start of this machine: where locks are not shared, another machine's folder looks abandoned.
 fn mark(folder: &Path) -> Result<()> {
     let path = folder.join(MARKER);
-    File::create_new(&path).map(drop).map_err(Error::io("cannot create", &path))
+    File::create_new(&path).and_then(|mut marker| marker.write_all(boot().as_bytes())).map_err(Error::io("cannot create", &path))
+}
+
+/// What tells this start of this machine from others; empty where the system does not say.
+fn boot() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+}
+
+/// True if another machine, or this one before it was started anew, has marked the folder within the last day.
+fn is_elsewhere(folder: &Path) -> bool {
+    let marker = folder.join(MARKER);
+    let by = std::fs::read_to_string(&marker).unwrap_or_default();
+    let age = std::fs::symlink_metadata(&marker).and_then(|status| status.modified()).ok().and_then(|changed| changed.elapsed().ok());
+    !by.is_empty() && by != boot() && age.is_none_or(|age| age < A_DAY)
 }
 
 /// True if what is open still has this path.
@@ -116,6 +134,9 @@ pub fn clear_abandoned(root: &Path) {
             continue;
         }
         let path = root.join(&name);
+        if is_elsewhere(&path) {
+            continue;
+        }
         match remove_marked(&staging, &name, &folder) {
             Ok(true) => tracing::info!(path = %Escaped(&path), "cleared what an interrupted run left"),
             // another run was faster, or it is not ours
@@ -291,5 +312,19 @@ mod tests {
         archive.staged(&Key::from("probe")).expect("staged");
         drop(archive);
         assert!(abandoned.exists());
+    }
+
+    #[test]
+    fn a_folder_of_another_machine_is_left_alone_for_a_day() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let theirs = folder.path().join(format!("_tmp/7-{}", "a".repeat(32)));
+        std::fs::create_dir_all(&theirs).expect("created");
+        std::fs::write(theirs.join(super::MARKER), "another machine").expect("written");
+        super::clear_abandoned(&folder.path().join("_tmp"));
+        assert!(theirs.exists(), "its run may be at work");
+        let two_days_ago = std::time::SystemTime::now() - 2 * super::A_DAY;
+        std::fs::File::options().write(true).open(theirs.join(super::MARKER)).and_then(|marker| marker.set_modified(two_days_ago)).expect("set");
+        super::clear_abandoned(&folder.path().join("_tmp"));
+        assert!(!theirs.exists());
     }
 }

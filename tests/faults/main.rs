@@ -110,6 +110,7 @@ fn assert_all_happened(totals: &Totals, schedules: u64) {
         "object: LastTwo removed by hand",
         "object: Middle removed by hand",
         "object: Own removed by hand",
+        "object: put back",
         "row: twice, and named",
         "partition: planned anew",
         "process: late completion lands between runs",

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use cc_archiver::cli::{Cli, Command};
 use cc_archiver::config::{PruneSettings, Settings, VerifySettings};
 use cc_archiver::error::Error;
@@ -67,6 +68,8 @@ enum Step {
     Damage(u64, Option<Fault>),
     /// Somebody removes objects.
     Remove(u64, Removed),
+    /// Somebody puts back what was removed, where the key is free.
+    PutBack,
     /// Somebody puts back what was damaged.
     Restore,
     /// What killed runs had sent lands while no run is under way.
@@ -123,7 +126,12 @@ fn some_strikes(random: &mut Random) -> Vec<Strike> {
             ]
         }
         3 => vec![first(Request::Put, Fault::Occupied), first(Request::Put, Fault::LostAnswer)],
-        4 => vec![Strike { nth: 1 + random.below(3), ..first(Request::Part, Fault::Occupied) }],
+        4 if random.once_in(2) => vec![Strike { nth: 1 + random.below(3), ..first(Request::Part, Fault::Occupied) }],
+        // the machine sleeps between two attempts of one request
+        4 => {
+            let again = random.one_of(&[Fault::Conflict, Fault::Reset]);
+            vec![Strike { nth: 3, ..first(Request::Put, again) }, Strike { nth: 1 + random.below(2), ..first(Request::Head, Fault::Suspended) }]
+        }
         // and what a killed process leaves
         5..=8 => {
             let on = random.one_of(&[Request::Put, Request::Complete]);
@@ -262,7 +270,8 @@ impl Schedule {
                 10 => Step::Restore,
                 11 => Step::Land,
                 12 => Step::Remove(random.next(), random.one_of(&Removed::ALL)),
-                13..=15 => Step::Run(Run::prune(&mut random, trees)),
+                13 => Step::PutBack,
+                14 | 15 => Step::Run(Run::prune(&mut random, trees)),
                 _ => Step::Run(Run::random(&mut random, trees)),
             };
             steps.push(step);
@@ -314,6 +323,8 @@ struct World {
     disk: Arc<Mutex<Disk>>,
     server: Arc<Server>,
     archived: Archived,
+    /// What somebody removed.
+    removed: Vec<(Key, Bytes)>,
     locks: std::path::PathBuf,
     totals: Totals,
     /// Others have changed the tree during the last run.
@@ -334,13 +345,15 @@ struct Prepared {
 
 impl World {
     fn new(folder: &Path, trees: usize, conditions: Conditions) -> Self {
-        // nothing runs beside what the schedule lets run
+        // nothing runs beside what the schedule lets run, and nothing is random but the schedule
         cc_archiver::workers::run_inline();
+        cc_archiver::random::seed(0);
         let disk = Disk::new(folder.join("trees"), trees);
         Self {
             disk: Arc::new(Mutex::new(disk)),
             server: Arc::new(Server::new(conditions)),
             archived: Archived::default(),
+            removed: Vec::new(),
             locks: folder.to_owned(),
             totals: Totals::default(),
             changed: false,
@@ -367,6 +380,7 @@ impl World {
             Step::CleanUp(seed) => self.clean_up(*seed),
             Step::Damage(seed, fault) => self.damage(*seed, *fault),
             Step::Remove(seed, removed) => self.remove(*seed, *removed),
+            Step::PutBack => self.put_back(),
             Step::Restore => self.restore(),
             Step::Land => self.land(),
         }
@@ -587,9 +601,19 @@ impl World {
         self.tell(format!("removed: {key}"));
         // whoever frees a key waits until nothing is on its way to it any more
         self.server.forget_late();
+        self.removed.extend(futures::executor::block_on(self.server.objects()).remove_entry(key));
         futures::executor::block_on(self.server.damage(key, None));
         let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         self.archived.lose(key, &disk);
+    }
+
+    fn put_back(&mut self) {
+        for (key, bytes) in std::mem::take(&mut self.removed) {
+            if futures::executor::block_on(self.server.put_back(&key, bytes)) {
+                self.tell(format!("put back: {key}"));
+                self.totals.count("object: put back");
+            }
+        }
     }
 
     fn clean_up(&mut self, seed: u64) {

@@ -52,6 +52,8 @@ pub enum Fault {
     Conflict,
     /// A listing without what was written last.
     Stale,
+    /// A listing without something that was written before.
+    Hole,
     /// The machine sleeps for two hours before the request.
     Suspended,
     /// It takes longer than anybody waits for.
@@ -76,7 +78,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::LostAnswer,
         Self::LostThenMissing,
         Self::Reset,
@@ -86,6 +88,7 @@ impl Fault {
         Self::Missing,
         Self::Conflict,
         Self::Stale,
+        Self::Hole,
         Self::Suspended,
         Self::Stall,
         Self::WrongTag,
@@ -112,7 +115,7 @@ impl Fault {
             Self::LostThenMissing => &[Complete],
             Self::Missing => &[Part, Complete],
             Self::Conflict => &[Put, Complete],
-            Self::Stale => &[List],
+            Self::Stale | Self::Hole => &[List],
             Self::WrongTag => &[Put, Complete],
             Self::FlippedBit | Self::Truncated | Self::WrongBytes => &[Put, Part],
             Self::Occupied => &[Put, Part, Complete],
@@ -236,6 +239,10 @@ struct State {
     raced: Vec<Key>,
     /// The order in which keys were written.
     order: Vec<Key>,
+    /// Somebody has removed an object.
+    removed: bool,
+    /// Somebody has removed an object, and what was seen later was not all that is there.
+    by_hand: bool,
     overwritten: Vec<String>,
 }
 
@@ -281,9 +288,20 @@ impl Server {
         Self { objects: InMemory::new(), conditions, state: Mutex::default() }
     }
 
-    /// True if rows may stand twice: only where the server does not keep to conditions.
+    /// True if rows may stand twice: only where the server does not keep to conditions, or after somebody removed an object, and put it back,
+    /// or the server then shows a listing that lacks another one.
     pub fn doubles_may_be(&self) -> bool {
-        self.conditions != Conditions::Kept
+        self.conditions != Conditions::Kept || lock(&self.state).by_hand
+    }
+
+    /// Puts an object back under its key, if that is free.
+    pub async fn put_back(&self, key: &Key, bytes: Bytes) -> bool {
+        let is_free = self.bytes_of(key).await.is_none();
+        if is_free {
+            self.objects.put(key, bytes.into()).await.expect("put");
+            lock(&self.state).by_hand = true;
+        }
+        is_free
     }
 
     /// A connection for one run, and that run's faults.
@@ -351,7 +369,10 @@ impl Server {
                 self.objects.put(key, damaged(fault, &sent).into()).await.expect("put");
                 lock(&self.state).damaged.entry(key.clone()).or_insert(Some(sent));
             }
-            None => self.objects.delete(key).await.expect("deleted"),
+            None => {
+                lock(&self.state).removed = true;
+                self.objects.delete(key).await.expect("deleted");
+            }
         }
     }
 
@@ -495,7 +516,7 @@ impl Connection {
             what();
         }
         let strike = self.client.strikes.iter().find(|s| s.on == request && (s.nth..s.nth + s.times).contains(&nth));
-        // what happens to bytes happens to objects with rows; and a key that has the plan's hash in it is nobody else's
+        // what happens to bytes happens to objects with rows; and a key with a random number in it is nobody else's
         let is_nobody_elses = |fault: Fault| fault == Fault::Occupied && self.server.conditions != Conditions::Kept;
         let fault = strike.map(|strike| strike.fault).filter(|fault| !(is_own(key) && fault.is_about_bytes() || is_nobody_elses(*fault)));
         let number = self.client.number;
@@ -628,14 +649,19 @@ impl ObjectStore for Connection {
         let listed = async move {
             let key = prefix.clone().unwrap_or_default();
             let admitted = connection.admit(Request::List, &key).await;
-            let last = lock(&connection.server.state).order.iter().rev().find(|written| written.prefix_matches(&key)).cloned();
+            let mut written: Vec<Key> = lock(&connection.server.state).order.iter().filter(|written| written.prefix_matches(&key)).cloned().collect();
+            let last = written.pop();
+            let hidden = |fault| if fault == Fault::Stale { last } else { written.pop() };
             match admitted.and_then(|fault| connection.answer(fault, &key, Ok(fault))) {
-                Ok(Some(Fault::Stale)) => connection
-                    .server
-                    .objects
-                    .list(prefix.as_ref())
-                    .try_filter(move |object| std::future::ready(Some(&object.location) != last.as_ref()))
-                    .boxed(),
+                Ok(Some(fault @ (Fault::Stale | Fault::Hole))) => {
+                    let hidden = hidden(fault);
+                    {
+                        let mut state = lock(&connection.server.state);
+                        state.by_hand |= state.removed;
+                    }
+                    let shown = move |object: &ObjectMeta| std::future::ready(Some(&object.location) != hidden.as_ref());
+                    connection.server.objects.list(prefix.as_ref()).try_filter(shown).boxed()
+                }
                 Ok(_) => connection.server.objects.list(prefix.as_ref()),
                 Err(e) => stream::once(async { Err(e) }).boxed(),
             }
