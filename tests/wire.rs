@@ -22,8 +22,9 @@ use object_store::client::{
 };
 use object_store::path::Path as Key;
 use object_store::{ClientOptions, ObjectStore, ObjectStoreExt};
+use tokio::sync::Notify;
 
-use support::{Bucket, Level, Snapshot, T0, Tree, assert_same_host_metrics, noise, s3, s3_settings};
+use support::{Bucket, Level, Row, Snapshot, T0, Tree, archiver, assert_same_host_metrics, assert_same_rows, block_on, noise, rows_of, run, s3, s3_settings};
 
 mod support;
 
@@ -57,6 +58,12 @@ enum Spoiled {
     Overtaken,
     /// A bit of the body changes on the wire: the one at this place, in millionths of the body.
     BitFlipped(usize),
+    /// It is on its way for long: nobody hears of it any more, until the test delivers it.
+    Held,
+    /// The same, and the client gives up waiting for the answer.
+    HeldTooLong,
+    /// Before the server does it, what was held comes in.
+    AfterHeld,
 }
 
 /// For the requests of a kind, from the `nth` on, so many.
@@ -85,6 +92,36 @@ struct Spoiler {
     spoiled: Arc<Mutex<usize>>,
     /// Another way to the bucket.
     rival: Option<Arc<dyn ObjectStore>>,
+    /// Requests that are still on their way, signed as they were.
+    held: Arc<Mutex<Vec<HttpRequest>>>,
+    /// Told when a request is held.
+    is_held: Arc<Notify>,
+}
+
+impl Spoiler {
+    fn hold(&self, request: HttpRequest) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+        self.is_held.notify_one();
+    }
+
+    /// Waits until a request is held that nobody hears of any more.
+    async fn is_killed(&self) {
+        if !self.rules.iter().any(|rule| matches!(rule.spoiled, Spoiled::Held)) {
+            return std::future::pending().await;
+        }
+        self.is_held.notified().await;
+    }
+
+    /// What was held comes in now. Gives the statuses that the server answers.
+    async fn deliver(&self, client: &HttpClient) -> Vec<u16> {
+        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
+        assert!(!held.is_empty(), "nothing was held");
+        let mut statuses = Vec::new();
+        for request in held {
+            statuses.push(client.execute(request).await.expect("an answer").status().as_u16());
+        }
+        statuses
+    }
 }
 
 impl HttpConnector for Spoiler {
@@ -170,6 +207,18 @@ impl HttpService for Wire {
                 self.through.execute(request).await
             }
             Spoiled::BitFlipped(place) => self.through.execute(flipped(request, place).await).await,
+            Spoiled::Held => {
+                self.spoiler.hold(request);
+                std::future::pending().await
+            }
+            Spoiled::HeldTooLong => {
+                self.spoiler.hold(request);
+                Err(broken(HttpErrorKind::Timeout))
+            }
+            Spoiled::AfterHeld => {
+                assert_eq!(self.spoiler.deliver(&self.through).await, [200]);
+                self.through.execute(request).await
+            }
         }
     }
 }
@@ -203,18 +252,33 @@ impl Site {
         Self::of(2_400_000)
     }
 
+    fn spoiler(&self, rules: &[Rule]) -> Spoiler {
+        Spoiler { rules: rules.to_vec(), rival: Some(self.bucket.store()), ..Spoiler::default() }
+    }
+
     /// One run, whose requests are spoiled. Every rule must have had something to spoil.
     fn run(&self, rules: &[Rule]) -> Result<Summary, Error> {
-        let spoiler = Spoiler { rules: rules.to_vec(), rival: Some(self.bucket.store()), ..Spoiler::default() };
+        self.run_through(&self.spoiler(rules), &self.tree, &[])
+    }
+
+    /// One run of a tree.
+    fn run_through(&self, spoiler: &Spoiler, tree: &Tree, flags: &[&str]) -> Result<Summary, Error> {
         let settings = s3_settings(&self.bucket.environment(), self.flags);
         let archive = Archive::in_bucket_through(spoiler.clone(), &self.bucket.name, &settings)?;
-        let tree = self.tree.path().to_str().expect("UTF-8");
-        let Command::Archive(args) = Cli::parse_from(["cc-archiver", "archive", tree, "/nonexistent", "--compression", "none"]).command else {
-            unreachable!("it says archive")
-        };
+        let tree = tree.path().to_str().expect("UTF-8");
+        let command = ["cc-archiver", "archive", tree, "/nonexistent", "--compression", "none"];
+        let Command::Archive(args) = Cli::parse_from(command.iter().chain(flags)).command else { unreachable!("it says archive") };
         let settings = Settings::new(*args)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-        let outcome = runtime.block_on(pipeline::archive(&settings, archive, Arc::new(Progress::default()), std::future::pending()));
+        let run = pipeline::archive(&settings, archive, Arc::new(Progress::default()), std::future::pending());
+        // a request that is held is the last that a run sends: then it is killed
+        let outcome = runtime.block_on(async {
+            tokio::select! {
+                outcome = run => outcome,
+                () = spoiler.is_killed() => Err(Error::Interrupted),
+            }
+        });
+        let rules = &spoiler.rules;
         assert_eq!(*spoiler.spoiled.lock().expect("not poisoned") > 0, !rules.is_empty(), "{rules:?} found nothing to spoil");
         match outcome? {
             Outcome::Done(summary) => Ok(*summary),
@@ -415,4 +479,168 @@ fn a_bit_that_flips_in_a_small_object_is_refused() {
         assert!(error.contains("cannot upload"), "{error}");
         site.assert_empty();
     }
+}
+
+// ---------------------------------------------------------------- requests that come late
+
+/// A bucket into which a signed request is still on its way, though the run that sent it is over.
+struct Late {
+    site: Site,
+    spoiler: Spoiler,
+    /// What came into the tree since, or into another one: hosts and their snapshots.
+    added: BTreeMap<(&'static str, i64), Snapshot>,
+}
+
+/// A small object, which is put, and a large one, which is completed.
+const BOTH: [(fn() -> Site, Request); 2] = [(Site::small, Request::Put), (Site::large, Request::Complete)];
+
+impl Late {
+    /// The run is killed while it waits for the answer.
+    fn killed((site, on): (fn() -> Site, Request)) -> Self {
+        let late = Self::new(site(), Rule { times: FOR_EVER, ..once(on, Spoiled::Held) });
+        late.site.assert_empty();
+        late
+    }
+
+    fn new(site: Site, rule: Rule) -> Self {
+        let spoiler = site.spoiler(&[rule]);
+        site.run_through(&spoiler, &site.tree, &[]).expect_err("it never hears of its object");
+        Self { site, spoiler, added: BTreeMap::new() }
+    }
+
+    /// Puts a snapshot of the first object's date into a tree; one of the same host and time before is replaced.
+    fn add(&mut self, tree: &Tree, host: &'static str, from: i64, values: usize) {
+        let snapshot = Snapshot::minutes(from, noise(from as u64, values));
+        tree.bin("c", host, &snapshot);
+        self.added.insert((host, from), snapshot);
+    }
+
+    fn add_here(&mut self, host: &'static str, from: i64, values: usize) {
+        let tree = std::mem::replace(&mut self.site.tree, Tree::new());
+        self.add(&tree, host, from, values);
+        self.site.tree = tree;
+    }
+
+    fn run(&self, flags: &[&str]) -> Summary {
+        self.site.run_through(&Spoiler::default(), &self.site.tree, flags).expect("nothing is spoiled")
+    }
+
+    fn deliver(&self) -> Vec<u16> {
+        block_on(async {
+            let client = ReqwestConnector::default().connect(&ClientOptions::new().with_allow_http(true)).expect("a client");
+            self.spoiler.deliver(&client).await
+        })
+    }
+
+    /// What was held comes in now, and is refused.
+    #[track_caller]
+    fn assert_refused(&self) {
+        let before = self.site.bucket.objects("");
+        let statuses = self.deliver();
+        assert!(statuses.iter().all(|status| [409, 412].contains(status)), "{statuses:?}");
+        assert_eq!(self.site.bucket.objects(""), before);
+    }
+
+    /// A run has nothing to do, every row stands there once, and nothing is found to be wrong.
+    #[track_caller]
+    fn assert_once(&self) {
+        let summary = self.run(&[]);
+        assert_eq!((summary.rows_written, summary.planned_anew, summary.set_aside.len()), (0, 0, 0), "{summary}");
+        let mut objects = self.site.bucket.objects("");
+        let rows = |((host, _), snapshot): (&(&str, i64), &Snapshot)| snapshot.rows("c", host);
+        let mut expected: Vec<Row> = self.added.iter().flat_map(rows).collect();
+        // the object of millions of rows holds nothing else
+        match objects.iter().find(|(_, bytes)| bytes.len() > 1 << 20).map(|(key, _)| key.clone()) {
+            Some(key) => assert_same_host_metrics(&key, &objects.remove(&key).expect("it was found"), &self.site.snapshot),
+            None => expected.extend(self.site.snapshot.rows("c", "n1")),
+        }
+        assert_same_rows("the archive", rows_of(&objects), expected);
+        let mut verify = archiver();
+        verify.arg("verify").arg(self.site.bucket.url("")).args(["--decode", "--progress", "never"]).envs(self.site.bucket.environment());
+        run(&mut verify).expect(0);
+    }
+}
+
+#[test]
+fn a_request_of_a_killed_run_that_comes_after_the_next_run_is_refused() {
+    for kind in BOTH {
+        let late = Late::killed(kind);
+        assert_eq!(late.run(&[]).objects_written, 1);
+        late.assert_refused();
+        late.assert_once();
+    }
+}
+
+#[test]
+fn a_request_of_a_killed_run_that_comes_after_three_runs_is_refused() {
+    for kind in BOTH {
+        let mut late = Late::killed(kind);
+        late.add_here("n2", T0, 60);
+        let shards = ["0/2", "1/2"].map(|shard| late.run(&["--shard", shard]));
+        assert_eq!(shards.iter().map(|summary| summary.files).sum::<u64>(), 2);
+        // a file that grew, and another one of the host whose request is late
+        late.add_here("n2", T0, 90);
+        late.add_here("n1", T0 + 36_000, 60);
+        assert_eq!(late.run(&[]).rows_written, 30 + 60);
+        late.add_here("n3", T0, 60);
+        assert_eq!(late.run(&[]).rows_written, 60);
+        late.assert_refused();
+        late.assert_once();
+    }
+}
+
+#[test]
+fn a_request_whose_slot_holds_what_another_machine_wrote_is_refused() {
+    for kind in BOTH {
+        let mut late = Late::killed(kind);
+        let other = Tree::new();
+        late.add(&other, "n2", T0, 60);
+        assert_eq!(late.site.run_through(&Spoiler::default(), &other, &[]).expect("a clean run").objects_written, 1);
+        late.assert_refused();
+        assert_eq!(late.run(&[]).objects_written, 1);
+        late.assert_once();
+    }
+}
+
+#[test]
+fn a_late_request_that_comes_before_the_next_run_is_taken_into_account() {
+    for kind in BOTH {
+        let mut late = Late::killed(kind);
+        assert_eq!(late.deliver(), [200]);
+        for (host, from) in [("n1", T0 + 36_000), ("n2", T0), ("n3", T0)] {
+            late.add_here(host, from, 60);
+            let summary = late.run(&[]);
+            assert_eq!((summary.rows_written, summary.planned_anew), (60, 0), "{summary}");
+        }
+        late.assert_once();
+    }
+}
+
+#[test]
+fn a_late_request_that_comes_between_listing_and_writing_makes_the_run_plan_anew() {
+    for kind in BOTH {
+        let mut late = Late::killed(kind);
+        late.add_here("n2", T0, 60);
+        let (_, on) = kind;
+        // the next run's request is of the same kind, and for the same slot
+        let spoiler = Spoiler { rules: vec![once(on, Spoiled::AfterHeld)], held: Arc::clone(&late.spoiler.held), ..Spoiler::default() };
+        let summary = late.site.run_through(&spoiler, &late.site.tree, &[]).expect("it is planned anew");
+        assert_eq!((summary.planned_anew, summary.objects_written, summary.rows_written), (1, 1, 60), "{summary}");
+        assert_eq!((summary.files, summary.already_archived), (1, 1), "{summary}");
+        late.assert_once();
+    }
+}
+
+#[test]
+fn each_attempt_of_a_run_that_failed_can_come_late() {
+    let attempts = |rule| Late::new(Site::small(), Rule { times: FOR_EVER, ..once(Request::Put, rule) });
+    let late = attempts(Spoiled::HeldTooLong);
+    assert_eq!(late.run(&[]).objects_written, 1);
+    late.assert_refused();
+    late.assert_once();
+    // the first of them takes the slot, and the others are refused
+    let late = attempts(Spoiled::HeldTooLong);
+    let statuses = late.deliver();
+    assert!(statuses.len() > 1 && statuses[0] == 200 && statuses[1..].iter().all(|status| [409, 412].contains(status)), "{statuses:?}");
+    late.assert_once();
 }

@@ -20,10 +20,12 @@ pub async fn info(archive: &Archive, wished: Option<ArchiveInfo>) -> Result<Opti
         return Ok(Some(info));
     }
     // no object is also the answer where there is no bucket: the listing tells
-    let found = by_any_object(archive).await;
-    // who only reads needs no more than what objects say
-    let Some(wished) = wished else { return Ok(found.unwrap_or_default()) };
-    let found = found?;
+    let found = match (by_any_object(archive).await, wished) {
+        // who only reads goes by what each object says
+        (Err(Error::Archive(_)), None) => return Ok(None),
+        (found, _) => found?,
+    };
+    let Some(wished) = wished else { return Ok(found) };
     let (key, made) = (Key::from(KEY), found.unwrap_or(wished));
     let created = archive.create(&key, made.to_json().into(), &random::token()?, || true).await?;
     // also where it is ours: a store may have let another run make it, too

@@ -9,6 +9,7 @@ mod credentials;
 mod errors;
 mod limit;
 mod objects;
+mod overwriting;
 mod requests;
 mod server;
 mod storing;

@@ -1,4 +1,4 @@
-//! A bucket in memory, as far as runs ask for it. It keeps the condition of a write; whatever else is asked for beside the bytes is ignored.
+//! A bucket in memory, as far as runs ask for it. It keeps the condition of a write, unless told not to; whatever else is asked for beside the bytes is ignored.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +50,8 @@ struct Kept {
 pub struct Objects {
     kept: Arc<Mutex<Kept>>,
     spelling: Spelling,
+    /// Whether it keeps the condition of a write.
+    conditions: bool,
 }
 
 impl Default for Objects {
@@ -75,7 +77,12 @@ fn key_of(path: &str) -> Option<String> {
 
 impl Objects {
     pub fn spelling(spelling: Spelling) -> Self {
-        Self { kept: Arc::default(), spelling }
+        Self { kept: Arc::default(), spelling, conditions: true }
+    }
+
+    /// As some servers do: a write that is to create replaces.
+    pub fn without_conditions() -> Self {
+        Self { conditions: false, ..Self::default() }
     }
 
     pub fn respond(&self, seen: &Seen) -> Answer {
@@ -83,7 +90,7 @@ impl Objects {
         let Some(key) = key_of(&decoded(seen.path())) else { return Answer::error(404, "NoSuchBucket", "It is not there") };
         let token = seen.header("x-amz-meta-cc-archiver-upload").to_owned();
         let upload = seen.asks("uploadId").map(|id| id.parse::<usize>().expect("a number"));
-        if seen.header("if-none-match") == "*" && kept.objects.contains_key(&key) {
+        if self.conditions && seen.header("if-none-match") == "*" && kept.objects.contains_key(&key) {
             return Answer::error(412, "PreconditionFailed", "At least one of the preconditions did not hold");
         }
         match (seen.method.as_str(), upload) {
