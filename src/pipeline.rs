@@ -43,6 +43,7 @@ mod keeping;
 mod lock;
 mod merging;
 mod objects;
+mod open;
 mod planning;
 mod proof;
 mod pruning;

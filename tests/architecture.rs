@@ -333,7 +333,7 @@ fn promises(readme: &str) -> Vec<(String, Vec<String>)> {
 fn every_promise_names_tests_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut tests = String::new();
-    let files = ["tests", "tests/faults"].iter().flat_map(|folder| fs::read_dir(root.join(folder)).expect("listed"));
+    let files = ["tests", "tests/faults", "tests/s3"].iter().flat_map(|folder| fs::read_dir(root.join(folder)).expect("listed"));
     for entry in files {
         let path = entry.expect("an entry").path();
         if path.extension().is_some_and(|e| e == "rs") {

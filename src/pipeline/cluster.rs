@@ -10,7 +10,8 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 
 use super::host::{Fed, HostDone, HostJob, Planned};
-use super::objects::{Ended, HostDay, Message, Target, Writer, Written};
+use super::objects::{Ended, HostDay, Message, Writer, Written};
+use super::open::Target;
 use super::rounds::{Booked, Round};
 use super::{Context, Task, proof};
 use crate::error::{Error, Escaped, Result};

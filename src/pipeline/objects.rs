@@ -1,6 +1,5 @@
 //! One open partition: hosts come in order, row groups are encoded off the async threads, objects are completed.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +7,9 @@ use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc};
 
+use super::Task;
 use super::budget::Piece;
-use super::{Context, Task};
+use super::open::{AHEAD, Encoding, OpenObject, Target};
 use crate::catalog;
 use crate::config::Encoder;
 use crate::data::{Rows, Tally};
@@ -17,16 +17,10 @@ use crate::encode::{Format, ObjectEncoder, ReferenceEncoder, RunsEncoder};
 use crate::error::{Error, Result};
 use crate::ledger::{Entry, Footer};
 use crate::names::Digest;
-use crate::partition::{Bucket, Buckets, ObjectKey, Partition};
-use crate::plan::PartitionPlan;
 use crate::rows::RowGroups;
 use crate::upload::{Listed, Lost, Outcome, Sink, Uploaded};
 use crate::workers::is_inline;
 
-/// Row groups of one object that are encoded ahead of the one that is appended, at most; the same for any number of workers.
-const AHEAD: usize = 8;
-/// Bytes that a row takes, as long as nothing of an object is known.
-const BYTES_PER_ROW: f64 = 2.0;
 /// A partition that was listed so long ago is listed again before more is done on that listing: a race that is lost is found out early, and what
 /// takes long stays far below [`crate::upload::MOST_AGE`].
 const FRESH: Duration = Duration::from_secs(120);
@@ -87,20 +81,6 @@ pub struct Written {
     pub tally: Tally,
 }
 
-/// What a writer works for.
-pub struct Target {
-    /// The run.
-    pub context: Arc<Context>,
-    /// Where its objects go.
-    pub partition: Partition,
-    /// In which sequence.
-    pub bucket: Bucket,
-    /// Sequences of the archive.
-    pub buckets: Buckets,
-    /// What was planned, and on what.
-    pub plan: PartitionPlan,
-}
-
 impl Writer {
     /// Starts a writer for the objects of one plan of one partition.
     pub fn start(target: Target) -> Result<Self> {
@@ -149,28 +129,6 @@ struct PartitionState<E: ObjectEncoder<Sink>> {
     written: Vec<Written>,
     /// Another writer was faster: what else comes is passed over.
     lost: Option<Lost>,
-}
-
-struct OpenObject<E: ObjectEncoder<Sink>> {
-    key: ObjectKey,
-    /// None while it appends elsewhere.
-    encoder: Option<E>,
-    /// Row groups that are being encoded, in order.
-    encoding: VecDeque<Encoding<E::Encoded>>,
-    /// (rows, bytes) of the object after each row group that was appended.
-    sizes: Vec<(u64, u64)>,
-    entries: Vec<Entry>,
-    works: Vec<usize>,
-    tally: Tally,
-    rows: u64,
-    extent: Option<(i64, i64)>,
-}
-
-/// A row group under way, and its slot among all that are.
-struct Encoding<T> {
-    rows: u64,
-    task: Task<Result<parquet::errors::Result<T>>>,
-    slot: OwnedSemaphorePermit,
 }
 
 impl<E: ObjectEncoder<Sink>> PartitionState<E> {
@@ -357,45 +315,5 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
             Outcome::Lost(lost) => self.lost = Some(lost),
         }
         Ok(())
-    }
-}
-
-impl<E: ObjectEncoder<Sink>> OpenObject<E> {
-    fn begin(target: &Target, format: &Format, slot: u32, listed: Listed) -> Result<Self> {
-        let Target { context, partition, bucket, .. } = target;
-        let key = ObjectKey { partition: partition.clone(), bucket: *bucket, slot, beside: None };
-        let sink = Sink::new(context.archive.clone(), key.clone(), listed, Arc::clone(&context.transfers))?;
-        let encoder = E::begin(sink, format).map_err(Error::parquet("cannot begin", context.archive.name_of(&key)))?;
-        Ok(Self {
-            key,
-            encoder: Some(encoder),
-            encoding: VecDeque::new(),
-            sizes: Vec::new(),
-            entries: Vec::new(),
-            works: Vec::new(),
-            tally: Tally::default(),
-            rows: 0,
-            extent: None,
-        })
-    }
-
-    /// Waits for the row group that is to be appended next; cancelled, it can be asked for again.
-    async fn next_encoded(&mut self) -> Result<(u64, E::Encoded, OwnedSemaphorePermit)> {
-        let Some(first) = self.encoding.front_mut() else { return std::future::pending().await };
-        let encoded = (&mut first.task).await??;
-        let encoded = encoded.map_err(Error::parquet("cannot encode", &self.key))?;
-        match self.encoding.pop_front() {
-            Some(Encoding { rows, slot, .. }) => Ok((rows, encoded, slot)),
-            None => Err(Error::Internal("a row group is gone".into())),
-        }
-    }
-
-    /// What the object's size will be with all rows so far. It goes by row groups that are appended in any case, however
-    /// many workers there are, so that the same input gives the same objects.
-    fn expected_size(&self) -> u64 {
-        let groups = self.sizes.len() + self.encoding.len();
-        let (rows, bytes) = groups.checked_sub(AHEAD + 1).and_then(|known| self.sizes.get(known)).copied().unwrap_or((0, 0));
-        let per_row = if rows > 0 { bytes as f64 / rows as f64 } else { BYTES_PER_ROW };
-        bytes + ((self.rows - rows) as f64 * per_row) as u64
     }
 }

@@ -66,13 +66,13 @@ fn assert_warned(run: &Run) {
     assert_eq!(run.summary()["store_overwrites"], true);
 }
 
-/// Keys of objects that hold rows, of which each has a plan's hash behind its slot.
+/// Keys of objects that hold rows, of which each has a number of its own behind its slot.
 #[track_caller]
 fn keys(objects: &Objects) -> Vec<String> {
     let keys: Vec<_> = objects.keys().into_iter().filter(|key| !support::is_own(key)).collect();
     for key in &keys {
-        let hash = key.split_once("/part-00-00000-").and_then(|(_, rest)| rest.strip_suffix(".parquet")).unwrap_or_else(|| panic!("{key}"));
-        assert!(hash.len() == 16 && hash.bytes().all(|digit| b"0123456789abcdef".contains(&digit)), "{key}");
+        let number = key.split_once("/part-00-00000-").and_then(|(_, rest)| rest.strip_suffix(".parquet")).unwrap_or_else(|| panic!("{key}"));
+        assert!(number.len() == 16 && number.bytes().all(|digit| b"0123456789abcdef".contains(&digit)), "{key}");
     }
     keys
 }
