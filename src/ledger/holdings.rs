@@ -235,3 +235,114 @@ fn common_host<'a>(one: &'a ObjectLedger, other: &ObjectLedger) -> Option<&'a st
     };
     one.entries.iter().find(overlaps).map(Entry::host)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::info::ArchiveInfo;
+    use crate::ledger::{NotOurs, Trouble};
+    use crate::names::{Cluster, Date};
+    use crate::partition::{Buckets, Partition};
+
+    fn digest(name: &str) -> Digest {
+        Digest::of(name.as_bytes())
+    }
+
+    fn key(slot: u32) -> ObjectKey {
+        let partition = Partition { cluster: Cluster::new("c").expect("a name"), date: Date::of(0).expect("a date") };
+        ObjectKey { bucket: Buckets::ONE.of(&partition.cluster, "n1"), partition, slot, beside: None }
+    }
+
+    /// An object that holds a source of that name with rows of the host n1 in `times`.
+    fn object(slot: u32, name: &str, after: &[&str], times: (i64, i64)) -> ObjectLedger {
+        let entry = Entry {
+            path: format!("n1/{name}"),
+            size: 1,
+            mtime: 0,
+            blake3: digest(name),
+            from: times.0,
+            to: times.1,
+            dates: Vec::new(),
+            rows: 2,
+            written: 2,
+            dropped: 0,
+            superseded: 0,
+            conflicting: 0,
+            first: Some(times.0),
+            last: Some(times.1),
+            held_by: Vec::new(),
+        };
+        let info = ArchiveInfo { buckets: Buckets::ONE, cluster_column: false };
+        let after = after.iter().map(|name| digest(&format!("object {name}"))).collect();
+        let digest = digest(&format!("object {name}"));
+        ObjectLedger { key: key(slot), size: 1, e_tag: None, digest, info, after, missing: Vec::new(), rows: 2, entries: vec![entry] }
+    }
+
+    fn found(objects: Vec<ObjectLedger>) -> Vec<String> {
+        let keys = objects.iter().map(|object| object.key.clone()).collect();
+        Holdings::new(Duration::ZERO, objects, Vec::new(), keys).doubts().iter().map(|doubt| format!("{}: {doubt}", doubt.key.slot)).collect()
+    }
+
+    #[test]
+    fn a_sequence_that_was_written_one_after_the_other_is_in_order() {
+        assert_eq!(found(vec![object(0, "a", &[], (0, 60)), object(1, "b", &["a"], (0, 60)), object(2, "c", &["b"], (0, 60))]), [""; 0]);
+    }
+
+    #[test]
+    fn what_was_removed_or_replaced_shows_in_the_next_object() {
+        let gap = found(vec![object(0, "a", &[], (0, 60)), object(3, "d", &["c"], (0, 60))]);
+        assert_eq!(gap, ["3: the objects in the 2 slots before it are gone: somebody removed them"]);
+        let replaced = found(vec![object(0, "other", &[], (0, 60)), object(1, "b", &["a"], (90, 120))]);
+        assert!(replaced.len() == 1 && replaced[0].starts_with("1: another object stands in the slot before it"), "{replaced:?}");
+    }
+
+    #[test]
+    fn objects_that_do_not_know_each_other_are_named_if_their_rows_may_be_the_same() {
+        let beside = |object: ObjectLedger| ObjectLedger { key: ObjectKey { beside: Some(crate::partition::UploadId(7)), ..object.key }, ..object };
+        let twice = found(vec![object(0, "a", &[], (0, 60)), beside(object(0, "b", &[], (60, 90)))]);
+        assert!(twice.len() == 1 && twice[0].contains("rows stand twice") && twice[0].contains("host n1"), "{twice:?}");
+        assert_eq!(found(vec![object(0, "a", &[], (0, 60)), beside(object(0, "b", &[], (61, 90)))]), [""; 0], "of other times");
+        // whoever comes next knows both
+        let both = vec![object(0, "a", &[], (0, 60)), beside(object(0, "b", &[], (61, 90))), object(1, "c", &["a", "b"], (0, 90))];
+        assert_eq!(found(both), [""; 0]);
+        let one = vec![object(0, "a", &[], (0, 60)), beside(object(0, "b", &[], (61, 90))), object(1, "c", &["a"], (61, 90))];
+        assert!(found(one).iter().any(|doubt| doubt.contains("rows stand twice")), "it was planned without b");
+    }
+
+    #[test]
+    fn what_comes_back_after_it_was_missed_is_a_stranger() {
+        let late = ObjectLedger { missing: vec![0], ..object(2, "c", &["b"], (0, 60)) };
+        let objects = |late| vec![object(0, "a", &[], (0, 60)), object(1, "b", &["a"], (90, 120)), late];
+        let named = found(objects(late));
+        assert!(named.len() == 1 && named[0].starts_with("2: rows stand twice"), "{named:?}");
+        assert_eq!(found(objects(object(2, "c", &["b"], (0, 60)))), [""; 0]);
+    }
+
+    #[test]
+    fn a_source_in_two_objects_is_named() {
+        let again = ObjectLedger { entries: object(0, "a", &[], (0, 60)).entries, ..object(1, "b", &["a"], (0, 60)) };
+        let named = found(vec![object(0, "a", &[], (0, 60)), again]);
+        assert!(named.len() == 1 && named[0].contains("both hold the source n1/a"), "{named:?}");
+    }
+
+    #[test]
+    fn slots_and_what_is_missing_come_from_all_keys() {
+        let keys: BTreeSet<ObjectKey> = [1, 2, 5].map(key).into_iter().collect();
+        let holdings = Holdings::new(Duration::ZERO, vec![object(5, "f", &["e"], (0, 60))], Vec::new(), keys);
+        let bucket = key(0).bucket;
+        assert_eq!((holdings.next_slot(bucket), holdings.missing(bucket), holdings.last(bucket)), (6, vec![0, 3, 4], vec![digest("object f")]));
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_read_concerns_the_hosts_of_its_bucket() {
+        let info = ArchiveInfo { buckets: Buckets::FOR_SHARDS, cluster_column: false };
+        let readable = ObjectLedger { info, ..object(0, "a", &[], (0, 60)) };
+        let cluster = &readable.key.partition.cluster;
+        let bucket = info.buckets.of(cluster, "n1");
+        let name = ObjectKey { bucket, ..key(1) }.to_string();
+        let unreadable = Unreadable::new(format!("s3://b/{name}"), NotOurs::Unusable(Trouble::Cold, "it is cold".into()));
+        let other = (0..100).map(|n| format!("n{n}")).find(|host| info.buckets.of(cluster, host) != bucket).expect("a host");
+        let holdings = Holdings::new(Duration::ZERO, vec![readable], vec![unreadable], BTreeSet::new());
+        assert!(holdings.unreadable_of("n1").is_some() && holdings.unreadable_of(&other).is_none());
+    }
+}
