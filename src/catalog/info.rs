@@ -5,6 +5,7 @@ use object_store::path::Path as Key;
 
 use crate::error::{Error, Result, xml_field};
 use crate::info::{ArchiveInfo, KEY};
+use crate::ledger::NotOurs;
 use crate::object;
 use crate::partition::{CLUSTER_FOLDER, DATE_FOLDER, ObjectKey};
 use crate::random;
@@ -67,6 +68,7 @@ async fn by_any_object(archive: &Archive) -> Result<Option<ArchiveInfo>> {
             for object in listed.objects.iter().filter(|object| ObjectKey::parse(&object.location).is_some()) {
                 match object::ledger(archive, object).await? {
                     Ok(found) => return Ok(Some(found.info)),
+                    Err(NotOurs::Foreign) => {}
                     Err(why) => unreadable = Some(format!("{}: {why}", archive.name_of(&object.location))),
                 }
                 left -= 1;

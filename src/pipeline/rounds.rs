@@ -77,7 +77,8 @@ pub async fn archive_cluster(context: &Arc<Context>, info: ArchiveInfo, files: &
             let races = races.entry(partition).or_default();
             *races += 1;
             if *races > MOST_RACES {
-                give_up(context, files, partition.1, lost, &sources, summary);
+                let reason = format!("kept: it was planned {} times for {}, and the last time {lost}; the next run goes on", MOST_RACES + 1, partition.1);
+                set_aside(context, files, &reason, &sources, summary);
             } else {
                 (is_lost, most) = (true, most.max(*races));
                 next.extend(sources);
@@ -90,17 +91,18 @@ pub async fn archive_cluster(context: &Arc<Context>, info: ArchiveInfo, files: &
         }
         // sources that go astray again, though nothing came in between, would do so for ever
         if next.is_empty() || !is_lost && !was_lost && only.as_ref() == Some(&next) {
+            let reason = "kept: the archive does not show yet what was written of it, and some of its dates wait for that; run again";
+            set_aside(context, files, reason, &next, summary);
             return Ok(());
         }
         (only, was_lost) = (Some(next), is_lost);
     }
 }
 
-fn give_up(context: &Context, files: &ClusterFiles, date: Date, lost: Lost, sources: &Sources, summary: &mut Summary) {
-    let reason = format!("kept: it was planned {} times for {date}, and the last time {lost}; the next run goes on", MOST_RACES + 1);
+fn set_aside(context: &Context, files: &ClusterFiles, reason: &str, sources: &Sources, summary: &mut Summary) {
     for (h, s) in sources {
         let host = &files.hosts[*h];
         let path = files.path.join(host.host.as_str()).join(&*host.snapshots[*s].name);
-        context.progress.watch.set_aside(Stage::Upload, SetAside::new(path, &*reason), summary);
+        context.progress.watch.set_aside(Stage::Upload, SetAside::new(path, reason), summary);
     }
 }

@@ -573,6 +573,7 @@ impl World {
         if removed == Removed::Own {
             self.tell("somebody removes the archive's own object");
             self.totals.count("object: Own removed by hand");
+            self.server.forget_late();
             return futures::executor::block_on(self.server.remove_own());
         }
         let (visible, damaged) = (futures::executor::block_on(self.server.objects()), self.server.damaged());
