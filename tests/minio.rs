@@ -34,7 +34,7 @@ fn a_wrong_secret_a_wrong_key_and_no_key_are_told_apart() {
     assert_refused(&[], &[("AWS_SECRET_ACCESS_KEY", CANARY)], &["SignatureDoesNotMatch", "check AWS_SECRET_ACCESS_KEY"]);
     assert_refused(&[], &[("AWS_ACCESS_KEY_ID", "nobody"), ("AWS_SECRET_ACCESS_KEY", CANARY)], &["InvalidAccessKeyId", "check AWS_ACCESS_KEY_ID"]);
     assert_refused(&[], &[("AWS_SESSION_TOKEN", CANARY)], &["hint: the session of the credentials"]);
-    assert_refused(&["--anonymous"], &[], &["AccessDenied", "s3:ListBucket"]);
+    assert_refused(&["--anonymous"], &[], &["AccessDenied", "s3:GetObject"]);
 }
 
 #[test]
@@ -62,4 +62,14 @@ fn objects_are_encrypted_as_asked_for() {
         assert_eq!(run.lines_of("WARN"), [""; 0]);
         assert_eq!(bucket.shown()[0]["sse"], json!(expected));
     }
+}
+
+#[test]
+fn of_many_writers_for_one_key_one_wins() {
+    let (bucket, tree) = (s3(), Tree::golden());
+    let mut doctor = archiver();
+    doctor.arg("doctor").arg(tree.path()).arg(bucket.url("archive")).arg("--json").envs(bucket.environment());
+    let found: serde_json::Value = serde_json::from_str(&run(&mut doctor).stdout).expect("JSON");
+    let races = found["checks"].as_array().expect("checks").iter().find(|check| check["check"] == "races").expect("it was tried");
+    assert_eq!(races["level"], "ok", "{races}");
 }

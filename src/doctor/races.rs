@@ -35,7 +35,7 @@ pub async fn check(archive: &Archive) -> Check {
     };
     match raced.await {
         Ok((Ok(()), Ok(()))) => Check::ok(NAME, format!("of {WRITERS} writers for one key one wins, by PUT and by completion")),
-        Ok((Err(found), _) | (_, Err(found))) => Check::error(
+        Ok((Err(found), _) | (_, Err(found))) => Check::warning(
             NAME,
             found,
             "let one machine alone write to this archive, or use a server that writes on condition: with this one two writers at once can overwrite each other",
