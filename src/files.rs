@@ -147,8 +147,8 @@ impl SnapshotFile {
     }
 
     /// How a ledger calls it.
-    pub fn ledger_path(&self, host: &Host) -> String {
-        format!("{}/{}", host.as_str(), self.name)
+    pub fn ledger_path(&self, host: &Host) -> Box<str> {
+        format!("{}/{}", host.as_str(), self.name).into()
     }
 }
 
@@ -225,8 +225,8 @@ impl Place {
     }
 
     /// How a ledger calls it.
-    pub fn ledger_path(&self) -> String {
-        format!("{}/{}", self.host.as_str(), self.name)
+    pub fn ledger_path(&self) -> Box<str> {
+        format!("{}/{}", self.host.as_str(), self.name).into()
     }
 
     /// Opens the host's directory.

@@ -38,6 +38,7 @@ mod budget;
 mod cluster;
 mod dry_run;
 mod examining;
+mod handed;
 mod host;
 mod keeping;
 mod lock;

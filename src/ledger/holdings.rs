@@ -194,7 +194,7 @@ fn strangers(objects: &[&ObjectLedger], by_digest: &HashMap<Digest, usize>, inde
 fn common_host<'a>(one: &'a ObjectLedger, other: &ObjectLedger) -> Option<&'a str> {
     let mut spans: HashMap<&str, (i64, i64)> = HashMap::new();
     let extent = |entry: &Entry| entry.first.zip(entry.last).filter(|_| entry.written > 0);
-    for entry in &other.entries {
+    for entry in other.entries.iter() {
         if let Some((first, last)) = extent(entry) {
             let span = spans.entry(entry.host()).or_insert((first, last));
             *span = (span.0.min(first), span.1.max(last));

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use super::Context;
 use super::budget::{self, Share};
+use super::handed::HostDay;
 use super::merging::{Merging, Source, Stopped};
-use super::objects::HostDay;
 use super::planning::undecidable;
 use super::stored::{Failure, Held, Origin, Room, Stored, Survey};
 use crate::error::{Error, Result, SetAside};
@@ -135,7 +135,7 @@ impl HostJob {
     pub async fn needs(&self, context: &Context) -> Result<Needs> {
         let files: Vec<SnapshotFile> = self.sources.iter().map(|source| &source.file).chain(self.neighbours()).cloned().collect();
         // a source that is archived already under its name has other bytes now
-        let on_disk: BTreeSet<(String, u64)> = self.neighbours().map(|file| (file.ledger_path(&self.host), file.size)).collect();
+        let on_disk: BTreeSet<(Box<str>, u64)> = self.neighbours().map(|file| (file.ledger_path(&self.host), file.size)).collect();
         let gone = self.near().filter(|entry| !on_disk.contains(&(entry.path.clone(), entry.size)) || !entry.stands_as_decoded());
         let read_back = gone.map(|entry| budget::memory_of_rows(entry.written)).sum();
         let (path, computes) = (self.path.clone(), files.iter().any(|file| file.format.compression != Compression::None));

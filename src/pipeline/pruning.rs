@@ -27,6 +27,9 @@ use crate::store::Archive;
 use crate::telemetry::{Progress, PruneSummary, Stage};
 use crate::workers::{Workers, blocking};
 
+/// Snapshots of one date that are hashed, and then deleted, at a time.
+const CANDIDATES_AT_A_TIME: usize = 4_096;
+
 /// Deletes snapshots that are old enough and proven. `open` opens the archive, which is only read; `shutdown` ends the run early.
 pub async fn prune_in(
     settings: &PruneSettings,
@@ -66,7 +69,10 @@ pub async fn prune_in(
     let done = stopped_by(|| workers.stop(), shutdown, progress.watch.hurried(), run).await;
     summary.interrupted = matches!(done, Err(Error::Interrupted));
     summary.finish(begun);
+    // metrics tell no names, and there can be many
+    let would_prune = std::mem::take(&mut summary.would_prune);
     progress.watch.figures().prune = Some(summary.clone());
+    summary.would_prune = would_prune;
     if !summary.interrupted {
         done?;
     }
@@ -161,7 +167,9 @@ impl Pruning {
             self.check_stop()?;
             // what crosses midnight feeds the next date, and samples can lie a little before their snapshot
             ledgers.retain(|date, _| date.start() >= home.start() - DAY);
-            self.prune_date(files, home, candidates, limit, &mut ledgers, summary).await?;
+            for some in candidates.chunks(CANDIDATES_AT_A_TIME) {
+                self.prune_date(files, home, some.to_vec(), limit, &mut ledgers, summary).await?;
+            }
         }
         Ok(())
     }
@@ -295,7 +303,7 @@ impl Pruning {
         if self.dry_run {
             summary.pruned += 1;
             summary.bytes += bytes;
-            summary.would_prune.push(Escaped(&path).to_string());
+            summary.would_prune.push(Escaped(&path).to_string().into());
             return Ok(());
         }
         let workers = self.workers.clone();

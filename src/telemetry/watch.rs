@@ -159,7 +159,9 @@ impl Left {
     /// A cluster's plan is known: these are to be archived.
     pub fn plan(&mut self, files: &ClusterFiles, sources: impl IntoIterator<Item = Source>) {
         let from = |(h, s): Source| ((h, s), files.hosts[h].snapshots[s].from);
-        self.planned.entry(files.cluster.as_str().to_owned()).or_default().extend(sources.into_iter().map(from));
+        // joined in one go they take less memory than one by one
+        let mut sources = sources.into_iter().map(from).collect();
+        self.planned.entry(files.cluster.as_str().to_owned()).or_default().append(&mut sources);
     }
 
     /// A snapshot is archived, or need not be.
