@@ -39,8 +39,8 @@ pub struct ClusterRun<'a> {
     out: BTreeSet<usize>,
     /// Dates on which sources that were read are to be archived, and are not yet, by index of work.
     open: BTreeMap<usize, Vec<Date>>,
-    /// Sources that are archived on all of these.
-    done: BTreeSet<usize>,
+    /// Whether a source is archived on all of these, by index of work.
+    done: Vec<bool>,
 }
 
 impl<'a> ClusterRun<'a> {
@@ -48,7 +48,7 @@ impl<'a> ClusterRun<'a> {
     pub fn new(context: &'a Arc<Context>, buckets: Buckets, files: &'a ClusterFiles, plan: &'a ClusterPlan) -> Self {
         let windows = plan.windows(files, context.budget.open_objects(), context.budget.bytes_of_host());
         let readers = plan.readers(&windows);
-        Self { context, buckets, files, plan, windows, readers, out: BTreeSet::new(), open: BTreeMap::new(), done: BTreeSet::new() }
+        Self { context, buckets, files, plan, windows, readers, out: BTreeSet::new(), open: BTreeMap::new(), done: vec![false; plan.work.len()] }
     }
 
     /// Goes through all windows, and tells `round` what is to be planned again.
@@ -159,7 +159,7 @@ impl<'a> ClusterRun<'a> {
     fn book_if_done(&mut self, work: usize, booked: &mut Booked, summary: &mut Summary) {
         if self.open.get(&work).is_some_and(Vec::is_empty) && !self.out.contains(&work) {
             self.open.remove(&work);
-            self.done.insert(work);
+            self.done[work] = true;
             self.settle(work);
             booked.archived(&self.plan.work[work], summary);
         }
@@ -270,7 +270,7 @@ impl<'a> ClusterRun<'a> {
                 self.find_place(window, index, *date, round);
             }
             // what an earlier window has closed stays closed: only what was not read yet is new
-            if !self.done.contains(&index) {
+            if !self.done[index] {
                 self.open.entry(index).or_insert(dates).retain(|date| !done.contains(date));
             }
         }

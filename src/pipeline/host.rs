@@ -100,7 +100,7 @@ impl Needs {
     /// A file's part of a share.
     fn of(&self, file: &SnapshotFile, share: &Share) -> Room {
         // of an archived file that nobody expected to take part nothing is known
-        let Room { size, bytes } = self.files.get(&file.name).copied().unwrap_or(Room { size: None, bytes: budget::LEAST });
+        let Room { size, bytes } = self.files.get(&*file.name).copied().unwrap_or(Room { size: None, bytes: budget::LEAST });
         Room { size, bytes: self.scaled(bytes, share) }
     }
 
@@ -145,7 +145,7 @@ impl HostJob {
                 let measure = read::through(&path.join(&*file.name), file.size, file.mtime, |raw, _| checkpoint::measure(raw, file.format, file.size));
                 let measure = measure.ok().and_then(std::result::Result::ok);
                 let bytes = budget::memory_of(file.format.kind, file.format.compression, file.size, measure.unwrap_or_default());
-                (file.name, Room { size: measure.map(|measure| measure.size), bytes })
+                (Box::from(&*file.name), Room { size: measure.map(|measure| measure.size), bytes })
             });
             measured.collect::<BTreeMap<_, _>>()
         };

@@ -106,8 +106,8 @@ pub struct Pruning {
 /// A snapshot that is old enough, by (index of the host, index of the snapshot).
 #[derive(Clone, Copy)]
 pub struct Candidate {
-    host: usize,
-    snapshot: usize,
+    host: u32,
+    snapshot: u32,
     age: Age,
 }
 
@@ -157,7 +157,7 @@ impl Pruning {
                     _ if readable.contains_key(&snapshot) => {}
                     Age::Recent => summary.kept.recent += 1,
                     Age::Newest if !self.rules.include_newest => summary.kept.newest += 1,
-                    _ => homes.entry(h.snapshots[snapshot].home()).or_default().push(Candidate { host, snapshot, age }),
+                    _ => homes.entry(h.snapshots[snapshot].home()).or_default().push(Candidate { host: host as u32, snapshot: snapshot as u32, age }),
                 }
             }
         }
@@ -269,7 +269,7 @@ impl Pruning {
 
     /// Where a snapshot is.
     pub fn place_of(&self, files: &ClusterFiles, host: &Host, file: &SnapshotFile) -> Place {
-        Place { tree: self.tree.clone(), cluster: files.cluster.clone(), host: host.clone(), name: file.name.clone() }
+        Place { tree: self.tree.clone(), cluster: files.cluster.clone(), host: host.clone(), name: (*file.name).into() }
     }
 
     /// Proves objects of which nothing is known yet, each once a run.
@@ -354,6 +354,6 @@ pub async fn last_change(root: &Path, filter: &Filter, tree: &Tree) -> Result<Op
 
 /// The host and the file.
 pub fn file_of(files: &ClusterFiles, candidate: Candidate) -> (&Host, &SnapshotFile) {
-    let host = &files.hosts[candidate.host];
-    (&host.host, &host.snapshots[candidate.snapshot])
+    let host = &files.hosts[candidate.host as usize];
+    (&host.host, &host.snapshots[candidate.snapshot as usize])
 }
