@@ -11,7 +11,10 @@ use crate::error::SetAside;
 use crate::names::{Cluster, Date, Host, host_number};
 use crate::partition::Buckets;
 
+mod name;
 pub mod shape;
+
+pub use name::FileName;
 
 /// A checkpoint tree.
 #[derive(Debug, Default)]
@@ -129,7 +132,7 @@ pub struct HostFiles {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotFile {
     /// The file's name.
-    pub name: Box<str>,
+    pub name: FileName,
     /// Unix time in s, from the name.
     pub from: i64,
     /// What the name says of its format.
@@ -147,8 +150,8 @@ impl SnapshotFile {
     }
 
     /// How a ledger calls it.
-    pub fn ledger_path(&self, host: &Host) -> String {
-        format!("{}/{}", host.as_str(), self.name)
+    pub fn ledger_path(&self, host: &Host) -> Box<str> {
+        format!("{}/{}", host.as_str(), self.name).into()
     }
 }
 
@@ -225,8 +228,8 @@ impl Place {
     }
 
     /// How a ledger calls it.
-    pub fn ledger_path(&self) -> String {
-        format!("{}/{}", self.host.as_str(), self.name)
+    pub fn ledger_path(&self) -> Box<str> {
+        format!("{}/{}", self.host.as_str(), self.name).into()
     }
 
     /// Opens the host's directory.

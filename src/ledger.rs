@@ -3,6 +3,7 @@
 //! This is the archive's only memory. What stands in a visible object's ledger is archived; nothing else is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use parquet::file::metadata::KeyValue;
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,7 @@ pub use unreadable::{NotOurs, Trouble, Unreadable};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// `<host>/<file name>`.
-    pub path: String,
+    pub path: Box<str>,
     /// Bytes on disk.
     pub size: u64,
     /// Time of the last change, in ns since 1970.
@@ -35,7 +36,7 @@ pub struct Entry {
     /// From its header, unix s.
     pub to: i64,
     /// All dates that the source feeds, and the date of its name.
-    pub dates: Vec<Date>,
+    pub dates: Box<[Date]>,
     /// Samples of this date.
     pub rows: u64,
     /// Those of `rows` that this object holds.
@@ -53,14 +54,14 @@ pub struct Entry {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last: Option<i64>,
     /// Which earlier sources hold dropped rows.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub held_by: Vec<Digest>,
+    #[serde(skip_serializing_if = "<[Digest]>::is_empty", default)]
+    pub held_by: Box<[Digest]>,
 }
 
 impl Entry {
     /// The host's name.
     pub fn host(&self) -> &str {
-        self.path.rsplit_once('/').map_or("", |(host, _)| host)
+        host_of(&self.path)
     }
 
     /// True if its samples of this date lie, or may lie, in `[first, last]`.
@@ -72,6 +73,18 @@ impl Entry {
     pub fn stands_as_decoded(&self) -> bool {
         self.superseded == 0 && self.conflicting == 0
     }
+}
+
+/// The host's name in a source's path.
+pub fn host_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(host, _)| host)
+}
+
+/// Digest of a ledger, as footers have it.
+pub fn digest_of(entries: &[Entry]) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    serde_json::to_writer(&mut hasher, entries).unwrap_or_else(|e| unreachable!("a ledger is plain data: {e}"));
+    hasher.finalize().into()
 }
 
 /// What a footer says of its object.
@@ -94,7 +107,7 @@ pub struct ObjectLedger {
     /// Count of rows.
     pub rows: u64,
     /// Its sources, in order.
-    pub entries: Vec<Entry>,
+    pub entries: Arc<Vec<Entry>>,
 }
 
 /// Everything that goes into a footer, but for the object's digest.
@@ -187,7 +200,8 @@ pub fn read(key: &ObjectKey, size: u64, cluster_column: bool, metadata: Option<&
     let slots = values.get(footer::MISSING).into_iter().flat_map(|slots| slots.split(','));
     let missing = slots.map(str::parse).collect::<Result<_, _>>().map_err(|e| damaged(format!("its list of empty slots: {e}")))?;
     let rows = get(footer::ROWS)?.parse().map_err(|e| damaged(format!("its row count: {e}")))?;
-    let entries = serde_json::from_str(get(footer::LEDGER)?).map_err(|e| damaged(format!("its ledger: {e}")))?;
+    let mut entries: Vec<Entry> = serde_json::from_str(get(footer::LEDGER)?).map_err(|e| damaged(format!("its ledger: {e}")))?;
+    entries.shrink_to_fit();
     let digits = get(footer::DIGEST)?;
     let digest = Digest::try_from(digits.to_owned()).map_err(|e| damaged(format!("its digest: {e}")))?;
     // one spelling only: the digits themselves are not part of what is hashed
@@ -195,7 +209,7 @@ pub fn read(key: &ObjectKey, size: u64, cluster_column: bool, metadata: Option<&
         return Err(damaged(format!("its digest is written {digits:?}")));
     }
     let info = ArchiveInfo { buckets, cluster_column };
-    Ok(ObjectLedger { key: key.clone(), size, e_tag: None, digest, info, after, missing, rows, entries })
+    Ok(ObjectLedger { key: key.clone(), size, e_tag: None, digest, info, after, missing, rows, entries: Arc::new(entries) })
 }
 
 /// Where the digest's `digits` stand in a footer: in the last of the key-value pairs, written as Thrift compact strings.
@@ -240,7 +254,7 @@ mod tests {
             conflicting: 1,
             first: Some(0),
             last: Some(120),
-            held_by: vec![Digest::of(b"y")],
+            held_by: [Digest::of(b"y")].into(),
         }
     }
 
@@ -251,7 +265,7 @@ mod tests {
         let kv = Footer { after: &after, missing: &[2, 5], ..footer(&key, &entries) }.key_values();
         assert_eq!(kv.last().map(|kv| kv.key.as_str()), Some(footer::DIGEST));
         let read = read(&key, 10, false, Some(&kv)).expect("readable");
-        assert_eq!(read.entries, entries);
+        assert_eq!(*read.entries, entries);
         assert_eq!((&read.after[..], &read.missing[..]), (&after[..], &[2, 5][..]));
         assert_eq!(read.entries[0].host(), "n\n1");
     }

@@ -15,6 +15,7 @@ use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::{AsyncFileReader, MetadataFetch};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use tokio::sync::SemaphorePermit;
 
 use crate::error::{Error, Result};
 use crate::etag::ETag;
@@ -50,7 +51,9 @@ pub async fn ledger(archive: &Archive, listed: &ObjectMeta) -> Found<ObjectLedge
 pub async fn opened(archive: &Archive, listed: &ObjectMeta) -> Found<(ObjectLedger, ParquetMetaData)> {
     let ObjectMeta { location, size, e_tag, .. } = listed;
     let ours = ObjectKey::parse(location);
-    let metadata = match metadata(archive, location, *size, PageIndexPolicy::Skip).await {
+    // held until the ledger is read: its text is larger than what is kept of it
+    let mut turn = None;
+    let metadata = match fetched(archive, location, *size, PageIndexPolicy::Skip, &mut turn).await {
         Ok(metadata) => metadata,
         Err(e) => {
             return Ok(Err(match trouble::of_reader(archive, location, "cannot read", e).await? {
@@ -80,19 +83,37 @@ pub async fn opened(archive: &Archive, listed: &ObjectMeta) -> Found<(ObjectLedg
 
 /// Reads an object's footer, and its page index if asked to.
 pub async fn metadata(archive: &Archive, location: &Key, size: u64, index: PageIndexPolicy) -> Result<ParquetMetaData, ParquetError> {
-    let fetch = Fetch { store: archive.for_reading().as_ref(), location };
+    fetched(archive, location, size, index, &mut None).await
+}
+
+async fn fetched<'a>(
+    archive: &'a Archive,
+    location: &Key,
+    size: u64,
+    index: PageIndexPolicy,
+    turn: &mut Option<SemaphorePermit<'a>>,
+) -> Result<ParquetMetaData, ParquetError> {
+    let fetch = Fetch { archive, location, turn };
     ParquetMetaDataReader::new().with_page_index_policy(index).with_prefetch_hint(Some(FOOTER_GUESS)).load_and_finish(fetch, size).await
 }
 
 /// Ranges of one object.
-struct Fetch<'a> {
-    store: &'a dyn ObjectStore,
-    location: &'a Key,
+struct Fetch<'a, 'b> {
+    archive: &'a Archive,
+    location: &'b Key,
+    /// Taken where the footer is large.
+    turn: &'b mut Option<SemaphorePermit<'a>>,
 }
 
-impl MetadataFetch for Fetch<'_> {
+impl MetadataFetch for Fetch<'_, '_> {
     fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
-        async move { self.store.get_range(self.location, range).await.map_err(external) }.boxed()
+        async move {
+            if range.end - range.start > FOOTER_GUESS as u64 && self.turn.is_none() {
+                *self.turn = self.archive.turn_of_large_footer().await;
+            }
+            self.archive.for_reading().get_range(self.location, range).await.map_err(external)
+        }
+        .boxed()
     }
 }
 

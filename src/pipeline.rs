@@ -38,6 +38,7 @@ mod budget;
 mod cluster;
 mod dry_run;
 mod examining;
+mod handed;
 mod host;
 mod keeping;
 mod lock;
@@ -58,7 +59,7 @@ pub use pruning::prune_in;
 pub use verifying::verify_in;
 
 /// This part of the budget may be in buffers that wait to be used again.
-const BUFFERS_KEPT: u64 = 4;
+const BUFFERS_KEPT: u64 = 8;
 
 /// What all parts of a run share.
 #[derive(Debug)]

@@ -40,7 +40,7 @@ pub fn look_up(file: &SnapshotFile, host: &Host, home: &Holdings, digest: Option
         None => entry.size == file.size && entry.mtime == file.mtime,
     };
     if let Some(entry) = versions.iter().find(same) {
-        Known::Archived(entry.blake3, entry.dates.clone())
+        Known::Archived(entry.blake3, entry.dates.to_vec())
     } else if digest.is_none() && versions.iter().any(|entry| entry.size == file.size) {
         Known::Unsure
     } else {
@@ -73,7 +73,7 @@ pub enum Left {
     /// All that it feeds; which, is known when it has been decoded. Until then: probably from the first to the last of these.
     Expected(Date, Date),
     /// Exactly these, by its ledger entries on other dates.
-    Exactly(Vec<Date>),
+    Exactly(Box<[Date]>),
 }
 
 impl Left {
@@ -88,7 +88,7 @@ impl Left {
     pub fn dates(&self) -> Vec<Date> {
         match self {
             Self::Expected(first, last) => first.through(*last).collect(),
-            Self::Exactly(dates) => dates.clone(),
+            Self::Exactly(dates) => dates.to_vec(),
         }
     }
 
@@ -123,7 +123,8 @@ pub struct PartitionPlan {
 
 impl ClusterPlan {
     /// Makes the plan from what is left, in order, and the holdings of every date in it.
-    pub fn new(files: &ClusterFiles, bucket: Bucket, work: Vec<Work>, holdings: &BTreeMap<Date, Arc<Holdings>>, layout: &Layout, encoder: Encoder) -> Self {
+    pub fn new(files: &ClusterFiles, bucket: Bucket, mut work: Vec<Work>, holdings: &BTreeMap<Date, Arc<Holdings>>, layout: &Layout, encoder: Encoder) -> Self {
+        work.shrink_to_fit();
         let mut feeds: BTreeMap<Date, Vec<&Work>> = BTreeMap::new();
         for item in &work {
             for date in item.left.dates() {
@@ -174,6 +175,18 @@ impl ClusterPlan {
             }
         }
         windows
+    }
+
+    /// For each window the sources that are expected to feed it, by index of work.
+    pub fn readers(&self, windows: &[Vec<Date>]) -> Vec<BTreeSet<usize>> {
+        let window_of: BTreeMap<Date, usize> = windows.iter().enumerate().flat_map(|(window, dates)| dates.iter().map(move |date| (*date, window))).collect();
+        let mut readers = vec![Vec::new(); windows.len()];
+        for (index, item) in self.work.iter().enumerate() {
+            for window in item.left.dates().iter().filter_map(|date| window_of.get(date)) {
+                readers[*window].push(index);
+            }
+        }
+        readers.into_iter().map(BTreeSet::from_iter).collect()
     }
 }
 

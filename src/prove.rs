@@ -14,7 +14,7 @@ use crate::config::Depth;
 use crate::error::{Error, Result};
 use crate::etag::ETag;
 use crate::files::{Identity, Place};
-use crate::ledger::{Entry, Holdings, NotOurs, ObjectLedger, Trouble, Unreadable};
+use crate::ledger::{self, Entry, Holdings, NotOurs, ObjectLedger, Trouble, Unreadable};
 use crate::names::{Date, Digest, Host};
 use crate::object::{self, Found, Hashers, trouble};
 use crate::partition::{Bucket, ObjectKey};
@@ -35,8 +35,10 @@ pub struct Claim {
     pub token: Option<String>,
     /// Rows written.
     pub rows: u64,
-    /// Its sources.
-    pub entries: Vec<Entry>,
+    /// Of its ledger.
+    pub ledger: Digest,
+    /// Its sources, as the ledger calls them, and their digests.
+    pub sources: Box<[(Box<str>, Digest)]>,
 }
 
 /// An object that stands in the archive as it was written.
@@ -88,7 +90,7 @@ pub async fn uploaded(archive: &Archive, hashers: &Hashers, claim: &Claim, depth
         Ok(Err(why)) => return Ok(Err(why.to_string())),
         Err(e) => return Ok(Err(e.to_string())),
     };
-    if ledger.digest != claim.digest || ledger.rows != claim.rows || ledger.entries != claim.entries {
+    if ledger.digest != claim.digest || ledger.rows != claim.rows || ledger::digest_of(&ledger.entries) != claim.ledger {
         return Ok(Err("its footer is not the one that was sent".into()));
     }
     match in_full(hashers, ledger, depth).await {
@@ -131,13 +133,13 @@ async fn in_full(hashers: &Hashers, ledger: ObjectLedger, depth: Depth) -> Found
     Ok(checked.map(|()| ObjectProof::of(&ledger)))
 }
 
-/// Sources of an object that stand in another object of the partition too: (source, object).
-pub fn stand_twice<'a>(claim: &'a Claim, others: &'a Holdings) -> impl Iterator<Item = (&'a Entry, &'a ObjectLedger)> {
-    let twins = move |entry: &'a Entry| {
-        let same = move |(object, other): &(&ObjectLedger, &Entry)| object.key != claim.key && other.path == entry.path && other.blake3 == entry.blake3;
-        others.of_host(entry.host()).filter(same).map(move |(object, _)| (entry, object))
+/// Sources of an object that stand in another object of the partition too: (path of the source, object).
+pub fn stand_twice<'a>(claim: &'a Claim, others: &'a Holdings) -> impl Iterator<Item = (&'a str, &'a ObjectLedger)> {
+    let twins = move |(path, digest): &'a (Box<str>, Digest)| {
+        let same = move |(object, other): &(&ObjectLedger, &Entry)| object.key != claim.key && other.path == *path && other.blake3 == *digest;
+        others.of_host(ledger::host_of(path)).filter(same).map(move |(object, _)| (&**path, object))
     };
-    claim.entries.iter().flat_map(twins)
+    claim.sources.iter().flat_map(twins)
 }
 
 /// How often a file is hashed that changes meanwhile.
@@ -270,7 +272,7 @@ pub struct Archived<'a> {
 
 /// All dates that the source feeds, by its entry of the home date; `None` if there is none.
 pub fn dates_of(file: &Hashed, home: &Holdings) -> Option<Vec<Date>> {
-    entries_of(file, home).next().map(|(_, entry)| entry.dates.clone())
+    entries_of(file, home).next().map(|(_, entry)| entry.dates.to_vec())
 }
 
 fn entries_of<'a>(file: &Hashed, holdings: &'a Holdings) -> impl Iterator<Item = (&'a ObjectLedger, &'a Entry)> {
@@ -324,7 +326,7 @@ fn broken(holdings: &Holdings, file: &Hashed) -> Option<Unproven> {
 
 /// The objects of all sources that hold rows which `entry` dropped, and of those that hold rows which these dropped.
 fn holders<'a>(host: &Host, entry: &Entry, holdings: &'a Holdings) -> Result<Vec<&'a ObjectLedger>, Unproven> {
-    let (mut open, mut seen, mut objects) = (entry.held_by.clone(), BTreeSet::new(), Vec::new());
+    let (mut open, mut seen, mut objects) = (entry.held_by.to_vec(), BTreeSet::new(), Vec::new());
     while let Some(digest) = open.pop() {
         if !seen.insert(digest) {
             continue;

@@ -94,15 +94,15 @@ fn is_plain(file: &SnapshotFile) -> bool {
 ///
 /// At its start the store loads the last snapshot before its window. One that cannot be read is no successor.
 pub fn ages(snapshots: &[SnapshotFile], limit: i64, readable: &Readable) -> Vec<Age> {
-    let age = |file: &SnapshotFile| {
-        let successor = snapshots.iter().enumerate().find(|(i, next)| follows(next, file) && readable.get(i) != Some(&false));
+    let age = |(index, file): (usize, &SnapshotFile)| {
+        let successor = snapshots.iter().enumerate().skip(index + 1).find(|(i, next)| follows(next, file) && readable.get(i) != Some(&false));
         match successor {
             Some((_, next)) if next.from < limit => Age::Old,
             Some(_) => Age::Recent,
             None => Age::Newest,
         }
     };
-    snapshots.iter().map(age).collect()
+    snapshots.iter().enumerate().map(age).collect()
 }
 
 /// The snapshot of a host that must be looked at next: whether it can be read decides what becomes of it, or of those before it.

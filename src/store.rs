@@ -12,6 +12,8 @@ use object_store::memory::InMemory;
 use object_store::path::Path as Key;
 use object_store::{Attribute, Attributes, BackoffConfig, Extensions, GetOptions, ObjectStore, TagSet};
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 use crate::config::S3Settings;
 use crate::error::{Error, Escaped, Result};
 use crate::telemetry::Requests;
@@ -79,6 +81,8 @@ pub struct Archive {
     requests: Option<Arc<Requests>>,
     bucket: Option<Arc<s3::Bucket>>,
     retry_for: Duration,
+    /// One large footer is in memory at a time, as text.
+    large_footers: Arc<Semaphore>,
     /// Whether the store refuses to overwrite.
     trials: Arc<Trials>,
     names: Arc<dyn FileNames>,
@@ -178,6 +182,7 @@ impl Archive {
             bucket: None,
             retry_for: RETRY_FOR,
             trials: Arc::default(),
+            large_footers: Arc::new(Semaphore::new(1)),
             names: Arc::new(SystemNames),
             clock: Arc::new(uptime),
         }
@@ -238,6 +243,12 @@ impl Archive {
     /// The store, for reading one of many objects: with little patience, once one of them was waited for in vain.
     pub fn for_reading(&self) -> &Arc<dyn ObjectStore> {
         if self.has_waited.load(Ordering::Relaxed) { &self.impatient } else { &self.store }
+    }
+
+    /// Waits until no other large footer is in memory as text.
+    pub async fn turn_of_large_footer(&self) -> Option<SemaphorePermit<'_>> {
+        // never closed
+        self.large_footers.acquire().await.ok()
     }
 
     /// From now on, objects that are not given are not waited for.

@@ -283,8 +283,12 @@ impl Sink {
     async fn publish(&mut self) -> Result<State> {
         fail_point::reach("finishing");
         let footer = std::mem::take(&mut self.held_back);
-        let (digest, footer) = sealed(std::mem::take(&mut self.hasher), footer)?;
-        self.send(&footer).await?;
+        let (digest, at) = sealed(std::mem::take(&mut self.hasher), &footer)?;
+        // not copied: it can be long
+        self.send(&footer[..at]).await?;
+        self.send(digest.to_string().as_bytes()).await?;
+        self.send(&footer[at + DIGEST_PLACEHOLDER.len()..]).await?;
+        drop(footer);
         let created = if self.multipart.is_some() { self.finish_parts().await? } else { self.put().await? };
         Ok(match created {
             Ok(Created::Done(e_tag)) => {
@@ -361,14 +365,12 @@ impl Sink {
     }
 }
 
-/// Puts the digest of the whole file in the place that the footer keeps for it.
-fn sealed(mut hasher: blake3::Hasher, footer: Bytes) -> Result<(Digest, Vec<u8>)> {
-    hasher.update(&footer);
+/// The digest of the whole file, and the place that the footer keeps for it.
+fn sealed(mut hasher: blake3::Hasher, footer: &[u8]) -> Result<(Digest, usize)> {
+    hasher.update(footer);
     let digest = Digest::from(hasher.finalize());
-    let mut footer = Vec::from(footer);
-    let at = digest_position(&footer, &DIGEST_PLACEHOLDER).ok_or_else(|| Error::Internal("the footer keeps no place for the digest".into()))?;
-    footer[at..at + DIGEST_PLACEHOLDER.len()].copy_from_slice(digest.to_string().as_bytes());
-    Ok((digest, footer))
+    let at = digest_position(footer, &DIGEST_PLACEHOLDER).ok_or_else(|| Error::Internal("the footer keeps no place for the digest".into()))?;
+    Ok((digest, at))
 }
 
 impl AsyncFileWriter for Sink {

@@ -305,7 +305,7 @@ pub fn partition(holdings: &Holdings, name_of: impl Fn(&ObjectLedger) -> String)
     findings
 }
 
-type SourceId = (String, Digest);
+type SourceId = (Box<str>, Digest);
 
 /// Sources that feed several dates must be archived on all of them. Takes a cluster's partitions in the order of dates, and
 /// remembers no more than the sources that cross into another date.
@@ -323,7 +323,7 @@ pub struct Crossings<F> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Missing {
     /// The source.
-    pub path: String,
+    pub path: Box<str>,
     /// Where it should be.
     pub date: Date,
     /// Where it is.
@@ -344,7 +344,7 @@ impl<F: Fn(Date) -> bool> Crossings<F> {
         if !holdings.unreadable.is_empty() {
             self.damaged.insert(date);
         }
-        for entry in holdings.objects().iter().flat_map(|object| &object.entries) {
+        for entry in holdings.objects().iter().flat_map(|object| object.entries.iter()) {
             let id = (entry.path.clone(), entry.blake3);
             let announced = expected.remove(&id).unwrap_or_default();
             for other in entry.dates.iter().copied().filter(|other| (self.in_range)(*other)) {

@@ -1,6 +1,8 @@
 //! `--memory` holds, whatever the tree is like: the peak stays below it and 64 MiB more.
 
-use support::{Level, MIDNIGHT, Snapshot, Tree, archive, noise};
+use std::path::Path;
+
+use support::{DAY, Level, MIDNIGHT, Snapshot, Tree, archive, archiver, noise, run};
 
 mod support;
 
@@ -51,4 +53,41 @@ fn hosts_that_went_down_do_not_keep_the_memory_of_their_files() {
     let snapshot = day_of(3, MIDNIGHT, 1, |m| (format!("m{m}"), values.clone()));
     (0..200).for_each(|host| tree.bin("c", &format!("n{host:03}"), &snapshot));
     assert_little_memory("hosts", &tree, 200 * 3 * 40);
+}
+
+/// What the metrics say that the run took at most.
+fn peak_by(metrics: &Path) -> u64 {
+    let text = std::fs::read_to_string(metrics).expect("metrics");
+    let line = text.lines().find(|line| line.starts_with("cc_archiver_run_peak_memory_bytes")).expect("the peak");
+    line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).expect("a number") as u64
+}
+
+/// Three days of a large site that writes checkpoints every hour. With 3,000 hosts a test build is at the limit: its code takes some MiB more than that of a release.
+#[test]
+fn a_tree_of_very_many_snapshots_takes_no_more_than_that() {
+    const HOSTS: usize = 2_500;
+    const SNAPSHOTS: usize = HOSTS * 72;
+    let (tree, target) = (Tree::new(), tempfile::tempdir().expect("a folder"));
+    let hourly: Vec<Snapshot> = (0..72).map(|hour| Snapshot::minutes(MIDNIGHT + hour * DAY / 24, [1.0, 2.0, 3.0])).collect();
+    for host in 0..HOSTS {
+        hourly.iter().for_each(|snapshot| tree.bin("c", &format!("n{host:04}"), snapshot));
+    }
+    let metrics = target.path().join("prometheus.prom");
+    let store = target.path().join("archive");
+    let little = ["--memory", "64MiB", "--metrics-file", metrics.to_str().expect("UTF-8")];
+    let mut peaks = Vec::new();
+    for (what, files) in [("all new", SNAPSHOTS), ("nothing new", 0)] {
+        let summary = archive(tree.path(), &store, &little).expect(0).summary();
+        assert_eq!(summary["files"], files, "{what}: {summary}");
+        peaks.push((what, peak_by(&metrics)));
+    }
+    for (what, flags) in [("a dry run of prune", &["--dry-run"][..]), ("prune", &[])] {
+        let mut prune = archiver();
+        prune.arg("prune").arg(tree.path()).arg(&store).args(["--older-than", "1h", "--json", "--progress", "never"]).args(&little[2..]).args(flags);
+        let summary = run(&mut prune).expect(0).summary();
+        assert_eq!(summary["pruned"], SNAPSHOTS - HOSTS, "{what}: {summary}");
+        peaks.push((what, peak_by(&metrics)));
+    }
+    let shown: Vec<String> = peaks.iter().map(|(what, peak)| format!("{what} {} MiB", peak >> 20)).collect();
+    assert!(peaks.iter().all(|(_, peak)| *peak < 128 << 20), "{shown:?}");
 }

@@ -24,6 +24,9 @@ use crate::buffers::{Buffer, Buffers};
 use crate::data::{Rows, SeriesRun, TimeRun, Values};
 use crate::schema::{PAGE_ROWS, ValueEncoding};
 
+/// Bytes that a footer takes beside its ledger, mostly.
+const FOOTER_ROOM: usize = 64 << 10;
+
 /// See the module.
 pub struct RunsEncoder<W> {
     file: SerializedFileWriter<Buffer>,
@@ -79,6 +82,8 @@ impl<W: AsyncFileWriter + 'static> ObjectEncoder<W> for RunsEncoder<W> {
 
     fn finish(&mut self, metadata: Vec<KeyValue>) -> BoxFuture<'_, Result<()>> {
         async move {
+            // ledgers can be long; row groups and pages take little
+            self.reserve(metadata.iter().filter_map(|pair| pair.value.as_ref()).map(String::len).sum::<usize>() + FOOTER_ROOM);
             for pair in metadata {
                 self.file.append_key_value_metadata(pair);
             }

@@ -223,7 +223,7 @@ fn strangers(objects: &[&ObjectLedger], by_digest: &HashMap<Digest, usize>, inde
 fn common_host<'a>(one: &'a ObjectLedger, other: &ObjectLedger) -> Option<&'a str> {
     let mut spans: HashMap<&str, (i64, i64)> = HashMap::new();
     let extent = |entry: &Entry| entry.first.zip(entry.last).filter(|_| entry.written > 0);
-    for entry in &other.entries {
+    for entry in other.entries.iter() {
         if let Some((first, last)) = extent(entry) {
             let span = spans.entry(entry.host()).or_insert((first, last));
             *span = (span.0.min(first), span.1.max(last));
@@ -256,13 +256,13 @@ mod tests {
     /// An object that holds a source of that name with rows of the host n1 in `times`.
     fn object(slot: u32, name: &str, after: &[&str], times: (i64, i64)) -> ObjectLedger {
         let entry = Entry {
-            path: format!("n1/{name}"),
+            path: format!("n1/{name}").into(),
             size: 1,
             mtime: 0,
             blake3: digest(name),
             from: times.0,
             to: times.1,
-            dates: Vec::new(),
+            dates: Box::default(),
             rows: 2,
             written: 2,
             dropped: 0,
@@ -270,12 +270,12 @@ mod tests {
             conflicting: 0,
             first: Some(times.0),
             last: Some(times.1),
-            held_by: Vec::new(),
+            held_by: Box::default(),
         };
         let info = ArchiveInfo { buckets: Buckets::ONE, cluster_column: false };
         let after = after.iter().map(|name| digest(&format!("object {name}"))).collect();
         let digest = digest(&format!("object {name}"));
-        ObjectLedger { key: key(slot), size: 1, e_tag: None, digest, info, after, missing: Vec::new(), rows: 2, entries: vec![entry] }
+        ObjectLedger { key: key(slot), size: 1, e_tag: None, digest, info, after, missing: Vec::new(), rows: 2, entries: vec![entry].into() }
     }
 
     fn found(objects: Vec<ObjectLedger>) -> Vec<String> {

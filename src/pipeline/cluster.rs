@@ -9,8 +9,9 @@ use std::sync::atomic::Ordering;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 
+use super::handed::{Ended, HostDay, Message, Written};
 use super::host::{Fed, HostDone, HostJob, Planned};
-use super::objects::{Ended, HostDay, Message, Writer, Written};
+use super::objects::Writer;
 use super::open::Target;
 use super::rounds::{Booked, Round};
 use super::{Context, Task, proof};
@@ -33,30 +34,33 @@ pub struct ClusterRun<'a> {
     files: &'a ClusterFiles,
     plan: &'a ClusterPlan,
     windows: Vec<Vec<Date>>,
-    /// Dates of later windows that sources were found to feed, by index of work.
-    carried: BTreeMap<usize, BTreeSet<Date>>,
+    /// For each window the sources that are read for it: those that are expected to feed it, and those that were found to. By index of work.
+    readers: Vec<BTreeSet<usize>>,
     /// Sources that are out: damaged, too recent, or waiting.
     out: BTreeSet<usize>,
     /// Dates on which sources that were read are to be archived, and are not yet, by index of work.
-    open: BTreeMap<usize, BTreeSet<Date>>,
+    open: BTreeMap<usize, Vec<Date>>,
+    /// Whether a source is archived on all of these, by index of work.
+    done: Vec<bool>,
 }
 
 impl<'a> ClusterRun<'a> {
     /// Prepares to carry out `plan` of the cluster's `files`, in an archive of so many buckets.
     pub fn new(context: &'a Arc<Context>, buckets: Buckets, files: &'a ClusterFiles, plan: &'a ClusterPlan) -> Self {
         let windows = plan.windows(files, context.budget.open_objects(), context.budget.bytes_of_host());
-        Self { context, buckets, files, plan, windows, carried: BTreeMap::new(), out: BTreeSet::new(), open: BTreeMap::new() }
+        let readers = plan.readers(&windows);
+        Self { context, buckets, files, plan, windows, readers, out: BTreeSet::new(), open: BTreeMap::new(), done: vec![false; plan.work.len()] }
     }
 
     /// Goes through all windows, and tells `round` what is to be planned again.
     pub async fn run(mut self, booked: &mut Booked, round: &mut Round, summary: &mut Summary) -> Result<()> {
         for window in 0..self.windows.len() {
-            let jobs = self.jobs(window);
+            let works: Vec<usize> = self.readers[window].difference(&self.out).copied().collect();
             let progress = &self.context.progress;
-            let bytes: u64 = jobs.iter().flat_map(|job| &job.sources).map(|source| source.file.size).sum();
+            let bytes: u64 = works.iter().map(|work| self.files.hosts[self.plan.work[*work].host].snapshots[self.plan.work[*work].snapshot].size).sum();
             progress.bytes_expected.fetch_add(bytes, Ordering::Relaxed);
-            progress.hosts_expected.fetch_add(jobs.len() as u64, Ordering::Relaxed);
-            self.run_window(window, jobs, booked, round, summary).await?;
+            progress.hosts_expected.fetch_add(self.by_host(&works).count() as u64, Ordering::Relaxed);
+            self.run_window(window, &works, booked, round, summary).await?;
             fail_point::reach("window-done");
         }
         Ok(())
@@ -64,29 +68,35 @@ impl<'a> ClusterRun<'a> {
 
     /// True if the source is read for the window: it is expected to feed it, or was found to.
     fn takes_part(&self, work: usize, window: usize) -> bool {
-        let dates = &self.windows[window];
-        let found = self.carried.get(&work).is_some_and(|found| found.iter().any(|date| dates.contains(date)));
-        found || self.plan.work[work].left.dates().iter().any(|date| dates.contains(date))
+        self.readers[window].contains(&work)
     }
 
-    fn jobs(&self, window: usize) -> Vec<HostJob> {
+    /// Works of each host.
+    fn by_host<'b>(&self, works: &'b [usize]) -> impl Iterator<Item = &'b [usize]> + use<'a, 'b> {
+        let plan = self.plan;
+        works.chunk_by(|a, b| plan.work[*a].host == plan.work[*b].host)
+    }
+
+    /// Makes the job of a host when its turn comes: all at once would take much memory.
+    fn jobs<'b>(&self, window: usize, works: &'b [usize]) -> impl Iterator<Item = HostJob> + use<'a, 'b> {
         let dates = self.windows[window].iter().filter_map(|date| Some((*date, Arc::clone(&self.plan.partitions.get(date)?.holdings))));
         let dates = Arc::new(dates.collect::<BTreeMap<_, _>>());
-        let mut sources: BTreeMap<usize, Vec<Planned>> = BTreeMap::new();
-        for (index, item) in self.plan.work.iter().enumerate() {
-            if !self.out.contains(&index) && self.takes_part(index, window) {
-                let file = self.files.hosts[item.host].snapshots[item.snapshot].clone();
-                sources.entry(item.host).or_default().push(Planned { index, file, left: item.left.clone() });
-            }
-        }
-        let job = |(host, sources)| HostJob::new(&self.files.path, &self.files.hosts[host], sources, Arc::clone(&dates));
-        sources.into_iter().map(job).collect()
+        let (files, plan) = (self.files, self.plan);
+        let source = |index: &usize| {
+            let item = &plan.work[*index];
+            Planned { index: *index, file: files.hosts[item.host].snapshots[item.snapshot].clone(), left: item.left.clone() }
+        };
+        let job = move |works: &[usize]| {
+            let host = &files.hosts[plan.work[works[0]].host];
+            HostJob::new(&files.path, host, works.iter().map(source).collect(), Arc::clone(&dates))
+        };
+        self.by_host(works).map(job)
     }
 
     /// Streams the hosts of a window through to its objects, which are all complete, or all given up, at the end.
-    async fn run_window(&mut self, window: usize, jobs: Vec<HostJob>, booked: &mut Booked, round: &mut Round, summary: &mut Summary) -> Result<()> {
+    async fn run_window(&mut self, window: usize, works: &[usize], booked: &mut Booked, round: &mut Round, summary: &mut Summary) -> Result<()> {
         let mut writers = BTreeMap::new();
-        let streamed = self.stream_hosts(window, jobs, &mut writers, round, summary).await;
+        let streamed = self.stream_hosts(window, works, &mut writers, round, summary).await;
         // what a stream of hosts needs of the archive is rows to merge with
         let mut first_error = streamed.err().map(|e| (Stage::Merge, e));
         for writer in writers.values() {
@@ -110,7 +120,8 @@ impl<'a> ClusterRun<'a> {
         let watch = &self.context.progress.watch;
         first_error.map_or(Ok(()), |(stage, e)| watch.at(stage, Err(e)))?;
         // also those that the archive had on all dates that were left
-        self.open.keys().for_each(|work| self.book_if_done(*work, booked, summary));
+        let open: Vec<usize> = self.open.keys().copied().collect();
+        open.into_iter().for_each(|work| self.book_if_done(work, booked, summary));
         for (date, written) in visible {
             let Some(plan) = self.plan.partitions.get(&date) else { continue };
             let wrong = watch.at(Stage::Prove, proof::prove_partition(self.context, self.files, &plan.holdings, written).await)?;
@@ -140,14 +151,16 @@ impl<'a> ClusterRun<'a> {
     /// A source is archived on a date.
     fn close(&mut self, work: usize, date: Date, booked: &mut Booked, summary: &mut Summary) {
         if let Some(open) = self.open.get_mut(&work) {
-            open.remove(&date);
+            open.retain(|left| *left != date);
             self.book_if_done(work, booked, summary);
         }
     }
 
     /// A source is archived when it is on all of its dates.
-    fn book_if_done(&self, work: usize, booked: &mut Booked, summary: &mut Summary) {
-        if self.open.get(&work).is_some_and(BTreeSet::is_empty) && !self.out.contains(&work) {
+    fn book_if_done(&mut self, work: usize, booked: &mut Booked, summary: &mut Summary) {
+        if self.open.get(&work).is_some_and(Vec::is_empty) && !self.out.contains(&work) {
+            self.open.remove(&work);
+            self.done[work] = true;
             self.settle(work);
             booked.archived(&self.plan.work[work], summary);
         }
@@ -171,7 +184,7 @@ impl<'a> ClusterRun<'a> {
     async fn stream_hosts(
         &mut self,
         window: usize,
-        jobs: Vec<HostJob>,
+        works: &[usize],
         writers: &mut BTreeMap<Date, Writer>,
         round: &mut Round,
         summary: &mut Summary,
@@ -183,7 +196,7 @@ impl<'a> ClusterRun<'a> {
             let context = Arc::clone(context);
             Task::spawn(async move { Ok::<_, Error>((job.needs(&context).await?, job)) })
         };
-        let sized = futures::stream::iter(jobs).map(size).buffered(ahead).map(|sized| sized?);
+        let sized = futures::stream::iter(self.jobs(window, works)).map(size).buffered(ahead).map(|sized| sized?);
         // shares are taken one after the other, in the order of hosts
         let shared = sized.and_then(|(needs, job)| async move { Ok((context.budget.take(needs.total()).await, needs, job)) });
         let started = shared.map_ok(|(share, needs, job)| {
@@ -253,8 +266,9 @@ impl<'a> ClusterRun<'a> {
                 self.find_place(window, index, *date, round);
             }
             // what an earlier window has closed stays closed: only what was not read yet is new
-            let open = self.open.entry(index).or_insert_with(|| dates.into_iter().collect());
-            open.retain(|date| !done.contains(date));
+            if !self.done[index] {
+                self.open.entry(index).or_insert(dates).retain(|date| !done.contains(date));
+            }
         }
         host.day
     }
@@ -263,7 +277,7 @@ impl<'a> ClusterRun<'a> {
     fn find_place(&mut self, window: usize, work: usize, date: Date, round: &mut Round) {
         match self.windows.iter().position(|dates| dates.contains(&date)) {
             Some(later) if later > window => {
-                self.carried.entry(work).or_default().insert(date);
+                self.readers[later].insert(work);
             }
             Some(here) if here == window || self.takes_part(work, here) => {}
             _ => {

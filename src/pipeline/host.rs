@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use super::Context;
 use super::budget::{self, Share};
+use super::handed::HostDay;
 use super::merging::{Merging, Source, Stopped};
-use super::objects::HostDay;
 use super::planning::undecidable;
 use super::stored::{Failure, Held, Origin, Room, Stored, Survey};
 use crate::error::{Error, Result, SetAside};
@@ -100,7 +100,7 @@ impl Needs {
     /// A file's part of a share.
     fn of(&self, file: &SnapshotFile, share: &Share) -> Room {
         // of an archived file that nobody expected to take part nothing is known
-        let Room { size, bytes } = self.files.get(&file.name).copied().unwrap_or(Room { size: None, bytes: budget::LEAST });
+        let Room { size, bytes } = self.files.get(&*file.name).copied().unwrap_or(Room { size: None, bytes: budget::LEAST });
         Room { size, bytes: self.scaled(bytes, share) }
     }
 
@@ -135,7 +135,7 @@ impl HostJob {
     pub async fn needs(&self, context: &Context) -> Result<Needs> {
         let files: Vec<SnapshotFile> = self.sources.iter().map(|source| &source.file).chain(self.neighbours()).cloned().collect();
         // a source that is archived already under its name has other bytes now
-        let on_disk: BTreeSet<(String, u64)> = self.neighbours().map(|file| (file.ledger_path(&self.host), file.size)).collect();
+        let on_disk: BTreeSet<(Box<str>, u64)> = self.neighbours().map(|file| (file.ledger_path(&self.host), file.size)).collect();
         let gone = self.near().filter(|entry| !on_disk.contains(&(entry.path.clone(), entry.size)) || !entry.stands_as_decoded());
         let read_back = gone.map(|entry| budget::memory_of_rows(entry.written)).sum();
         let (path, computes) = (self.path.clone(), files.iter().any(|file| file.format.compression != Compression::None));
@@ -145,7 +145,7 @@ impl HostJob {
                 let measure = read::through(&path.join(&*file.name), file.size, file.mtime, |raw, _| checkpoint::measure(raw, file.format, file.size));
                 let measure = measure.ok().and_then(std::result::Result::ok);
                 let bytes = budget::memory_of(file.format.kind, file.format.compression, file.size, measure.unwrap_or_default());
-                (file.name, Room { size: measure.map(|measure| measure.size), bytes })
+                (Box::from(&*file.name), Room { size: measure.map(|measure| measure.size), bytes })
             });
             measured.collect::<BTreeMap<_, _>>()
         };

@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 use super::Context;
 use super::budget::Share;
+use super::handed::{Entered, HostDay};
 use super::host::HostDone;
-use super::objects::{Entered, HostDay};
 use super::stored::{Held, Stored};
 use crate::data::{Days, Rows, Tally};
 use crate::error::{Error, Result};
@@ -149,7 +149,7 @@ fn entry(host: &Host, source: &Source, tally: &Tally, held: &[Held<'_>], new: us
         blake3: source.digest,
         from: source.from,
         to: source.to,
-        dates: source.dates.clone(),
+        dates: source.dates.as_slice().into(),
         rows: tally.rows,
         written: tally.written,
         dropped: tally.rows - tally.written,

@@ -8,77 +8,29 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, TryAcquireError, mpsc};
 
 use super::Task;
-use super::budget::Piece;
+use super::handed::{Ended, Entered, HostDay, Message, Written};
 use super::open::{AHEAD, Encoding, OpenObject, Target};
 use crate::catalog;
 use crate::config::Encoder;
-use crate::data::{Rows, Tally};
+use crate::data::Rows;
 use crate::encode::{Format, ObjectEncoder, ReferenceEncoder, RunsEncoder};
 use crate::error::{Error, Result};
-use crate::ledger::{Entry, Footer};
+use crate::ledger::{self, Footer};
 use crate::names::Digest;
 use crate::rows::RowGroups;
-use crate::upload::{Listed, Lost, Outcome, Sink, Uploaded};
+use crate::upload::{Listed, Lost, Outcome, Sink};
 use crate::workers::is_inline;
 
+/// An object that holds so many sources is full, however small it is: each takes 350 bytes of its footer, which is read as a whole.
+const MOST_SOURCES: usize = 20_000;
 /// A partition that was listed so long ago is listed again before more is done on that listing: a race that is lost is found out early, and what
 /// takes long stays far below [`crate::upload::MOST_AGE`].
 const FRESH: Duration = Duration::from_secs(120);
-
-/// What one host gives to one partition, or the next piece of it.
-pub struct HostDay {
-    /// Its rows.
-    pub rows: Rows,
-    /// Its sources, with the last piece; a host stays in one object until then.
-    pub sources: Option<Vec<Entered>>,
-    /// Given back when the rows are taken over.
-    pub piece: Piece,
-}
-
-/// A source that goes into an object.
-pub struct Entered {
-    /// Index in the plan's work.
-    pub work: usize,
-    /// What the ledger says of it.
-    pub entry: Entry,
-    /// What became of its samples.
-    pub tally: Tally,
-}
-
-/// What a writer is told. Without `Finish` at the end it aborts.
-pub enum Message {
-    /// The next host.
-    Host(HostDay),
-    /// That was the last one.
-    Finish,
-}
 
 /// A partition's writer, and the way to it.
 pub struct Writer {
     to: mpsc::Sender<Message>,
     task: tokio::task::JoinHandle<Ended>,
-}
-
-/// How a writer ended.
-pub struct Ended {
-    /// What became visible, whatever happened then.
-    pub written: Vec<Written>,
-    /// Why the rest did not, if nothing failed.
-    pub end: Result<Option<Lost>>,
-}
-
-/// An object that is visible, and what it holds.
-pub struct Written {
-    /// The object.
-    pub object: Uploaded,
-    /// Its rows.
-    pub rows: u64,
-    /// Its ledger.
-    pub entries: Vec<Entry>,
-    /// Its sources, by index in the plan's work.
-    pub works: Vec<usize>,
-    /// What became of their samples.
-    pub tally: Tally,
 }
 
 impl Writer {
@@ -217,7 +169,8 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
         }
         // until now its row groups kept the host's memory; those that are still being encoded are bounded by their slots
         drop(piece);
-        let enough = is_last && self.open.as_ref().is_some_and(|open| open.expected_size() >= self.target.context.layout.object_size);
+        let is_full = |open: &OpenObject<E>| open.entries.len() >= MOST_SOURCES || open.expected_size() >= self.target.context.layout.object_size;
+        let enough = is_last && self.open.as_ref().is_some_and(is_full);
         if enough { self.finish_object().await } else { Ok(()) }
     }
 
@@ -310,7 +263,9 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
             Outcome::Visible(object) => {
                 tracing::debug!(key = %object.key, rows, bytes = object.size, digest = %object.digest, "object written");
                 (self.slot, self.after) = (self.slot + 1, vec![object.digest]);
-                self.written.push(Written { object, rows, entries, works, tally });
+                let ledger = ledger::digest_of(&entries);
+                let sources = entries.into_iter().map(|entry| (entry.path, entry.blake3)).collect();
+                self.written.push(Written { object, rows, ledger, sources, works, tally });
             }
             Outcome::Lost(lost) => self.lost = Some(lost),
         }

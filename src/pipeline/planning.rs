@@ -21,6 +21,8 @@ use crate::store::Archive;
 const CONCURRENT_LISTINGS: usize = 8;
 /// Home dates that are looked up at a time: bounds the ledgers in memory where nothing is left to do.
 const DATES_AT_A_TIME: usize = 16;
+/// Snapshots that are looked up at a time, if they are of more than one date.
+const SNAPSHOTS_AT_A_TIME: usize = 50_000;
 
 /// A plan, and what does not take part in it.
 pub struct Planned {
@@ -52,8 +54,7 @@ pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterF
     }
     let mut ledgers = Ledgers { context, info, cluster: &files.cluster, loaded: BTreeMap::new(), doubts: Vec::new() };
     let (mut work, mut archived, mut needed) = (Vec::new(), 0, BTreeSet::new());
-    let homes: Vec<_> = homes.into_iter().collect();
-    for some in homes.chunks(DATES_AT_A_TIME) {
+    for some in at_a_time(homes) {
         ledgers.load(some.iter().map(|(date, _)| *date).collect()).await?;
         for (h, s) in some.iter().flat_map(|(_, sources)| sources) {
             match left_of(context, files, *h, *s, &mut ledgers).await? {
@@ -69,8 +70,11 @@ pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterF
             }
         }
         ledgers.load(needed.clone()).await?;
-        ledgers.loaded.retain(|date, _| needed.contains(date));
+        // samples can lie a little before their snapshot
+        let last = some.last().map(|(date, _)| *date);
+        ledgers.loaded.retain(|date, _| needed.contains(date) || Some(*date) >= last);
     }
+    ledgers.loaded.retain(|date, _| needed.contains(date));
     work.sort_by_key(|w| (w.host, w.snapshot));
     context.progress.watch.left().plan(files, work.iter().map(|w| (w.host, w.snapshot)));
     let (work, mut set_aside) = without_unreadable(files, work, &ledgers.loaded);
@@ -81,6 +85,22 @@ pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterF
     }
     let plan = |(bucket, work)| ClusterPlan::new(files, bucket, work, &ledgers.loaded, &context.layout, context.encoder);
     Ok(Planned { plans: buckets.into_iter().map(plan).collect(), archived, too_recent, set_aside })
+}
+
+/// Home dates in parts that are looked up together.
+fn at_a_time(homes: BTreeMap<Date, Vec<(usize, usize)>>) -> Vec<Vec<(Date, Vec<(usize, usize)>)>> {
+    let (mut parts, mut snapshots) = (Vec::<Vec<_>>::new(), 0);
+    for (date, sources) in homes {
+        snapshots += sources.len();
+        match parts.last_mut() {
+            Some(part) if part.len() < DATES_AT_A_TIME && snapshots <= SNAPSHOTS_AT_A_TIME => part.push((date, sources)),
+            _ => {
+                snapshots = sources.len();
+                parts.push(vec![(date, sources)]);
+            }
+        }
+    }
+    parts
 }
 
 /// What does not fit together in a partition, as runs name it.
@@ -160,7 +180,7 @@ async fn left_of(context: &Context, files: &ClusterFiles, h: usize, s: usize, le
             if left.is_empty() {
                 return Ok(None);
             }
-            (Left::Exactly(left), false)
+            (Left::Exactly(left.into()), false)
         }
         Known::New { changed } => (Left::expected(file, host.snapshots.get(s + 1)), changed),
         Known::Unsure => return Err(Error::Internal("a digest always decides".into())),

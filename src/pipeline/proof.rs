@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 
 use super::Context;
-use super::objects::Written;
+use super::handed::Written;
 use crate::catalog;
 use crate::error::{Error, Result, SetAside};
 use crate::files::ClusterFiles;
@@ -21,10 +21,10 @@ const CONCURRENT_PROOFS: usize = 8;
 pub async fn prove_partition(context: &Arc<Context>, files: &ClusterFiles, known: &Holdings, written: Vec<Written>) -> Result<Vec<SetAside>> {
     let mut wrong = Vec::new();
     let mut claims = Vec::new();
-    let claim = |Written { object, rows, entries, .. }| {
+    let claim = |Written { object, rows, ledger, sources, .. }| {
         let context = Arc::clone(context);
         async move {
-            let claim = Claim { key: object.key, size: object.size, digest: object.digest, e_tag: object.e_tag, token: object.token, rows, entries };
+            let claim = Claim { key: object.key, size: object.size, digest: object.digest, e_tag: object.e_tag, token: object.token, rows, ledger, sources };
             let proof = prove::uploaded(&context.archive, &context.hashers, &claim, context.verify).await?;
             Ok::<_, Error>((claim, proof))
         }
@@ -61,11 +61,11 @@ pub async fn prove_partition(context: &Arc<Context>, files: &ClusterFiles, known
     for object in &appeared.unreadable {
         wrong.push(SetAside::new(&object.name, format!("it appeared during this run, and {object}; sources that it may hold are kept")));
     }
-    for (entry, other) in claims.iter().flat_map(|claim| prove::stand_twice(claim, &appeared)) {
-        let (path, name) = (files.path.join(&entry.path), context.archive.name_of(&other.key));
+    for (path, other) in claims.iter().flat_map(|claim| prove::stand_twice(claim, &appeared)) {
+        let (source, name) = (files.path.join(path), context.archive.name_of(&other.key));
         let reason = format!("kept: its rows of {} stand in two objects: {name} appeared during this run, and neither knew of the other", partition.date);
-        tracing::error!(source = entry.path, object = name, "archived twice");
-        wrong.push(SetAside::new(path, reason));
+        tracing::error!(source = path, object = name, "archived twice");
+        wrong.push(SetAside::new(source, reason));
     }
     Ok(wrong)
 }

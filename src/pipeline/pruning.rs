@@ -27,6 +27,9 @@ use crate::store::Archive;
 use crate::telemetry::{Progress, PruneSummary, Stage};
 use crate::workers::{Workers, blocking};
 
+/// Snapshots of one date that are hashed, and then deleted, at a time.
+const CANDIDATES_AT_A_TIME: usize = 4_096;
+
 /// Deletes snapshots that are old enough and proven. `open` opens the archive, which is only read; `shutdown` ends the run early.
 pub async fn prune_in(
     settings: &PruneSettings,
@@ -66,7 +69,10 @@ pub async fn prune_in(
     let done = stopped_by(|| workers.stop(), shutdown, progress.watch.hurried(), run).await;
     summary.interrupted = matches!(done, Err(Error::Interrupted));
     summary.finish(begun);
+    // metrics tell no names, and there can be many
+    let would_prune = std::mem::take(&mut summary.would_prune);
     progress.watch.figures().prune = Some(summary.clone());
+    summary.would_prune = would_prune;
     if !summary.interrupted {
         done?;
     }
@@ -100,8 +106,8 @@ pub struct Pruning {
 /// A snapshot that is old enough, by (index of the host, index of the snapshot).
 #[derive(Clone, Copy)]
 pub struct Candidate {
-    host: usize,
-    snapshot: usize,
+    host: u32,
+    snapshot: u32,
     age: Age,
 }
 
@@ -151,7 +157,7 @@ impl Pruning {
                     _ if readable.contains_key(&snapshot) => {}
                     Age::Recent => summary.kept.recent += 1,
                     Age::Newest if !self.rules.include_newest => summary.kept.newest += 1,
-                    _ => homes.entry(h.snapshots[snapshot].home()).or_default().push(Candidate { host, snapshot, age }),
+                    _ => homes.entry(h.snapshots[snapshot].home()).or_default().push(Candidate { host: host as u32, snapshot: snapshot as u32, age }),
                 }
             }
         }
@@ -161,7 +167,9 @@ impl Pruning {
             self.check_stop()?;
             // what crosses midnight feeds the next date, and samples can lie a little before their snapshot
             ledgers.retain(|date, _| date.start() >= home.start() - DAY);
-            self.prune_date(files, home, candidates, limit, &mut ledgers, summary).await?;
+            for some in candidates.chunks(CANDIDATES_AT_A_TIME) {
+                self.prune_date(files, home, some.to_vec(), limit, &mut ledgers, summary).await?;
+            }
         }
         Ok(())
     }
@@ -261,7 +269,7 @@ impl Pruning {
 
     /// Where a snapshot is.
     pub fn place_of(&self, files: &ClusterFiles, host: &Host, file: &SnapshotFile) -> Place {
-        Place { tree: self.tree.clone(), cluster: files.cluster.clone(), host: host.clone(), name: file.name.clone() }
+        Place { tree: self.tree.clone(), cluster: files.cluster.clone(), host: host.clone(), name: (*file.name).into() }
     }
 
     /// Proves objects of which nothing is known yet, each once a run.
@@ -300,7 +308,7 @@ impl Pruning {
         if self.dry_run {
             summary.pruned += 1;
             summary.bytes += bytes;
-            summary.would_prune.push(Escaped(&path).to_string());
+            summary.would_prune.push(Escaped(&path).to_string().into());
             return Ok(());
         }
         let workers = self.workers.clone();
@@ -351,6 +359,6 @@ pub async fn last_change(root: &Path, filter: &Filter, tree: &Tree) -> Result<Op
 
 /// The host and the file.
 pub fn file_of(files: &ClusterFiles, candidate: Candidate) -> (&Host, &SnapshotFile) {
-    let host = &files.hosts[candidate.host];
-    (&host.host, &host.snapshots[candidate.snapshot])
+    let host = &files.hosts[candidate.host as usize];
+    (&host.host, &host.snapshots[candidate.snapshot as usize])
 }

@@ -40,13 +40,14 @@ pub struct Round {
 #[derive(Debug, Default)]
 pub struct Booked {
     hosts: BTreeSet<usize>,
-    sources: Sources,
+    sources: BTreeSet<(u32, u32)>,
 }
 
 impl Booked {
     /// A source is archived on all of its dates.
     pub fn archived(&mut self, work: &Work, summary: &mut Summary) {
-        if self.sources.insert((work.host, work.snapshot)) {
+        // there can be very many
+        if self.sources.insert((work.host as u32, work.snapshot as u32)) {
             summary.files += 1;
             summary.new_versions += u64::from(work.changed);
             summary.hosts_archived += u64::from(self.hosts.insert(work.host));

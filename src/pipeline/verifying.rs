@@ -324,7 +324,7 @@ impl Verifying<'_> {
         planning::load_ledgers(&self.archive, &files.cluster, BTreeSet::from([home]), ledgers).await?;
         let hash = |(h, s): (usize, usize)| {
             let (host, file) = (&files.hosts[h].host, &files.hosts[h].snapshots[s]);
-            let place = Place { tree: root.to_owned(), cluster: files.cluster.clone(), host: host.clone(), name: file.name.clone() };
+            let place = Place { tree: root.to_owned(), cluster: files.cluster.clone(), host: host.clone(), name: (*file.name).into() };
             async move { Ok::<_, Error>((h, s, pruning::hash(&self.workers, place, file.size).await?)) }
         };
         let mut hashing = futures::stream::iter(sources.into_iter().map(hash)).buffered(self.settings.workers);

@@ -20,7 +20,7 @@ pub struct PruneSummary {
     /// Bytes of them.
     pub bytes: u64,
     /// Those that would be, by path; empty where they were deleted.
-    pub would_prune: Vec<String>,
+    pub would_prune: Vec<Box<str>>,
     /// Those that would be archived first, by path: they would be pruned as well, if that proves well. In a dry run of archive.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub would_archive_first: Vec<String>,

@@ -6,7 +6,7 @@ use std::process::Command;
 use super::objects::Objects;
 use super::server::{Seen, Server};
 use super::{archiving, support, with_keys};
-use support::{DAY, Snapshot, T0, Tree, archiver};
+use support::{DAY, MIDNIGHT, Snapshot, T0, Tree, archiver};
 
 /// By method, a listing being a method of its own.
 type Counts = BTreeMap<String, usize>;
@@ -77,4 +77,23 @@ fn what_others_put_into_a_partition_costs_no_more_than_a_few_requests() {
         })
     };
     assert_eq!(among_theirs(20), among_theirs(200));
+}
+
+/// A ledger is read as a whole, and an object of many sources has a long one: it must not be cut into many objects for that.
+#[test]
+fn a_date_of_very_many_snapshots_costs_few_requests() {
+    let (tree, objects) = (Tree::new(), Objects::default());
+    let hourly: Vec<Snapshot> = (0..24).map(|hour| Snapshot::minutes(MIDNIGHT + hour * DAY / 24, [1.0])).collect();
+    for host in 0..3_000 {
+        hourly.iter().for_each(|snapshot| tree.bin("c", &format!("n{host:04}"), snapshot));
+    }
+    let kept = objects.clone();
+    let server = Server::start(move |seen| kept.respond(seen));
+    with_keys(&mut archiving(&tree, &server.address, &["--memory", "64MiB"])).expect(0);
+    let before = server.seen().len();
+    let summary = with_keys(&mut archiving(&tree, &server.address, &[])).expect(0).summary();
+    assert_eq!(summary["already_archived"], 72_000, "{summary}");
+    let seen = server.seen().split_off(before);
+    let of_date = seen.iter().filter(|seen| !seen.path().ends_with("cc-archiver.json")).count();
+    assert!(of_date < 10, "{of_date} requests: {:?}", counts(&seen));
 }
