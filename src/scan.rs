@@ -98,8 +98,9 @@ fn snapshots(path: &Path, set_aside: &mut Vec<SetAside>) -> io::Result<Vec<Snaps
         }
     }
     found.sort_by(|a, b| (a.from, &a.name).cmp(&(b.from, &b.name)));
-    // into one of the right size: trees have many hosts
-    Ok(found.drain(..).collect())
+    // trees have many hosts
+    found.shrink_to_fit();
+    Ok(found)
 }
 
 fn checked<'a>(name: &'a OsStr, stem: &[u8], status: &Metadata) -> Result<(&'a str, i64), String> {

@@ -87,9 +87,12 @@ pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterF
     Ok(Planned { plans: buckets.into_iter().map(plan).collect(), archived, too_recent, set_aside })
 }
 
+/// A home date, and its sources by (index of the host, index of the snapshot).
+type Home = (Date, Vec<(usize, usize)>);
+
 /// Home dates in parts that are looked up together.
-fn at_a_time(homes: BTreeMap<Date, Vec<(usize, usize)>>) -> Vec<Vec<(Date, Vec<(usize, usize)>)>> {
-    let (mut parts, mut snapshots) = (Vec::<Vec<_>>::new(), 0);
+fn at_a_time(homes: BTreeMap<Date, Vec<(usize, usize)>>) -> Vec<Vec<Home>> {
+    let (mut parts, mut snapshots) = (Vec::<Vec<Home>>::new(), 0);
     for (date, sources) in homes {
         snapshots += sources.len();
         match parts.last_mut() {
