@@ -30,6 +30,8 @@ pub struct Archived {
     safe: BTreeSet<Instant>,
     /// Instants whose only copy the server has lost.
     lost_by_the_server: BTreeSet<Instant>,
+    /// Instants of objects that are gone.
+    removed: BTreeSet<Instant>,
 }
 
 /// What a source's ledger entry says: dates that it feeds, by path and digest; and the dates on which it has an entry.
@@ -126,6 +128,7 @@ impl Archived {
         let replaceable: BTreeSet<Instant> = here.flat_map(|file| file.rows()).map(|(instant, _)| instant).collect();
         for (instant, _) in object.rows {
             self.safe.remove(&instant);
+            self.removed.insert(instant.clone());
             if !replaceable.contains(&instant) {
                 self.lost_by_the_server.insert(instant);
             }
@@ -148,6 +151,11 @@ impl Archived {
             known.is_some_and(|(feeds, on)| feeds.is_subset(on))
         };
         disk.files.values().filter(is_done).map(File::path).collect()
+    }
+
+    /// True if an object with this instant is gone, or was for a time.
+    pub fn was_removed(&self, instant: &Instant) -> bool {
+        self.removed.contains(instant)
     }
 
     /// How many instants were ever seen in it.
