@@ -98,8 +98,10 @@ fn snapshots(path: &Path, set_aside: &mut Vec<SetAside>) -> io::Result<Vec<Snaps
         }
     }
     found.sort_by(|a, b| (a.from, &a.name).cmp(&(b.from, &b.name)));
-    // into one of the right size: trees have many hosts
-    Ok(found.drain(..).collect())
+    // one of the right size from the start: trees have many hosts, and one that shrinks leaves a gap
+    let mut all = Vec::with_capacity(found.len());
+    all.append(&mut found);
+    Ok(all)
 }
 
 fn checked<'a>(name: &'a OsStr, stem: &[u8], status: &Metadata) -> Result<(&'a str, i64), String> {

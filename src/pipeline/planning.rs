@@ -39,7 +39,7 @@ pub struct Planned {
 
 /// Plans one cluster, or `only` some sources of it, by (index of the host, index of the snapshot).
 pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterFiles, only: Option<&BTreeSet<(usize, usize)>>) -> Result<Planned> {
-    let mut homes: BTreeMap<Date, Vec<(usize, usize)>> = BTreeMap::new();
+    let mut homes: BTreeMap<Date, Found> = BTreeMap::new();
     let mut too_recent = 0;
     for (h, host) in files.hosts.iter().enumerate() {
         for (s, file) in host.snapshots.iter().enumerate() {
@@ -90,8 +90,11 @@ pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterF
     Ok(Planned { plans: buckets.into_iter().map(plan).collect(), archived, too_recent, set_aside })
 }
 
+/// Snapshots of a home date, by (index of the host, index of the snapshot).
+type Found = Vec<(usize, usize)>;
+
 /// Home dates in parts that are looked up together.
-fn at_a_time(homes: BTreeMap<Date, Vec<(usize, usize)>>) -> Vec<Vec<(Date, Vec<(usize, usize)>)>> {
+fn at_a_time(homes: BTreeMap<Date, Found>) -> Vec<Vec<(Date, Found)>> {
     let (mut parts, mut snapshots) = (Vec::<Vec<_>>::new(), 0);
     for (date, sources) in homes {
         snapshots += sources.len();
