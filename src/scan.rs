@@ -98,9 +98,10 @@ fn snapshots(path: &Path, set_aside: &mut Vec<SetAside>) -> io::Result<Vec<Snaps
         }
     }
     found.sort_by(|a, b| (a.from, &a.name).cmp(&(b.from, &b.name)));
-    // trees have many hosts
-    found.shrink_to_fit();
-    Ok(found)
+    // one of the right size from the start: trees have many hosts, and one that shrinks leaves a gap
+    let mut all = Vec::with_capacity(found.len());
+    all.append(&mut found);
+    Ok(all)
 }
 
 fn checked<'a>(name: &'a OsStr, stem: &[u8], status: &Metadata) -> Result<(&'a str, i64), String> {
