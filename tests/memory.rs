@@ -1,10 +1,18 @@
 //! `--memory` holds, whatever the tree is like: the peak stays below it and 64 MiB more.
 
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use support::{DAY, Level, MIDNIGHT, Snapshot, Tree, archive, archiver, noise, run};
 
 mod support;
+
+/// What a run holds at a time depends a little on how its threads take turns: nothing else runs beside it.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Archives a tree with the least memory that can be asked for.
 fn assert_little_memory(what: &str, tree: &Tree, rows: usize) {
@@ -23,6 +31,7 @@ fn day_of<V: Into<Vec<f32>>>(count: usize, from: i64, frequency: i64, metric: im
 
 #[test]
 fn a_host_that_is_larger_than_the_memory_does_not_take_more_than_that() {
+    let _alone = alone();
     let values = noise(5, 80_000);
     let large = day_of(500, MIDNIGHT, 1, |m| (format!("m{m:03}"), values.clone()));
     // of a file of 20 MB the structure takes half a gigabyte
@@ -46,6 +55,7 @@ fn a_host_that_is_larger_than_the_memory_does_not_take_more_than_that() {
 
 #[test]
 fn hosts_that_went_down_do_not_keep_the_memory_of_their_files() {
+    let _alone = alone();
     // of a megabyte each a few values are left, and wait for those of other hosts
     let tree = Tree::new();
     let mut values = vec![f32::NAN; 80_000];
@@ -65,6 +75,7 @@ fn peak_by(metrics: &Path) -> u64 {
 /// Three days of a large site that writes checkpoints every hour. With 3,000 hosts a test build takes 133 MiB, of which 15 are its code.
 #[test]
 fn a_tree_of_very_many_snapshots_takes_no_more_than_that() {
+    let _alone = alone();
     const HOSTS: usize = 2_500;
     const SNAPSHOTS: usize = HOSTS * 72;
     let (tree, target) = (Tree::new(), tempfile::tempdir().expect("a folder"));
