@@ -313,6 +313,8 @@ impl fmt::Display for Ended {
                 write!(f, "pruned {}{}", summary.pruned, if summary.interrupted { ", interrupted" } else { "" })?;
                 summary.attention.iter().try_for_each(|note| write!(f, "; attention: {}: {}", note.path, note.reason))
             }
+            // who holds it is read from /proc/locks, which may miss an entry while other tests take locks
+            Self::Failed(Error::Locked(tree, _)) => write!(f, "failed: {}", Error::Locked(tree.clone(), None)),
             Self::Failed(e) => write!(f, "failed: {e}"),
             Self::Killed => write!(f, "killed"),
         }
