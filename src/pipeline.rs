@@ -59,7 +59,7 @@ pub use pruning::prune_in;
 pub use verifying::verify_in;
 
 /// This part of the budget may be in buffers that wait to be used again.
-const BUFFERS_KEPT: u64 = 8;
+const BUFFERS_KEPT: u64 = 4;
 
 /// What all parts of a run share.
 #[derive(Debug)]

@@ -83,6 +83,11 @@ impl Holdings {
         &self.objects
     }
 
+    /// How many sources the readable objects have.
+    pub fn sources(&self) -> usize {
+        self.objects.iter().map(|object| object.entries.len()).sum()
+    }
+
     /// All keys of our form.
     pub fn keys(&self) -> &BTreeSet<ObjectKey> {
         &self.keys

@@ -29,6 +29,8 @@ use crate::workers::{Workers, blocking};
 
 /// Snapshots of one date that are hashed, and then deleted, at a time.
 const CANDIDATES_AT_A_TIME: usize = 4_096;
+/// Sources of the date before that stay in memory, at most.
+const KEPT_BEHIND: usize = 50_000;
 
 /// Deletes snapshots that are old enough and proven. `open` opens the archive, which is only read; `shutdown` ends the run early.
 pub async fn prune_in(
@@ -165,8 +167,8 @@ impl Pruning {
         let mut ledgers = Ledgers::new();
         for (home, candidates) in homes {
             self.check_stop()?;
-            // what crosses midnight feeds the next date, and samples can lie a little before their snapshot
-            ledgers.retain(|date, _| date.start() >= home.start() - DAY);
+            // what crosses midnight feeds the next date, and samples can lie a little before their snapshot: large ledgers are read again for those
+            ledgers.retain(|date, holdings| *date >= home || date.start() >= home.start() - DAY && holdings.sources() <= KEPT_BEHIND);
             for some in candidates.chunks(CANDIDATES_AT_A_TIME) {
                 self.prune_date(files, home, some.to_vec(), limit, &mut ledgers, summary).await?;
             }
