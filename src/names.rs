@@ -177,9 +177,7 @@ impl TryFrom<String> for Digest {
 }
 
 /// Where in a host a series was measured: the path of child names and what it says of scope and id.
-///
-/// The field order is the sort order of the archive.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Selector {
     /// `node`, `socket`, `core`, …, or the whole name of a child that follows no rule.
     pub scope: Box<str>,

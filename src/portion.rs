@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::buffers::{Buffer, Buffers};
-use crate::data::{Series, SeriesKey, Snapshot, Span, level_cost, series_cost};
+use crate::data::{Series, SeriesKey, Snapshot, Span, level_cost, rank, series_cost};
 use crate::names::{Date, Selector};
 
 /// Which samples are asked for: those of a date, of series between two keys.
@@ -29,11 +29,11 @@ impl From<Date> for Range {
 impl Range {
     /// True if a series lies between the keys.
     pub fn holds(&self, metric: &str, selector: &Selector) -> bool {
-        self.from.as_ref().is_none_or(|from| (metric, selector) >= from.pair()) && !self.is_past(metric, selector)
+        self.from.as_ref().is_none_or(|from| rank(metric, selector) >= from.rank()) && !self.is_past(metric, selector)
     }
 
     fn is_past(&self, metric: &str, selector: &Selector) -> bool {
-        self.end.as_ref().is_some_and(|end| (metric, selector) >= end.pair())
+        self.end.as_ref().is_some_and(|end| rank(metric, selector) >= end.rank())
     }
 }
 
@@ -117,14 +117,15 @@ impl Collector {
             self.structure += level_cost(selector);
         }
         let before = self.series.last().map(|last| (&*last.metric, &*self.levels[last.level as usize]));
-        self.is_sorted &= before.is_none_or(|before| before <= (&metric, selector));
+        self.is_sorted &= before.is_none_or(|(last, level)| rank(last, level) <= rank(&metric, selector));
         self.structure += series_cost(&metric);
         self.series.push(Series { level: self.levels.len() as u32 - 1, metric, span });
     }
 
     /// Gives up the largest keys: the last one, if they came in order, so that no other is wanted any more; else until what is left takes half of the room.
     fn make_room(&mut self) {
-        let key = |i: usize| (&*self.series[i].metric, &*self.levels[self.series[i].level as usize]);
+        let level = |i: usize| &*self.levels[self.series[i].level as usize];
+        let key = |i: usize| rank(&self.series[i].metric, level(i));
         let last = self.series.len() - 1;
         let first_out = if self.is_sorted {
             (key(0) != key(last)).then_some(last)
@@ -133,7 +134,7 @@ impl Collector {
             order.sort_by_key(|i| key(*i));
             let mut kept = 0;
             let first_out = order.windows(2).find(|pair| {
-                kept += series_cost(key(pair[0]).0) + level_cost(key(pair[0]).1) + 4 * self.series[pair[0]].span.len;
+                kept += series_cost(&self.series[pair[0]].metric) + level_cost(level(pair[0])) + 4 * self.series[pair[0]].span.len;
                 kept > self.room / 2 && key(pair[0]) != key(pair[1])
             });
             first_out.map(|pair| pair[1])

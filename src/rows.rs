@@ -1,11 +1,15 @@
-//! Stage 7: merged series become [`Rows`], and the rows of one host after the other become row groups.
+//! Stage 7: merged series become [`Rows`], and the rows of one host after the other become [`RowGroups`].
 
 use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::data::{Piece, Rows, SeriesKey, SeriesRows, SeriesRun, Span, TimeRun, Values};
+use crate::data::{Piece, Rows, SeriesRows, SeriesRun, Span, TimeRun, Values};
 use crate::names::Host;
+
+mod groups;
+
+pub use groups::RowGroups;
 
 /// Pieces of fewer values are copied together: a slice of them would take more memory than they do.
 const WORTH_A_SLICE: usize = 32;
@@ -116,9 +120,6 @@ impl Expansion {
     }
 }
 
-/// Rows that wait for a row group may keep the memory of a host of so many row groups.
-const MOST_KEPT: usize = 4;
-
 /// How many values come before the first NaN. In blocks, as most hold none.
 fn until_nan(values: &[[u8; 4]]) -> usize {
     const BLOCK: usize = 64;
@@ -128,138 +129,10 @@ fn until_nan(values: &[[u8; 4]]) -> usize {
     values[at..].iter().position(is_nan).map_or(values.len(), |i| at + i)
 }
 
-/// A row group ends when it has so many runs of times, or of series: what few values each have takes far more memory than
-/// its values, in a reader, too.
-const MOST_TIMES_OF_GROUP: usize = 256 << 10;
-const MOST_SERIES_OF_GROUP: usize = 64 << 10;
-/// It ends sooner, too, with so many bytes of names, each series' counted: only very long ones come to that.
-const MOST_NAMES_OF_GROUP: usize = 16 << 20;
-
-/// Gathers rows into row groups of one size, whatever the sizes of hosts.
-#[derive(Debug)]
-pub struct RowGroups {
-    limit: usize,
-    pending: Rows,
-    /// Bytes of the names in `pending`.
-    names: usize,
-}
-
-impl RowGroups {
-    /// Row groups of `limit` rows, the last one excepted, and those whose series are very short.
-    pub fn new(limit: usize) -> Self {
-        Self { limit, pending: Rows::default(), names: 0 }
-    }
-
-    /// Adds a host's rows and calls `full` for every row group that they complete.
-    pub fn push(&mut self, rows: &Rows, mut full: impl FnMut(Rows)) {
-        let mut rest = Cursor { rows, left: rows.len(), value: (0, 0), series: (0, 0), time: (0, 0) };
-        while rest.left > 0 {
-            let Rows { series, times, .. } = &self.pending;
-            let most_series = MOST_SERIES_OF_GROUP - series.len();
-            let names = rows.series[rest.series.0..].iter().take(most_series).scan(self.names, |names, run| {
-                *names += names_of(run);
-                Some(*names)
-            });
-            // the series that comes to that is the last one
-            let most_series = most_series.min(names.take_while(|names| *names < MOST_NAMES_OF_GROUP).count() + 1);
-            let room = (self.limit - self.pending.len())
-                .min(rows_in(rest.time, MOST_TIMES_OF_GROUP - times.len(), self.limit, |i| rows.times.get(i).map(|run| run.rows)))
-                .min(rows_in(rest.series, most_series, self.limit, |i| rows.series.get(i).map(|run| run.rows)));
-            let before = series.len();
-            rest.move_to(&mut self.pending, room);
-            let Rows { series, times, .. } = &self.pending;
-            self.names += series[before..].iter().map(names_of).sum::<usize>();
-            let is_long = times.len() == MOST_TIMES_OF_GROUP || series.len() == MOST_SERIES_OF_GROUP || self.names >= MOST_NAMES_OF_GROUP;
-            if self.pending.len() == self.limit || is_long {
-                self.names = 0;
-                full(std::mem::take(&mut self.pending));
-            }
-        }
-        // what waits for the next host must not keep much more memory than it takes
-        if rows.len() > MOST_KEPT * self.limit {
-            self.pending.values.gather();
-        }
-    }
-
-    /// What is left, if anything.
-    pub fn finish(&mut self) -> Option<Rows> {
-        Some(std::mem::take(&mut self.pending)).filter(|rows| !rows.is_empty())
-    }
-}
-
-fn names_of(run: &SeriesRun) -> usize {
-    let SeriesKey { metric, selector } = &run.key;
-    metric.len() + selector.bytes()
-}
-
-/// How much of some rows has been moved on: (index of a run or slice, rows of it that are done).
-struct Cursor<'a> {
-    rows: &'a Rows,
-    left: usize,
-    value: (usize, usize),
-    series: (usize, usize),
-    time: (usize, usize),
-}
-
-impl Cursor<'_> {
-    fn move_to(&mut self, target: &mut Rows, at_most: usize) {
-        let count = at_most.min(self.left);
-        self.left -= count;
-        let slices = self.rows.values.slices();
-        advance(
-            &mut self.value,
-            count,
-            |i| slices[i].len() / 4,
-            |i, done, rows| {
-                target.values.push(slices[i].slice(4 * done..4 * (done + rows)));
-            },
-        );
-        advance(
-            &mut self.series,
-            count,
-            |i| self.rows.series[i].rows,
-            |i, _, rows| {
-                target.series.push(SeriesRun { rows, ..self.rows.series[i].clone() });
-            },
-        );
-        advance(
-            &mut self.time,
-            count,
-            |i| self.rows.times[i].rows,
-            |i, done, rows| {
-                let run = self.rows.times[i];
-                target.times.push(TimeRun { start: run.start + done as i64 * run.frequency, rows, ..run });
-            },
-        );
-    }
-}
-
-/// How many rows the next `runs` runs have from `at` on; more than `enough` are not counted.
-fn rows_in((index, done): (usize, usize), runs: usize, enough: usize, rows: impl Fn(usize) -> Option<usize>) -> usize {
-    let mut all = 0;
-    for rows in (index..index + runs).map_while(rows) {
-        all += rows;
-        if all >= done + enough {
-            break;
-        }
-    }
-    all - done
-}
-
-/// Takes `count` rows from the runs at `at`, as (index, rows of it done before, rows of it taken).
-fn advance(at: &mut (usize, usize), mut count: usize, len: impl Fn(usize) -> usize, mut take: impl FnMut(usize, usize, usize)) {
-    while count > 0 {
-        let (index, done) = *at;
-        let rows = count.min(len(index) - done);
-        take(index, done, rows);
-        count -= rows;
-        *at = if done + rows == len(index) { (index + 1, 0) } else { (index, done + rows) };
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::SeriesKey;
     use crate::names::Selector;
     use std::sync::Arc;
 
@@ -271,52 +144,11 @@ mod tests {
         rows_of(&Host::new(host), &mut std::iter::once(series), &[bytes])
     }
 
-    fn flat(rows: &Rows) -> Vec<(String, i64, f32)> {
-        let hosts = rows.series.iter().flat_map(|run| std::iter::repeat_n(run.host.as_str().to_owned(), run.rows));
-        hosts.zip(rows.expanded_times()).zip(rows.values.iter()).map(|((h, (t, _)), v)| (h, t, v)).collect()
-    }
-
     #[test]
     fn nan_leaves_a_gap_in_time() {
         let rows = host_rows("a", &[f32::NAN, 1.0, 2.0, f32::NAN, 3.0]);
         assert_eq!(rows.times, [TimeRun { start: 60, frequency: 60, rows: 2 }, TimeRun { start: 240, frequency: 60, rows: 1 }]);
         assert!(rows.values.iter().eq([1.0, 2.0, 3.0]));
         assert_eq!(rows.series[0].rows, 3);
-    }
-
-    #[test]
-    fn row_groups_hold_the_same_rows_in_the_same_order() {
-        let hosts = [host_rows("a", &[1.0, 2.0, f32::NAN, 3.0]), host_rows("b", &[4.0]), host_rows("c", &[5.0, f32::NAN, 6.0, 7.0])];
-        let expected: Vec<_> = hosts.iter().flat_map(flat).collect();
-        for limit in 1..9 {
-            let (mut groups, mut cut) = (RowGroups::new(limit), Vec::new());
-            for rows in &hosts {
-                groups.push(rows, |group| cut.push(group));
-            }
-            assert!(cut.iter().all(|group| group.len() == limit));
-            cut.extend(groups.finish());
-            assert_eq!(cut.iter().flat_map(flat).collect::<Vec<_>>(), expected, "limit {limit}");
-        }
-    }
-
-    #[test]
-    fn long_names_end_a_row_group_wherever_its_rows_were_cut() {
-        let key = |m| SeriesKey { metric: format!("{m:060000}").into(), selector: Arc::new(Selector::node()) };
-        let span = Span { start: 0, frequency: 60, at: 0, len: 5 };
-        let series = (0..700).map(|m| SeriesRows { key: key(m), pieces: vec![Piece { input: 0, span, dense: true }] }).collect::<Vec<_>>();
-        let bytes = Bytes::from_static(&[0; 20]);
-        // all at once, and in two pieces
-        let cuts = [&[700][..], &[1, 699], &[279, 421], &[280, 420]].map(|cuts| {
-            let (mut groups, mut found, mut rest) = (RowGroups::new(1 << 20), Vec::new(), series.iter());
-            for cut in cuts {
-                let mut taken = rest.by_ref().take(*cut).map(|SeriesRows { key, pieces }| SeriesRows { key: key.clone(), pieces: pieces.clone() });
-                let rows = rows_of(&Host::new("a"), &mut taken, std::slice::from_ref(&bytes));
-                groups.push(&rows, |group| found.push(group));
-            }
-            found.extend(groups.finish());
-            found.iter().map(|group| (group.series.len(), group.len())).collect::<Vec<_>>()
-        });
-        // 280 names are the first that come to 16 MiB
-        assert!(cuts.iter().all(|cut| *cut == [(280, 1_400), (280, 1_400), (140, 700)]), "{cuts:?}");
     }
 }

@@ -49,7 +49,10 @@ pub mod footer {
 }
 
 /// Column names, in order; `cluster` comes first where it is stored at all.
-pub const COLUMNS: [&str; 9] = ["cluster", "hostname", "metric", "scope", "scope_id", "selector", "timestamp", "frequency", "value"];
+pub const COLUMNS: [&str; 9] = ["cluster", "hostname", "scope", "metric", "scope_id", "selector", "timestamp", "frequency", "value"];
+
+/// The names by which rows are sorted, in the order of columns; then comes the timestamp.
+pub const SORTED_BY: [&str; 5] = ["hostname", "scope", "metric", "scope_id", "selector"];
 
 /// How values are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

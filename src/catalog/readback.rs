@@ -16,12 +16,13 @@ use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
-use crate::data::{SeriesKey, Span};
+use crate::data::{SeriesKey, Span, rank};
 use crate::error::{Error, Result};
 use crate::ledger::{NotOurs, ObjectLedger, Trouble};
 use crate::names::{Host, Selector};
 use crate::object::{self, Found as Looked, Reader, trouble};
 use crate::portion::{Collector, Portion};
+use crate::schema::SORTED_BY;
 use crate::store::Archive;
 use crate::workers::Workers;
 
@@ -134,9 +135,6 @@ impl RowGroups {
     }
 }
 
-/// The columns by which a host's rows are sorted before time.
-const SORTED_BY: [&str; 5] = ["hostname", "metric", "scope", "scope_id", "selector"];
-
 /// Row groups, and rows of them, whose pages can hold rows of the host, of series from a key on.
 fn select(metadata: &ParquetMetaData, host: &Host, from: Option<&SeriesKey>) -> ParquetResult<Vec<(usize, RowSelection)>> {
     let columns = metadata.file_metadata().schema_descr().columns();
@@ -145,7 +143,7 @@ fn select(metadata: &ParquetMetaData, host: &Host, from: Option<&SeriesKey>) -> 
         found.ok_or_else(|| ParquetError::General(format!("it has no column {name}")))
     };
     let columns = SORTED_BY.iter().map(|name| position(name)).collect::<ParquetResult<Vec<_>>>()?;
-    let from = from.map(|SeriesKey { metric, selector: at }| [&**metric, &*at.scope, &*at.scope_id, &*at.path].map(str::as_bytes));
+    let from = from.map(|key| key.rank().map(str::as_bytes));
     let host = host.as_str().as_bytes();
     let from: Vec<&[u8]> = [host].into_iter().chain(from.into_iter().flatten()).collect();
     let mut selected = Vec::new();
@@ -227,7 +225,7 @@ impl Found {
                 run.push(value);
                 continue;
             }
-            let [metric, scope, scope_id, path] = [1, 2, 3, 4].map(|column| batch.name(column, row));
+            let [scope, metric, scope_id, path] = [1, 2, 3, 4].map(|column| batch.name(column, row));
             let is_level = |level: &Selector| *level.path == *path && *level.scope == *scope && *level.scope_id == *scope_id;
             let goes_on = |run: &Run| *run.metric == *metric && is_level(&run.selector) && continues(run);
             if !self.run.as_ref().is_some_and(goes_on) {
@@ -237,7 +235,7 @@ impl Found {
                 let selector = known.map_or_else(|| Arc::new(new()), |(_, selector)| Arc::clone(selector));
                 let same = last.as_ref().map(|(name, _)| name).filter(|name| ***name == *metric);
                 let metric = same.map_or_else(|| metric.into(), Arc::clone);
-                if last.as_ref().is_some_and(|(last, at)| (&**last, &**at) > (&*metric, &*selector)) {
+                if last.as_ref().is_some_and(|(last, at)| rank(last, at) > rank(&metric, &selector)) {
                     return Err(ParquetError::General("its rows are not in the order of their keys".into()));
                 }
                 if self.collector.is_past(&metric, &selector) {

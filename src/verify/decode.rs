@@ -21,13 +21,11 @@ use crate::ledger::{NotOurs, Unreadable};
 use crate::names::Date;
 use crate::object::{self, Reader, trouble};
 use crate::partition::ObjectKey;
-use crate::schema::PAGE_ROWS;
+use crate::schema::{PAGE_ROWS, SORTED_BY};
 use crate::store::Archive;
 
 /// So many objects may have a whole row group in memory; of more, each has a page.
 const WITH_WHOLE_ROW_GROUPS: usize = 4;
-/// The sort key, in order, without the timestamp at its end.
-const KEY: [&str; 5] = ["hostname", "metric", "scope", "scope_id", "selector"];
 
 /// What decoding a partition came to.
 #[derive(Debug, Default)]
@@ -143,7 +141,7 @@ impl Key<'_> {
 
 impl std::fmt::Display for Key<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let [host, metric, _, _, selector] = self.0.map(str::escape_debug);
+        let [host, _, metric, _, selector] = self.0.map(str::escape_debug);
         write!(f, "host {host}, metric {metric}, selector \"{selector}\", time {}", self.1)
     }
 }
@@ -180,10 +178,10 @@ impl Batch {
     fn new(batch: &RecordBatch) -> ParquetResult<Self> {
         let missing = |name: &str| ParquetError::General(format!("its column {name} is not of our type"));
         let text = |name: &str| batch.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()).cloned().ok_or_else(|| missing(name));
-        let [host, metric, scope, scope_id, selector] = KEY.map(text);
+        let [host, scope, metric, scope_id, selector] = SORTED_BY.map(text);
         let times = batch.column_by_name("timestamp").and_then(|c| c.as_primitive_opt::<Int64Type>()).cloned();
         // the others are decoded for their own sake
-        Ok(Self { text: [host?, metric?, scope?, scope_id?, selector?], times: times.ok_or_else(|| missing("timestamp"))? })
+        Ok(Self { text: [host?, scope?, metric?, scope_id?, selector?], times: times.ok_or_else(|| missing("timestamp"))? })
     }
 
     fn key(&self, row: usize) -> Key<'_> {
