@@ -179,7 +179,7 @@ fn encode<E: ObjectEncoder<Nowhere>>(bencher: Bencher) {
         let mut encoder = E::begin(Nowhere, &format).expect("begun");
         let group = E::encode(&format, rows).expect("encoded");
         block_on(encoder.append(group)).expect("appended");
-        block_on(encoder.finish(Vec::new())).expect("finished");
+        block_on(encoder.finish(bytes::Bytes::new(), Vec::new())).expect("finished");
         encoder.bytes_written()
     });
 }

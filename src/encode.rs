@@ -6,10 +6,11 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::basic::Compression;
-use parquet::errors::Result;
+use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterPropertiesPtr;
 use parquet::schema::types::SchemaDescPtr;
@@ -100,9 +101,19 @@ pub trait ObjectEncoder<W>: Send + Sized + 'static {
     /// Bytes that the sink has been given so far.
     fn bytes_written(&self) -> u64;
 
-    /// Writes the footer and completes the sink.
-    fn finish(&mut self, metadata: Vec<KeyValue>) -> BoxFuture<'_, Result<()>>;
+    /// Writes `block` directly before the footer, with a write of its own each, and completes the sink. No offset in the footer leads to it:
+    /// readers of rows pass it over.
+    fn finish(&mut self, block: Bytes, metadata: Vec<KeyValue>) -> BoxFuture<'_, Result<()>>;
 
     /// The sink, completed or not.
     fn into_sink(self) -> W;
+}
+
+/// Cuts the end of an object where its footer begins: four bytes of length and a magic number are the last.
+fn at_footer(mut end: Bytes) -> Result<(Bytes, Bytes)> {
+    let length = end.len().checked_sub(8).and_then(|at| end[at..].first_chunk::<4>()).map(|n| u32::from_le_bytes(*n) as usize);
+    let at = length.and_then(|length| end.len().checked_sub(length + 8));
+    let at = at.ok_or_else(|| ParquetError::General("the footer was not written at once".into()))?;
+    let footer = end.split_off(at);
+    Ok((end, footer))
 }

@@ -1,8 +1,8 @@
-//! The ledger in an object's footer: which sources it holds, and what became of their rows.
+//! The ledger of an object: which sources it holds, and what became of their rows. The footer says where it is.
 //!
 //! This is the archive's only memory. What stands in a visible object's ledger is archived; nothing else is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parquet::file::metadata::KeyValue;
@@ -14,9 +14,11 @@ use crate::names::{Date, Digest};
 use crate::partition::{Buckets, ObjectKey, PlanId};
 use crate::schema::{FORMAT_VERSION, footer};
 
+mod block;
 mod holdings;
 mod unreadable;
 
+pub use block::Block;
 pub use holdings::{Doubt, Holdings, missing, next_slot};
 pub use unreadable::{NotOurs, Trouble, Unreadable};
 
@@ -80,14 +82,33 @@ pub fn host_of(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(host, _)| host)
 }
 
-/// Digest of a ledger, as footers have it.
-pub fn digest_of(entries: &[Entry]) -> Digest {
-    let mut hasher = blake3::Hasher::new();
-    serde_json::to_writer(&mut hasher, entries).unwrap_or_else(|e| unreachable!("a ledger is plain data: {e}"));
-    hasher.finalize().into()
+/// What a footer says of its object, and where the ledger is.
+#[derive(Debug, Clone)]
+pub struct Described {
+    /// All but the sources.
+    object: ObjectLedger,
+    /// Bytes of the ledger, which end where the footer begins.
+    pub ledger_size: u64,
+    /// How many sources it names.
+    sources: usize,
 }
 
-/// What a footer says of its object.
+impl Described {
+    /// With the sources, from the bytes before the footer.
+    pub fn with_ledger(self, bytes: &[u8]) -> Result<ObjectLedger, NotOurs> {
+        let found = Digest::of(bytes);
+        if found != self.object.ledger {
+            return Err(NotOurs::damaged(format!(
+                "its ledger is not the one that was written: its digest is {found}, and its footer says {}",
+                self.object.ledger
+            )));
+        }
+        let entries = block::read(bytes, self.sources).map_err(|why| NotOurs::damaged(format!("its ledger: {why}")))?;
+        Ok(ObjectLedger { entries: Arc::new(entries), ..self.object })
+    }
+}
+
+/// What an object says of itself in its footer and its ledger.
 #[derive(Debug, Clone)]
 pub struct ObjectLedger {
     /// Its key.
@@ -106,6 +127,8 @@ pub struct ObjectLedger {
     pub missing: Vec<u32>,
     /// Count of rows.
     pub rows: u64,
+    /// Of the ledger.
+    pub ledger: Digest,
     /// Its sources, in order.
     pub entries: Arc<Vec<Entry>>,
 }
@@ -127,8 +150,10 @@ pub struct Footer<'a> {
     pub rows: u64,
     /// Times of the earliest and the latest row.
     pub extent: Option<(i64, i64)>,
-    /// The ledger.
+    /// Its sources.
     pub entries: &'a [Entry],
+    /// The same as they stand before the footer.
+    pub ledger: &'a Block,
 }
 
 /// What stands for the digest until it is known.
@@ -138,7 +163,7 @@ impl Footer<'_> {
     /// As Parquet key-value metadata, the digest's placeholder last.
     pub fn key_values(&self) -> Vec<KeyValue> {
         let partition = &self.key.partition;
-        let ledger = serde_json::to_string(self.entries).unwrap_or_else(|e| unreachable!("a ledger is plain data: {e}"));
+        let hosts: BTreeSet<&str> = self.entries.iter().map(Entry::host).collect();
         let mut pairs = vec![
             (footer::FORMAT, FORMAT_VERSION.to_string()),
             (footer::WRITER, format!("cc-archiver {}", env!("CARGO_PKG_VERSION"))),
@@ -149,6 +174,10 @@ impl Footer<'_> {
             (footer::AFTER, self.after.iter().map(Digest::to_string).collect::<Vec<_>>().join(",")),
             (footer::PLAN, self.plan.to_string()),
             (footer::ROWS, self.rows.to_string()),
+            (footer::HOSTS, hosts.len().to_string()),
+            (footer::SOURCES, self.entries.len().to_string()),
+            (footer::LEDGER, self.ledger.bytes.len().to_string()),
+            (footer::LEDGER_DIGEST, self.ledger.digest.to_string()),
         ];
         if !self.missing.is_empty() {
             pairs.push((footer::MISSING, self.missing.iter().map(u32::to_string).collect::<Vec<_>>().join(",")));
@@ -157,7 +186,6 @@ impl Footer<'_> {
             pairs.push((footer::MIN_TIMESTAMP, first.to_string()));
             pairs.push((footer::MAX_TIMESTAMP, last.to_string()));
         }
-        pairs.push((footer::LEDGER, ledger));
         pairs.push((footer::DIGEST, String::from_utf8_lossy(&DIGEST_PLACEHOLDER).into_owned()));
         pairs.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect()
     }
@@ -170,8 +198,8 @@ pub fn newer(metadata: Option<&Vec<KeyValue>>) -> Option<NotOurs> {
     (format > FORMAT_VERSION).then(|| NotOurs::Unusable(Trouble::Newer, reason()))
 }
 
-/// Reads a ledger from the key-value metadata of the object at `key`, which is `size` bytes long.
-pub fn read(key: &ObjectKey, size: u64, cluster_column: bool, metadata: Option<&Vec<KeyValue>>) -> Result<ObjectLedger, NotOurs> {
+/// Reads what the key-value metadata say of the object at `key`, which is `size` bytes long.
+pub fn read(key: &ObjectKey, size: u64, cluster_column: bool, metadata: Option<&Vec<KeyValue>>) -> Result<Described, NotOurs> {
     let values: BTreeMap<&str, &str> = metadata.into_iter().flatten().filter_map(|kv| Some((kv.key.as_str(), kv.value.as_deref()?))).collect();
     let Some(format) = values.get(footer::FORMAT) else { return Err(NotOurs::Foreign) };
     let damaged = |reason: String| NotOurs::damaged(reason);
@@ -200,8 +228,9 @@ pub fn read(key: &ObjectKey, size: u64, cluster_column: bool, metadata: Option<&
     let slots = values.get(footer::MISSING).into_iter().flat_map(|slots| slots.split(','));
     let missing = slots.map(str::parse).collect::<Result<_, _>>().map_err(|e| damaged(format!("its list of empty slots: {e}")))?;
     let rows = get(footer::ROWS)?.parse().map_err(|e| damaged(format!("its row count: {e}")))?;
-    let mut entries: Vec<Entry> = serde_json::from_str(get(footer::LEDGER)?).map_err(|e| damaged(format!("its ledger: {e}")))?;
-    entries.shrink_to_fit();
+    let sources = get(footer::SOURCES)?.parse().map_err(|e| damaged(format!("its count of sources: {e}")))?;
+    let ledger_size = get(footer::LEDGER)?.parse().map_err(|e| damaged(format!("the size of its ledger: {e}")))?;
+    let ledger = Digest::try_from(get(footer::LEDGER_DIGEST)?.to_owned()).map_err(|e| damaged(format!("the digest of its ledger: {e}")))?;
     let digits = get(footer::DIGEST)?;
     let digest = Digest::try_from(digits.to_owned()).map_err(|e| damaged(format!("its digest: {e}")))?;
     // one spelling only: the digits themselves are not part of what is hashed
@@ -209,7 +238,8 @@ pub fn read(key: &ObjectKey, size: u64, cluster_column: bool, metadata: Option<&
         return Err(damaged(format!("its digest is written {digits:?}")));
     }
     let info = ArchiveInfo { buckets, cluster_column };
-    Ok(ObjectLedger { key: key.clone(), size, e_tag: None, digest, info, after, missing, rows, entries: Arc::new(entries) })
+    let object = ObjectLedger { key: key.clone(), size, e_tag: None, digest, info, after, missing, rows, ledger, entries: Arc::default() };
+    Ok(Described { object, ledger_size, sources })
 }
 
 /// Where the digest's `digits` stand in a footer: in the last of the key-value pairs, written as Thrift compact strings.
@@ -234,8 +264,8 @@ mod tests {
         ObjectKey { partition, bucket, slot: 7, beside: None }
     }
 
-    fn footer<'a>(key: &'a ObjectKey, entries: &'a [Entry]) -> Footer<'a> {
-        Footer { key, plan: PlanId(7), buckets: Buckets::ONE, after: &[], missing: &[], rows: 1, extent: Some((0, 0)), entries }
+    fn footer<'a>(key: &'a ObjectKey, entries: &'a [Entry], ledger: &'a Block) -> Footer<'a> {
+        Footer { key, plan: PlanId(7), buckets: Buckets::ONE, after: &[], missing: &[], rows: 1, extent: Some((0, 0)), entries, ledger }
     }
 
     fn entry() -> Entry {
@@ -262,9 +292,14 @@ mod tests {
     fn a_ledger_is_read_as_it_was_written() {
         let (key, entries) = (key(), [entry()]);
         let after = [Digest::of(b"a"), Digest::of(b"b")];
-        let kv = Footer { after: &after, missing: &[2, 5], ..footer(&key, &entries) }.key_values();
+        let ledger = Block::of(&entries);
+        let kv = Footer { after: &after, missing: &[2, 5], ..footer(&key, &entries, &ledger) }.key_values();
         assert_eq!(kv.last().map(|kv| kv.key.as_str()), Some(footer::DIGEST));
-        let read = read(&key, 10, false, Some(&kv)).expect("readable");
+        let described = read(&key, 10, false, Some(&kv)).expect("readable");
+        assert_eq!(described.ledger_size, ledger.bytes.len() as u64);
+        let damaged = described.clone().with_ledger(&ledger.bytes[1..]).expect_err("damaged");
+        assert!(damaged.to_string().contains("not the one that was written"), "{damaged}");
+        let read = described.with_ledger(&ledger.bytes).expect("readable");
         assert_eq!(*read.entries, entries);
         assert_eq!((&read.after[..], &read.missing[..]), (&after[..], &[2, 5][..]));
         assert_eq!(read.entries[0].host(), "n\n1");
@@ -274,7 +309,7 @@ mod tests {
     fn what_is_not_a_ledger_says_why() {
         let key = key();
         assert!(matches!(read(&key, 0, false, None), Err(NotOurs::Foreign)));
-        let mut kv = footer(&key, &[]).key_values();
+        let mut kv = footer(&key, &[], &Block::of(&[])).key_values();
         kv[0].value = Some("2".into());
         assert!(matches!(read(&key, 0, false, Some(&kv)), Err(NotOurs::Unusable(Trouble::Newer, why)) if why.contains("format 2")));
         kv[0].value = Some("1".into());

@@ -14,7 +14,7 @@ use object_store::{GetOptions, GetResultPayload, ObjectMeta, ObjectStore, Object
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::{AsyncFileReader, MetadataFetch};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{FooterTail, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use tokio::sync::SemaphorePermit;
 
 use crate::error::{Error, Result};
@@ -28,8 +28,11 @@ use crate::workers::Workers;
 
 pub mod trouble;
 
-/// Bytes fetched from an object's end at first: the footers of most objects. Of larger ones in files so much is read at a time.
-const FOOTER_GUESS: usize = 128 << 10;
+/// Bytes fetched from an object's end at first: footer and ledger of most objects. Of large objects it is a part of their bytes, as footers grow with
+/// rows, but no more than is fetched at once in any case.
+const FOOTER_GUESS: u64 = 128 << 10;
+const FOOTER_SHARE: u64 = 128;
+const MOST_GUESSED: u64 = 2 << 20;
 /// Bytes of one request where an object is read in full, and how many are fetched ahead of the one that is hashed.
 const RANGE: u64 = 8 << 20;
 const RANGES_AHEAD: usize = 2;
@@ -47,14 +50,19 @@ pub async fn ledger(archive: &Archive, listed: &ObjectMeta) -> Found<ObjectLedge
     Ok(opened(archive, listed).await?.map(|(ledger, _)| ledger))
 }
 
-/// The same, with all that the footer says of rows and pages.
+/// The same, with all that the footer says of rows.
 pub async fn opened(archive: &Archive, listed: &ObjectMeta) -> Found<(ObjectLedger, ParquetMetaData)> {
     let ObjectMeta { location, size, e_tag, .. } = listed;
     let ours = ObjectKey::parse(location);
-    // held until the ledger is read: its text is larger than what is kept of it
+    // held until the ledger is read
     let mut turn = None;
-    let metadata = match fetched(archive, location, *size, PageIndexPolicy::Skip, &mut turn).await {
-        Ok(metadata) => metadata,
+    let read = async {
+        let tail = Tail::fetch(archive, location, *size, &mut turn).await?;
+        let metadata = ParquetMetaDataReader::decode_metadata(tail.footer())?;
+        Ok((tail, metadata))
+    };
+    let (tail, metadata) = match read.await {
+        Ok(read) => read,
         Err(e) => {
             return Ok(Err(match trouble::of_reader(archive, location, "cannot read", e).await? {
                 _ if ours.is_none() => NotOurs::Foreign,
@@ -76,25 +84,70 @@ pub async fn opened(archive: &Archive, listed: &ObjectMeta) -> Found<(ObjectLedg
     if !has_ledger && COLUMNS[1..].iter().all(|name| has_column(name)) {
         return Ok(Err(NotOurs::damaged("it has our name and our columns, but no ledger: another program has rewritten it")));
     }
-    let cluster_column = has_column("cluster");
-    let read = ledger::read(&key, *size, cluster_column, file.key_value_metadata());
-    Ok(read.map(|ledger| (ObjectLedger { e_tag: ETag::of(e_tag.as_deref()), ..ledger }, metadata)))
+    let described = match ledger::read(&key, *size, has_column("cluster"), file.key_value_metadata()) {
+        Ok(described) => described,
+        Err(why) => return Ok(Err(why)),
+    };
+    let ledger = match tail.before_footer(archive, location, described.ledger_size, &mut turn).await {
+        Ok(ledger) => ledger,
+        Err(e) => return Ok(Err(trouble::of_reader(archive, location, "cannot read", e).await?)),
+    };
+    Ok(described.with_ledger(&ledger).map(|ledger| (ObjectLedger { e_tag: ETag::of(e_tag.as_deref()), ..ledger }, metadata)))
 }
 
-/// Reads an object's footer, and its page index if asked to.
-pub async fn metadata(archive: &Archive, location: &Key, size: u64, index: PageIndexPolicy) -> Result<ParquetMetaData, ParquetError> {
-    fetched(archive, location, size, index, &mut None).await
+/// Reads an object's footer, and its page index.
+pub async fn metadata(archive: &Archive, location: &Key, size: u64) -> Result<ParquetMetaData, ParquetError> {
+    let mut turn = None;
+    let tail = Tail::fetch(archive, location, size, &mut turn).await?;
+    let metadata = ParquetMetaDataReader::decode_metadata(tail.footer())?;
+    let mut reader = ParquetMetaDataReader::new_with_metadata(metadata).with_page_index_policy(PageIndexPolicy::Required);
+    reader.load_page_index(Fetch { archive, location, turn: &mut turn }).await?;
+    reader.finish()
 }
 
-async fn fetched<'a>(
-    archive: &'a Archive,
-    location: &Key,
-    size: u64,
-    index: PageIndexPolicy,
-    turn: &mut Option<SemaphorePermit<'a>>,
-) -> Result<ParquetMetaData, ParquetError> {
-    let fetch = Fetch { archive, location, turn };
-    ParquetMetaDataReader::new().with_page_index_policy(index).with_prefetch_hint(Some(FOOTER_GUESS)).load_and_finish(fetch, size).await
+/// The end of an object, from some byte before its footer on.
+struct Tail {
+    bytes: Bytes,
+    /// Where in it the footer is.
+    footer: Range<usize>,
+    /// Where it begins in the object.
+    at: u64,
+}
+
+impl Tail {
+    /// Fetches so much that the footer is in it, and the ledger as a rule: at once, if both take as little as they mostly do.
+    async fn fetch<'a>(archive: &'a Archive, location: &Key, size: u64, turn: &mut Option<SemaphorePermit<'a>>) -> Result<Self, ParquetError> {
+        let mut fetch = Fetch { archive, location, turn };
+        let mut at = size - size.min(FOOTER_GUESS.max(size / FOOTER_SHARE).min(MOST_GUESSED));
+        let mut bytes = fetch.fetch(at..size).await?;
+        let trailer = bytes.len().checked_sub(TRAILER).and_then(|at| bytes[at..].first_chunk::<TRAILER>());
+        let trailer = trailer.ok_or_else(|| ParquetError::General(format!("it has {} bytes", bytes.len())))?;
+        let length = FooterTail::try_from(*trailer)?.metadata_length() + TRAILER;
+        if length as u64 > size {
+            return Err(ParquetError::General(format!("its footer is said to have {length} bytes, and all of it {size}")));
+        }
+        if length > bytes.len() {
+            let from = (size - length as u64).saturating_sub(FOOTER_GUESS);
+            let before = fetch.fetch(from..at).await?;
+            (at, bytes) = (from, [before, bytes].concat().into());
+        }
+        let end = bytes.len() - TRAILER;
+        Ok(Self { footer: bytes.len() - length..end, bytes, at })
+    }
+
+    fn footer(&self) -> &[u8] {
+        &self.bytes[self.footer.clone()]
+    }
+
+    /// So many bytes that end where the footer begins.
+    async fn before_footer<'a>(&self, archive: &'a Archive, location: &Key, count: u64, turn: &mut Option<SemaphorePermit<'a>>) -> Result<Bytes, ParquetError> {
+        let end = self.at + self.footer.start as u64;
+        let from = end.checked_sub(count).ok_or_else(|| ParquetError::General(format!("its ledger is said to have {count} bytes")))?;
+        if from >= self.at {
+            return Ok(self.bytes.slice((from - self.at) as usize..self.footer.start));
+        }
+        Fetch { archive, location, turn }.fetch(from..end).await
+    }
 }
 
 /// Ranges of one object.
@@ -110,7 +163,7 @@ impl MetadataFetch for Fetch<'_, '_> {
         async move {
             let store = self.archive.for_reading();
             let size = range.end - range.start;
-            if size <= FOOTER_GUESS as u64 {
+            if size <= FOOTER_GUESS {
                 return store.get_range(self.location, range).await.map_err(external);
             }
             if self.turn.is_none() {
@@ -121,8 +174,8 @@ impl MetadataFetch for Fetch<'_, '_> {
             }
             // piece by piece: glibc's allocator keeps what each of the threads that read files held at once
             let mut footer = Vec::with_capacity(size as usize);
-            for from in range.clone().step_by(FOOTER_GUESS) {
-                let piece = from..range.end.min(from + FOOTER_GUESS as u64);
+            for from in range.clone().step_by(FOOTER_GUESS as usize) {
+                let piece = from..range.end.min(from + FOOTER_GUESS);
                 footer.extend_from_slice(&store.get_range(self.location, piece).await.map_err(external)?);
             }
             Ok(footer.into())
@@ -187,7 +240,12 @@ impl Hashers {
 
     /// Reads all of an object, and says what is wrong if it is not the one with this digest, or cannot be read.
     pub async fn check(&self, location: &Key, size: u64, expected: Digest) -> Found<()> {
-        match self.compare(location, size, expected).await {
+        let digits = match self.digits_of(location, size, expected).await {
+            Ok(Some(digits)) => digits,
+            Ok(None) => return Ok(Err(NotOurs::damaged(format!("its footer does not hold the digest {expected}")))),
+            Err(e) => return Ok(Err(trouble::of_reader(&self.archive, location, "cannot read", e).await?)),
+        };
+        match self.compare(location, size, expected, digits).await {
             Ok(compared) => Ok(compared.map_err(NotOurs::damaged)),
             Err(Error::Store { what, source, .. }) => Ok(Err(trouble::of_store(&self.archive, location, what, source).await?)),
             Err(Error::Io { source, .. }) => Ok(Err(NotOurs::Unusable(Trouble::Withheld, format!("it cannot be read now: {source}")))),
@@ -195,11 +253,8 @@ impl Hashers {
         }
     }
 
-    async fn compare(&self, location: &Key, size: u64, expected: Digest) -> Result<Result<(), String>> {
+    async fn compare(&self, location: &Key, size: u64, expected: Digest, digits: u64) -> Result<Result<(), String>> {
         let name = self.archive.name_of(location);
-        let Some(digits) = self.digits_of(location, size, expected).await.map_err(Error::store("cannot read", &name))? else {
-            return Ok(Err(format!("its footer does not hold the digest {expected}")));
-        };
         let hashing = Hashing { digits, at: 0, hasher: blake3::Hasher::new() };
         let done = match self.local_file(location).await.map_err(Error::store("cannot read", &name))? {
             Some(file) => self.hash_file(file, hashing, size, name).await?,
@@ -214,24 +269,11 @@ impl Hashers {
     }
 
     /// Where the digits of the digest stand, by the footer as it is now.
-    async fn digits_of(&self, location: &Key, size: u64, expected: Digest) -> object_store::Result<Option<u64>> {
-        let store = self.archive.for_reading();
-        let guess = size.min(FOOTER_GUESS as u64);
-        let mut tail = store.get_range(location, size - guess..size).await?;
-        let Some(length) = tail.len().checked_sub(TRAILER).and_then(|at| tail[at..].first_chunk::<4>()).map(|n| u64::from(u32::from_le_bytes(*n))) else {
-            return Ok(None);
-        };
-        let whole = length + TRAILER as u64;
-        if whole > size {
-            return Ok(None);
-        }
-        if whole > guess {
-            tail = store.get_range(location, size - whole..size).await?;
-        }
-        let Some(begin) = tail.len().checked_sub(whole as usize) else { return Ok(None) };
+    async fn digits_of(&self, location: &Key, size: u64, expected: Digest) -> Result<Option<u64>, ParquetError> {
+        let tail = Tail::fetch(&self.archive, location, size, &mut None).await?;
         let mut digits = ledger::DIGEST_PLACEHOLDER;
         digits.copy_from_slice(expected.to_string().as_bytes());
-        Ok(ledger::digest_position(&tail[begin..], &digits).map(|at| size - whole + at as u64))
+        Ok(ledger::digest_position(tail.footer(), &digits).map(|at| tail.at + (tail.footer.start + at) as u64))
     }
 
     /// A directory's object as the file that it is, so that its bytes need not be copied twice.

@@ -90,7 +90,7 @@ pub async fn uploaded(archive: &Archive, hashers: &Hashers, claim: &Claim, depth
         Ok(Err(why)) => return Ok(Err(why.to_string())),
         Err(e) => return Ok(Err(e.to_string())),
     };
-    if ledger.digest != claim.digest || ledger.rows != claim.rows || ledger::digest_of(&ledger.entries) != claim.ledger {
+    if ledger.digest != claim.digest || ledger.rows != claim.rows || ledger.ledger != claim.ledger {
         return Ok(Err("its footer is not the one that was sent".into()));
     }
     match in_full(hashers, ledger, depth).await {
@@ -119,7 +119,7 @@ async fn looked_at(archive: &Archive, hashers: &Hashers, listed: &ObjectLedger, 
         Ok(ledger) => ledger,
         Err(why) => return Ok(Err(why)),
     };
-    if !ObjectProof::of(&ledger).is_of(listed) || ledger.entries != listed.entries {
+    if !ObjectProof::of(&ledger).is_of(listed) || ledger.ledger != listed.ledger {
         return Ok(Err(NotOurs::damaged("it was replaced during this run")));
     }
     in_full(hashers, ledger, depth).await

@@ -42,8 +42,14 @@ pub mod footer {
     pub const MIN_TIMESTAMP: &str = "cc-archiver.min_timestamp";
     /// Unix time in s of the latest row; absent in an object of no rows.
     pub const MAX_TIMESTAMP: &str = "cc-archiver.max_timestamp";
-    /// The ledger: a JSON array of sources.
+    /// How many hosts the ledger names.
+    pub const HOSTS: &str = "cc-archiver.hosts";
+    /// How many sources the ledger names.
+    pub const SOURCES: &str = "cc-archiver.sources";
+    /// Bytes of the ledger, which ends where the footer begins: a line of JSON for each source, compressed by zstd.
     pub const LEDGER: &str = "cc-archiver.ledger";
+    /// BLAKE3 of these bytes.
+    pub const LEDGER_DIGEST: &str = "cc-archiver.ledger.blake3";
     /// BLAKE3 of the whole file, with these 64 hex digits read as `0`. Always the last entry.
     pub const DIGEST: &str = "cc-archiver.digest";
 }
@@ -113,6 +119,9 @@ impl Layout {
             .set_dictionary_enabled(true)
             .set_statistics_enabled(EnabledStatistics::Page)
             .set_max_row_group_row_count(None)
+            // exact: readers prune by them, and tell from equal ones that a row group holds one host
+            .set_statistics_truncate_length(None)
+            .set_column_index_truncate_length(None)
             .set_data_page_row_count_limit(PAGE_ROWS)
             .set_data_page_size_limit(8 * PAGE_ROWS)
             .set_sorting_columns(Some(sorting))

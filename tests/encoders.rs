@@ -47,7 +47,7 @@ fn encoded<E: ObjectEncoder<Memory>>(format: &Format, groups: &[Rows]) -> Bytes 
             let group = E::encode(format, rows.clone()).expect("encoded");
             encoder.append(group).await.expect("appended");
         }
-        encoder.finish(vec![KeyValue::new("k".to_owned(), "v".to_owned())]).await.expect("finished");
+        encoder.finish(BLOCK.into(), vec![KeyValue::new("k".to_owned(), "v".to_owned())]).await.expect("finished");
     });
     assert_eq!(encoder.bytes_written(), sink.0.lock().expect("not poisoned").len() as u64);
     Bytes::from(sink.0.lock().expect("not poisoned").clone())
@@ -56,6 +56,9 @@ fn encoded<E: ObjectEncoder<Memory>>(format: &Format, groups: &[Rows]) -> Bytes 
 fn metadata(bytes: &Bytes) -> ParquetMetaData {
     ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required).parse_and_finish(bytes).expect("a footer and page indexes")
 }
+
+/// Stands before the footer.
+const BLOCK: &[u8] = b"what no reader looks for";
 
 const KEY: &str = "cluster=c/date=1970-01-01/x.parquet";
 
@@ -89,8 +92,8 @@ fn values(rows: usize) -> impl Strategy<Value = Values> {
 }
 
 fn rows() -> impl Strategy<Value = Rows> {
-    // shorter than the 64 bytes at which the reference cuts bounds; ours stay whole
-    let text = prop_oneof![Just(String::new()), "[a-c]{1,2}", "\\PC{0,15}"];
+    // bounds stay whole, however long
+    let text = prop_oneof![Just(String::new()), "[a-c]{1,2}", "\\PC{0,15}", "x{60,70}[a-c]{1,2}"];
     let series = (text.clone(), text.clone(), text, 1..900_usize);
     prop::collection::vec(series, 1..12).prop_flat_map(|series| {
         let total: usize = series.iter().map(|(.., rows)| rows).sum();
@@ -149,7 +152,9 @@ fn described(metadata: &ParquetMetaData) -> Vec<String> {
         lines.push(format!("{} {:?}", group.num_rows(), group.sorting_columns()));
         for column in group.columns() {
             let statistics = column.statistics().expect("statistics");
-            let bounds = (statistics.min_bytes_opt(), statistics.max_bytes_opt(), statistics.null_count_opt());
+            let exact = (statistics.min_is_exact(), statistics.max_is_exact());
+            let text = column.unencoded_byte_array_data_bytes();
+            let bounds = (statistics.min_bytes_opt(), statistics.max_bytes_opt(), exact, statistics.null_count_opt(), text);
             let mut encodings: Vec<_> = column.encodings().map(|e| e.to_string()).collect();
             encodings.sort();
             let pages = column.page_encoding_stats_mask();
@@ -168,6 +173,10 @@ proptest! {
         prop_assert_eq!(&rows_in(KEY, &fast), &expected);
         prop_assert_eq!(&rows_in(KEY, &slow), &expected);
         prop_assert_eq!(described(&metadata(&fast)), described(&metadata(&slow)));
+        for bytes in [&fast, &slow] {
+            let footer = u32::from_le_bytes(*bytes[..bytes.len() - 4].last_chunk().expect("a length")) as usize;
+            prop_assert!(bytes[..bytes.len() - 8 - footer].ends_with(BLOCK));
+        }
     }
 }
 

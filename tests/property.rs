@@ -148,7 +148,7 @@ fn check_objects(objects: &Objects) -> Result<(), TestCaseError> {
         let rows = rows_in(key, bytes);
         let order = |row: &Row| {
             let Row { hostname, metric, scope, scope_id, selector, timestamp, .. } = row.clone();
-            (hostname, metric, scope, scope_id, selector, timestamp)
+            (hostname, scope, metric, scope_id, selector, timestamp)
         };
         prop_assert!(rows.windows(2).all(|pair| order(&pair[0]) < order(&pair[1])), "{} is not sorted", key);
         prop_assert!(rows.iter().all(|row| support::date_of(row.timestamp) == row.date), "{} holds another date", key);

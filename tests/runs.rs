@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use cc_archiver::schema::footer;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::arrow_writer::ArrowWriter;
-use parquet::file::metadata::ParquetMetaDataReader;
 
 use support::{DAY, Level, MIDNIGHT, Objects, Snapshot, T0, Tree, archive, assert_same_rows, files_below, rows_of};
 
@@ -16,11 +14,7 @@ mod support;
 fn ledger_entries(objects: &Objects) -> BTreeMap<(String, String), usize> {
     let mut entries = BTreeMap::new();
     for (key, bytes) in objects {
-        let metadata = ParquetMetaDataReader::new().parse_and_finish(bytes).unwrap_or_else(|e| panic!("{key}: {e}"));
-        let pairs = metadata.file_metadata().key_value_metadata().cloned().unwrap_or_default();
-        let ledger = pairs.into_iter().find(|pair| pair.key == footer::LEDGER).and_then(|pair| pair.value).expect("a ledger");
-        let ledger: Vec<serde_json::Value> = serde_json::from_str(&ledger).expect("JSON");
-        for entry in ledger {
+        for entry in support::ledger_of(bytes).unwrap_or_else(|e| panic!("{key}: {e}")) {
             let (_, date) = support::partition_of(key);
             *entries.entry((entry["path"].as_str().expect("a path").to_owned(), date)).or_default() += 1;
         }

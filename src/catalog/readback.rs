@@ -13,7 +13,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, RowSelection, RowSelector};
 use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 
 use crate::data::{SeriesKey, Span, rank};
@@ -111,7 +111,7 @@ impl RowGroups {
     /// From the rows of a key on.
     async fn open(archive: &Archive, ledger: &ObjectLedger, host: &Host, from: Option<&SeriesKey>) -> ParquetResult<Self> {
         let location = ledger.key.path();
-        let metadata = Arc::new(object::metadata(archive, &location, ledger.size, PageIndexPolicy::Required).await?);
+        let metadata = Arc::new(object::metadata(archive, &location, ledger.size).await?);
         let selected = select(&metadata, host, from)?;
         let (groups, rows): (Vec<usize>, Vec<RowSelection>) = selected.into_iter().unzip();
         let rows = RowSelection::from(rows.into_iter().flat_map(Vec::<RowSelector>::from).collect::<Vec<_>>());

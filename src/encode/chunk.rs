@@ -75,12 +75,14 @@ impl Codec {
 /// A finished chunk, to be spliced into a row group.
 pub type Chunk = (Buffer, ColumnCloseResult);
 
-/// The smallest and the largest value of a page, as the column index holds them.
-pub struct Bounds {
+/// What page indexes say of a page.
+pub struct PageStatistics {
     /// Plain encoding of the smallest.
     pub min: Vec<u8>,
     /// Plain encoding of the largest.
     pub max: Vec<u8>,
+    /// Of strings, the bytes of all of them, lengths not counted.
+    pub text: Option<usize>,
 }
 
 /// Writes the pages of one chunk.
@@ -94,6 +96,8 @@ pub struct ChunkWriter {
     has_dictionary: bool,
     data_offset: Option<u64>,
     uncompressed: usize,
+    /// Bytes of strings.
+    text: Option<i64>,
     rows: usize,
 }
 
@@ -109,6 +113,7 @@ impl ChunkWriter {
             has_dictionary: false,
             data_offset: None,
             uncompressed: 0,
+            text: None,
             rows: 0,
         }
     }
@@ -122,7 +127,7 @@ impl ChunkWriter {
     }
 
     /// Writes a data page of `rows` values; levels are not stored, as the column is required.
-    pub fn data(&mut self, codec: &mut Codec, data: &[u8], rows: usize, encoding: Encoding, bounds: Bounds) -> Result<()> {
+    pub fn data(&mut self, codec: &mut Codec, data: &[u8], rows: usize, encoding: Encoding, statistics: PageStatistics) -> Result<()> {
         self.count(PageType::DATA_PAGE, encoding);
         let page = |buf| Page::DataPage {
             buf,
@@ -136,7 +141,10 @@ impl ChunkWriter {
         self.data_offset.get_or_insert(offset);
         self.offsets.append_row_count(rows as i64);
         self.offsets.append_offset_and_size(offset as i64, size as i32);
-        self.columns.append(false, bounds.min, bounds.max, 0, None);
+        let text = statistics.text.map(|bytes| bytes as i64);
+        self.offsets.append_unencoded_byte_array_data_bytes(text);
+        self.text = text.map(|bytes| bytes + self.text.unwrap_or_default()).or(self.text);
+        self.columns.append(false, statistics.min, statistics.max, 0, None);
         self.rows += rows;
         Ok(())
     }
@@ -173,6 +181,7 @@ impl ChunkWriter {
             .set_dictionary_page_offset(self.has_dictionary.then_some(0))
             .set_data_page_offset(self.data_offset.unwrap_or_default() as i64)
             .set_statistics(statistics)
+            .set_unencoded_byte_array_data_bytes(self.text)
             .build()?;
         let close = ColumnCloseResult {
             bytes_written: bytes.len() as u64,

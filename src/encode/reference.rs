@@ -1,11 +1,12 @@
 //! The straightforward encoder: runs are expanded to Arrow arrays, and AsyncArrowWriter does the rest.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow_array::types::Int32Type;
 use arrow_array::{ArrayRef, DictionaryArray, Float32Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow_schema::SchemaRef;
+use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use parquet::arrow::AsyncArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -21,9 +22,42 @@ const BATCH_ROWS: usize = 65_536;
 
 /// See the module.
 pub struct ReferenceEncoder<W> {
-    writer: AsyncArrowWriter<W>,
+    writer: AsyncArrowWriter<Before<W>>,
+    before_footer: Arc<Mutex<Option<Bytes>>>,
+    /// Bytes of that, once it is known.
+    block: u64,
     schema: SchemaRef,
     columns: Vec<StringColumn>,
+}
+
+/// A sink that writes a block before the footer, as the writer has no place for it.
+struct Before<W> {
+    sink: W,
+    /// Set when the footer comes next, in one write with what stands before it.
+    block: Arc<Mutex<Option<Bytes>>>,
+}
+
+fn lock(block: &Mutex<Option<Bytes>>) -> MutexGuard<'_, Option<Bytes>> {
+    block.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<W: AsyncFileWriter> AsyncFileWriter for Before<W> {
+    fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<()>> {
+        let block = lock(&self.block).take();
+        async move {
+            let Some(block) = block else { return self.sink.write(bytes).await };
+            let (indexes, footer) = super::at_footer(bytes)?;
+            for part in [indexes, block, footer] {
+                self.sink.write(part).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn complete(&mut self) -> BoxFuture<'_, Result<()>> {
+        self.sink.complete()
+    }
 }
 
 /// What a string column takes from a run.
@@ -103,12 +137,14 @@ impl<W: AsyncFileWriter + 'static> ObjectEncoder<W> for ReferenceEncoder<W> {
     fn begin(sink: W, format: &Format) -> Result<Self> {
         let schema = format.layout.arrow_schema();
         let options = ArrowWriterOptions::new().with_properties(format.properties.as_ref().clone()).with_skip_arrow_metadata(true);
+        let before_footer = Arc::default();
+        let sink = Before { sink, block: Arc::clone(&before_footer) };
         let writer = AsyncArrowWriter::try_new_with_options(sink, Arc::clone(&schema), options)?;
         let constant = format.layout.cluster_column.then(|| StringColumn::Constant(format.cluster.as_str().to_owned()));
         let of_runs: [Text; 5] =
-            [|run| run.host.as_str(), |run| &run.key.metric, |run| &run.key.selector.scope, |run| &run.key.selector.scope_id, |run| &run.key.selector.path];
+            [|run| run.host.as_str(), |run| &run.key.selector.scope, |run| &run.key.metric, |run| &run.key.selector.scope_id, |run| &run.key.selector.path];
         let columns = constant.into_iter().chain(of_runs.map(StringColumn::OfRun)).collect();
-        Ok(Self { writer, schema, columns })
+        Ok(Self { writer, before_footer, block: 0, schema, columns })
     }
 
     fn encode(_: &Format, rows: Rows) -> Result<Rows> {
@@ -126,11 +162,13 @@ impl<W: AsyncFileWriter + 'static> ObjectEncoder<W> for ReferenceEncoder<W> {
     }
 
     fn bytes_written(&self) -> u64 {
-        self.writer.bytes_written() as u64
+        self.writer.bytes_written() as u64 + self.block
     }
 
-    fn finish(&mut self, metadata: Vec<KeyValue>) -> BoxFuture<'_, Result<()>> {
+    fn finish(&mut self, block: Bytes, metadata: Vec<KeyValue>) -> BoxFuture<'_, Result<()>> {
         async move {
+            self.block = block.len() as u64;
+            *lock(&self.before_footer) = Some(block);
             for pair in metadata {
                 self.writer.append_key_value_metadata(pair);
             }
@@ -140,6 +178,6 @@ impl<W: AsyncFileWriter + 'static> ObjectEncoder<W> for ReferenceEncoder<W> {
     }
 
     fn into_sink(self) -> W {
-        self.writer.into_inner()
+        self.writer.into_inner().sink
     }
 }

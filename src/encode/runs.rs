@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use parquet::arrow::async_writer::AsyncFileWriter;
 use parquet::basic::{BoundaryOrder, Encoding};
@@ -17,21 +18,24 @@ use parquet::file::statistics::{Statistics, ValueStatistics};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnDescPtr;
 
-use super::chunk::{Bounds, Chunk, ChunkWriter, Codec};
+use super::chunk::{Chunk, ChunkWriter, Codec, PageStatistics};
 use super::delta::{self, varint};
 use super::{Format, ObjectEncoder, Tools, values as value_column};
 use crate::buffers::{Buffer, Buffers};
 use crate::data::{Rows, SeriesRun, TimeRun, Values};
 use crate::schema::{PAGE_ROWS, ValueEncoding};
 
-/// Bytes that a footer takes beside its ledger, mostly.
-const FOOTER_ROOM: usize = 64 << 10;
+/// Bytes that page indexes and footer take: for each row group, and beside.
+const ROOM_FOR_GROUP: usize = 2 << 10;
+const ROOM_FOR_FOOTER: usize = 4 << 10;
 
 /// See the module.
 pub struct RunsEncoder<W> {
     file: SerializedFileWriter<Buffer>,
     sink: W,
     tools: Arc<Tools>,
+    /// Bytes of the block before the footer.
+    block: u64,
 }
 
 impl<W: AsyncFileWriter> RunsEncoder<W> {
@@ -56,7 +60,7 @@ impl<W: AsyncFileWriter + 'static> ObjectEncoder<W> for RunsEncoder<W> {
     fn begin(sink: W, format: &Format) -> Result<Self> {
         let buffer = format.tools.buffers.take(0);
         let file = SerializedFileWriter::new(buffer, format.schema.root_schema_ptr(), Arc::clone(&format.properties))?;
-        Ok(Self { file, sink, tools: Arc::clone(&format.tools) })
+        Ok(Self { file, sink, tools: Arc::clone(&format.tools), block: 0 })
     }
 
     fn encode(format: &Format, rows: Rows) -> Result<Vec<Chunk>> {
@@ -77,18 +81,22 @@ impl<W: AsyncFileWriter + 'static> ObjectEncoder<W> for RunsEncoder<W> {
     }
 
     fn bytes_written(&self) -> u64 {
-        self.file.bytes_written() as u64
+        self.file.bytes_written() as u64 + self.block
     }
 
-    fn finish(&mut self, metadata: Vec<KeyValue>) -> BoxFuture<'_, Result<()>> {
+    fn finish(&mut self, block: Bytes, metadata: Vec<KeyValue>) -> BoxFuture<'_, Result<()>> {
         async move {
-            // ledgers can be long; row groups and pages take little
-            self.reserve(metadata.iter().filter_map(|pair| pair.value.as_ref()).map(String::len).sum::<usize>() + FOOTER_ROOM);
+            self.reserve(self.file.flushed_row_groups().len() * ROOM_FOR_GROUP + ROOM_FOR_FOOTER);
             for pair in metadata {
                 self.file.append_key_value_metadata(pair);
             }
             self.file.finish()?;
-            self.flush().await?;
+            let end = std::mem::replace(self.file.inner_mut(), self.tools.buffers.take(0));
+            let (indexes, footer) = super::at_footer(end.freeze())?;
+            self.block = block.len() as u64;
+            for part in [indexes, block, footer] {
+                self.sink.write(part).await?;
+            }
             self.sink.complete().await
         }
         .boxed()
@@ -159,7 +167,7 @@ impl<T: Ord> Dictionary<T> {
     }
 }
 
-/// A dictionary column: `plain` appends a value in plain encoding, `bound` is its form in the column index.
+/// A dictionary column: `plain` appends a value in plain encoding, `bound` is its form in the column index, `text` its bytes if it is a string.
 fn dictionary_chunk<T: Ord>(
     buffers: &Buffers,
     codec: &mut Codec,
@@ -167,6 +175,7 @@ fn dictionary_chunk<T: Ord>(
     dictionary: &Dictionary<T>,
     plain: impl Fn(&mut Vec<u8>, &T),
     bound: impl Fn(&T) -> Vec<u8>,
+    text: impl Fn(&T) -> Option<usize>,
 ) -> Result<(ChunkWriter, BoundaryOrder, u32, u32)> {
     let mut chunk = ChunkWriter::new(Arc::clone(column), buffers.take(0));
     let mut bytes = Vec::new();
@@ -183,8 +192,10 @@ fn dictionary_chunk<T: Ord>(
             let high = keys().max_by_key(|key| ranks[*key as usize]).unwrap_or_default();
             order.page(ranks[low as usize], ranks[high as usize]);
             let data = rle_page(page.iter().map(|(run, rows)| (run.0, rows.len())), dictionary.values.len());
-            let bounds = Bounds { min: bound(&dictionary.values[low as usize]), max: bound(&dictionary.values[high as usize]) };
-            chunk.data(codec, &data, rows, Encoding::RLE_DICTIONARY, bounds)
+            let value = |key: u32| &dictionary.values[key as usize];
+            let text = page.iter().map(|(run, rows)| Some(text(value(run.0))? * rows.len())).sum();
+            let statistics = PageStatistics { min: bound(value(low)), max: bound(value(high)), text };
+            chunk.data(codec, &data, rows, Encoding::RLE_DICTIONARY, statistics)
         },
     )?;
     Ok((chunk, order.found(), min, max))
@@ -245,18 +256,19 @@ fn string_runs<'a>(format: &Format, codec: &mut Codec, column: &ColumnDescPtr, r
         bytes.extend((value.len() as u32).to_le_bytes());
         bytes.extend(value.as_bytes());
     };
-    let (chunk, order, min, max) = dictionary_chunk(&format.tools.buffers, codec, column, &dictionary, plain, |value| value.as_bytes().to_vec())?;
+    let (chunk, order, min, max) =
+        dictionary_chunk(&format.tools.buffers, codec, column, &dictionary, plain, |value| value.as_bytes().to_vec(), |value| Some(value.len()))?;
     let bound = |key: u32| dictionary.values.get(key as usize).map(|value| ByteArray::from(*value));
-    let statistics = Statistics::ByteArray(ValueStatistics::new(bound(min), bound(max), None, Some(0), false));
+    let statistics = Statistics::ByteArray(ValueStatistics::new(bound(min), bound(max), Some(dictionary.values.len() as u64), Some(0), false));
     chunk.finish(format.layout.compression, order, statistics)
 }
 
 fn frequencies(format: &Format, codec: &mut Codec, column: &ColumnDescPtr, times: &[TimeRun]) -> Result<Chunk> {
     let dictionary = Dictionary::of(times.iter().map(|run| (run.frequency, run.rows)));
     let plain = |bytes: &mut Vec<u8>, value: &i64| bytes.extend(value.to_le_bytes());
-    let (chunk, order, min, max) = dictionary_chunk(&format.tools.buffers, codec, column, &dictionary, plain, |value| value.to_le_bytes().to_vec())?;
+    let (chunk, order, min, max) = dictionary_chunk(&format.tools.buffers, codec, column, &dictionary, plain, |value| value.to_le_bytes().to_vec(), |_| None)?;
     let bound = |key: u32| dictionary.values.get(key as usize).copied();
-    let statistics = Statistics::Int64(ValueStatistics::new(bound(min), bound(max), None, Some(0), false));
+    let statistics = Statistics::Int64(ValueStatistics::new(bound(min), bound(max), Some(dictionary.values.len() as u64), Some(0), false));
     chunk.finish(format.layout.compression, order, statistics)
 }
 
@@ -272,8 +284,8 @@ fn timestamps(format: &Format, codec: &mut Codec, column: &ColumnDescPtr, times:
             let last = |run: &TimeRun| run.start + (run.rows as i64 - 1) * run.frequency;
             let (min, max) = page.iter().fold((i64::MAX, i64::MIN), |(min, max), run| (min.min(run.start), max.max(last(run))));
             total = Some(total.map_or((min, max), |(a, b)| (a.min(min), b.max(max))));
-            let bounds = Bounds { min: min.to_le_bytes().into(), max: max.to_le_bytes().into() };
-            chunk.data(codec, &delta::encode(&page, rows), rows, Encoding::DELTA_BINARY_PACKED, bounds)
+            let statistics = PageStatistics { min: min.to_le_bytes().into(), max: max.to_le_bytes().into(), text: None };
+            chunk.data(codec, &delta::encode(&page, rows), rows, Encoding::DELTA_BINARY_PACKED, statistics)
         },
     )?;
     let statistics = ValueStatistics::new(total.map(|t| t.0), total.map(|t| t.1), None, Some(0), false);
@@ -305,8 +317,8 @@ fn values(format: &Format, codec: &mut Codec, column: &ColumnDescPtr, values: &V
                     Encoding::PLAIN
                 }
             };
-            let bounds = Bounds { min: min.to_le_bytes().into(), max: max.to_le_bytes().into() };
-            chunk.data(codec, &data, rows, encoding, bounds)?;
+            let statistics = PageStatistics { min: min.to_le_bytes().into(), max: max.to_le_bytes().into(), text: None };
+            chunk.data(codec, &data, rows, encoding, statistics)?;
             codec.plain = data;
             Ok(())
         },

@@ -280,7 +280,18 @@ mod tests {
         let info = ArchiveInfo { buckets: Buckets::ONE, cluster_column: false };
         let after = after.iter().map(|name| digest(&format!("object {name}"))).collect();
         let digest = digest(&format!("object {name}"));
-        ObjectLedger { key: key(slot), size: 1, e_tag: None, digest, info, after, missing: Vec::new(), rows: 2, entries: vec![entry].into() }
+        ObjectLedger {
+            key: key(slot),
+            size: 1,
+            e_tag: None,
+            digest,
+            info,
+            after,
+            missing: Vec::new(),
+            rows: 2,
+            ledger: Digest::of(b""),
+            entries: vec![entry].into(),
+        }
     }
 
     fn found(objects: Vec<ObjectLedger>) -> Vec<String> {

@@ -15,13 +15,13 @@ use crate::config::Encoder;
 use crate::data::Rows;
 use crate::encode::{Format, ObjectEncoder, ReferenceEncoder, RunsEncoder};
 use crate::error::{Error, Result};
-use crate::ledger::{self, Footer};
+use crate::ledger::{Block, Footer};
 use crate::names::Digest;
 use crate::rows::RowGroups;
 use crate::upload::{Listed, Lost, Outcome, Sink};
 use crate::workers::is_inline;
 
-/// An object that holds so many sources is full, however small it is: each takes 350 bytes of its footer, which is read as a whole.
+/// An object that holds so many sources is full, however small it is: ledgers are read as a whole.
 const MOST_SOURCES: usize = 20_000;
 /// A partition that was listed so long ago is listed again before more is done on that listing: a race that is lost is found out early, and what
 /// takes long stays far below [`crate::upload::MOST_AGE`].
@@ -254,16 +254,17 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
         let Some(open) = self.open.as_ref().filter(|_| self.lost.is_none()) else { return Ok(()) };
         let (plan, buckets) = (self.target.plan.id, self.target.buckets);
         let missing = self.target.plan.holdings.missing(self.target.bucket);
-        let footer =
-            Footer { key: &open.key, plan, buckets, after: &self.after, missing: &missing, rows: open.rows, extent: open.extent, entries: &open.entries };
+        let ledger = Block::of(&open.entries);
+        let OpenObject { key, rows, extent, entries, .. } = open;
+        let footer = Footer { key, plan, buckets, after: &self.after, missing: &missing, rows: *rows, extent: *extent, entries, ledger: &ledger };
         let metadata = footer.key_values();
-        self.with_encoder(move |encoder| encoder.finish(metadata)).await?;
+        let Block { bytes, digest: ledger } = ledger;
+        self.with_encoder(move |encoder| encoder.finish(bytes, metadata)).await?;
         let Some(OpenObject { rows, entries, works, tally, encoder: Some(encoder), .. }) = self.open.take() else { return Ok(()) };
         match encoder.into_sink().into_outcome()? {
             Outcome::Visible(object) => {
                 tracing::debug!(key = %object.key, rows, bytes = object.size, digest = %object.digest, "object written");
                 (self.slot, self.after) = (self.slot + 1, vec![object.digest]);
-                let ledger = ledger::digest_of(&entries);
                 let sources = entries.into_iter().map(|entry| (entry.path, entry.blake3)).collect();
                 self.written.push(Written { object, rows, ledger, sources, works, tally });
             }

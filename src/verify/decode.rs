@@ -13,7 +13,6 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::PageIndexPolicy;
 
 use super::{Finding, Kind};
 use crate::error::{Error, Result};
@@ -192,7 +191,7 @@ impl Batch {
 impl Cursor {
     async fn open(archive: &Archive, key: &ObjectKey, size: u64, expected: u64, date: Date, whole_groups: bool) -> ParquetResult<Self> {
         let location = key.path();
-        let metadata = Arc::new(object::metadata(archive, &location, size, PageIndexPolicy::Required).await?);
+        let metadata = Arc::new(object::metadata(archive, &location, size).await?);
         let step = if whole_groups { usize::MAX } else { PAGE_ROWS };
         let mut slices = Vec::new();
         for (group, row_group) in metadata.row_groups().iter().enumerate() {

@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use object_store::path::Path as Key;
-use parquet::file::metadata::ParquetMetaDataReader;
 
 use super::disk::{Disk, File, Instant, Value, keyed};
 use super::store::Server;
-use super::support::{Row, date_of, rows_in};
+use super::support::{Row, date_of, footer_of, ledger_of, rows_in};
 
 /// An object, as it was when it was whole.
 struct Object {
@@ -173,17 +172,9 @@ fn digest(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
 
-/// The values of a footer, by key.
-fn footer(bytes: &Bytes) -> Result<BTreeMap<String, String>, String> {
-    let metadata = ParquetMetaDataReader::new().parse_and_finish(bytes).map_err(|e| e.to_string())?;
-    let pairs = metadata.file_metadata().key_value_metadata().cloned().unwrap_or_default();
-    Ok(pairs.into_iter().map(|pair| (pair.key, pair.value.unwrap_or_default())).collect())
-}
-
 /// A footer's date, and the entries of its ledger.
 fn ledger(bytes: &Bytes) -> Result<Vec<(String, serde_json::Value)>, String> {
-    let footer = footer(bytes)?;
-    let entries: Vec<serde_json::Value> = serde_json::from_str(footer.get("cc-archiver.ledger").ok_or("no ledger")?).map_err(|e| e.to_string())?;
+    let (footer, entries) = (footer_of(bytes)?, ledger_of(bytes)?);
     let date = footer.get("cc-archiver.date").ok_or("no date")?;
     Ok(entries.into_iter().map(|entry| (date.clone(), entry)).collect())
 }
@@ -192,7 +183,7 @@ impl Object {
     /// Reads an object that has just become visible, and checks that it is whole and invents nothing.
     fn read(key: &Key, bytes: &Bytes, disk: &Disk) -> Result<Self, String> {
         let wrong = |what: String| format!("{key}: {what}");
-        let values = footer(bytes).map_err(|e| wrong(format!("it does not open: {e}")))?;
+        let values = footer_of(bytes).map_err(|e| wrong(format!("it does not open: {e}")))?;
         let said = values.get("cc-archiver.digest").ok_or_else(|| wrong("no digest".into()))?;
         let at = bytes.windows(64).rposition(|window| window == said.as_bytes()).ok_or_else(|| wrong("the digest has no place".into()))?;
         let mut zeroed = bytes.to_vec();

@@ -23,6 +23,7 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as Key;
 use object_store::{ClientOptions, ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::ParquetMetaDataReader;
 use serde_json::Value;
 
 /// 2026-03-01T00:00:00Z, where the tests' time begins.
@@ -401,8 +402,8 @@ pub struct Row {
     pub cluster: String,
     pub date: String,
     pub hostname: String,
-    pub metric: String,
     pub scope: String,
+    pub metric: String,
     pub scope_id: String,
     pub selector: String,
     pub timestamp: i64,
@@ -469,6 +470,31 @@ pub fn rows_in(key: &str, bytes: &Bytes) -> Vec<Row> {
         }
     }
     rows
+}
+
+/// The values of an object's footer, by key.
+pub fn footer_of(bytes: &Bytes) -> Result<BTreeMap<String, String>, String> {
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(bytes).map_err(|e| e.to_string())?;
+    let pairs = metadata.file_metadata().key_value_metadata().cloned().unwrap_or_default();
+    Ok(pairs.into_iter().map(|pair| (pair.key, pair.value.unwrap_or_default())).collect())
+}
+
+/// The sources in an object's ledger, read as the documents say.
+pub fn ledger_of(bytes: &Bytes) -> Result<Vec<serde_json::Value>, String> {
+    let footer = footer_of(bytes)?;
+    let said = |key: &str| footer.get(key).map(String::as_str).ok_or_else(|| format!("no {key}"));
+    let size: usize = said("cc-archiver.ledger")?.parse().map_err(|e| format!("{e}"))?;
+    let trailer = bytes.len() - 8;
+    let end = trailer - u32::from_le_bytes(*bytes[trailer..].first_chunk().ok_or("no length")?) as usize;
+    let block = bytes.get(end.checked_sub(size).ok_or("too long a ledger")?..end).ok_or("too long a footer")?;
+    let digest = blake3::hash(block).to_hex();
+    if digest.as_str() != said("cc-archiver.ledger.blake3")? {
+        return Err(format!("the ledger's digest is {digest}"));
+    }
+    let lines = String::from_utf8(zstd::decode_all(block).map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
+    let sources: Vec<serde_json::Value> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+    let counted = sources.len().to_string() == said("cc-archiver.sources")?;
+    if counted { Ok(sources) } else { Err(format!("{} sources", sources.len())) }
 }
 
 /// All rows of an archive, sorted.
