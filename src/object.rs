@@ -95,13 +95,16 @@ pub async fn opened(archive: &Archive, listed: &ObjectMeta) -> Found<(ObjectLedg
     Ok(described.with_ledger(&ledger).map(|ledger| (ObjectLedger { e_tag: ETag::of(e_tag.as_deref()), ..ledger }, metadata)))
 }
 
-/// Reads an object's footer, and its page index.
-pub async fn metadata(archive: &Archive, location: &Key, size: u64) -> Result<ParquetMetaData, ParquetError> {
-    let mut turn = None;
-    let tail = Tail::fetch(archive, location, size, &mut turn).await?;
-    let metadata = ParquetMetaDataReader::decode_metadata(tail.footer())?;
+/// Reads an object's footer.
+pub async fn footer(archive: &Archive, location: &Key, size: u64) -> Result<ParquetMetaData, ParquetError> {
+    ParquetMetaDataReader::decode_metadata(Tail::fetch(archive, location, size, &mut None).await?.footer())
+}
+
+/// The same, with its page index.
+pub async fn footer_and_pages(archive: &Archive, location: &Key, size: u64) -> Result<ParquetMetaData, ParquetError> {
+    let metadata = footer(archive, location, size).await?;
     let mut reader = ParquetMetaDataReader::new_with_metadata(metadata).with_page_index_policy(PageIndexPolicy::Required);
-    reader.load_page_index(Fetch { archive, location, turn: &mut turn }).await?;
+    reader.load_page_index(Fetch { archive, location, turn: &mut None }).await?;
     reader.finish()
 }
 
@@ -193,7 +196,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Takes an object and its footer, with the page index.
+    /// Takes an object and its footer.
     pub fn new(archive: &Archive, location: Key, metadata: Arc<ParquetMetaData>) -> Self {
         Self { store: Arc::clone(archive.for_reading()), location, metadata }
     }

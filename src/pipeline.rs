@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::buffers::Buffers;
-use crate::catalog;
+use crate::catalog::{self, LastFooter};
 use crate::config::{Depth, Encoder, Settings};
 use crate::encode::Tools;
 use crate::error::{Error, Escaped, Result};
@@ -76,6 +76,8 @@ pub struct Context {
     buffers: Buffers,
     transfers: Arc<Transfers>,
     budget: Budget,
+    /// Of the object that rows were read back from last.
+    footers: LastFooter,
     /// Who reads objects in full.
     hashers: Hashers,
     verify: Depth,
@@ -90,6 +92,7 @@ impl Context {
         let workers = Workers::new(settings.workers)?;
         Ok(Self {
             hashers: Hashers::new(archive.clone(), workers.clone()),
+            footers: LastFooter::default(),
             verify: settings.verify,
             proofs: Mutex::default(),
             transfers: Arc::new(Transfers::new(&archive, buffers.clone(), Arc::clone(&progress))),

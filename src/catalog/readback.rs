@@ -1,6 +1,5 @@
-//! Rows of one host and a span of time, read back from an object: only the pages that can hold them.
+//! Rows of one host and a span of time, read back from an object: only the row groups that can hold them.
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::sync::Arc;
@@ -10,37 +9,64 @@ use arrow_array::types::{Float32Type, Int32Type, Int64Type};
 use arrow_array::{Array, DictionaryArray, Float32Array, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Schema};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, RowSelection, RowSelector};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader};
 use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::ParquetMetaData;
-use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::statistics::Statistics;
+use tokio::sync::Mutex;
 
 use crate::data::{SeriesKey, Span, rank};
 use crate::error::{Error, Result};
 use crate::ledger::{NotOurs, ObjectLedger, Trouble};
-use crate::names::{Host, Selector};
+use crate::names::{Digest, Host, Selector};
 use crate::object::{self, Found as Looked, Reader, trouble};
 use crate::portion::{Collector, Portion};
 use crate::schema::SORTED_BY;
 use crate::store::Archive;
 use crate::workers::Workers;
 
+/// The footer that was read last: hosts come in order, so many of them in turn ask the same object. One that is large is not kept.
+#[derive(Debug, Default)]
+pub struct LastFooter(Mutex<Option<(Digest, Arc<ParquetMetaData>)>>);
+
+/// Bytes of memory that a footer may take to be kept.
+const MOST_KEPT: usize = 8 << 20;
+
+impl LastFooter {
+    async fn of(&self, archive: &Archive, object: &ObjectLedger) -> ParquetResult<Arc<ParquetMetaData>> {
+        // held while it is read, so that hosts that work at once read it once
+        let mut last = self.0.lock().await;
+        if let Some((_, footer)) = last.as_ref().filter(|(digest, _)| *digest == object.digest) {
+            return Ok(Arc::clone(footer));
+        }
+        let footer = Arc::new(object::footer(archive, &object.key.path(), object.size).await?);
+        *last = (footer.memory_size() <= MOST_KEPT).then(|| (object.digest, Arc::clone(&footer)));
+        Ok(footer)
+    }
+}
+
+/// Where rows are read back from: an object, and who reads it.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// Where the object is.
+    pub archive: &'a Archive,
+    /// Who decodes.
+    pub workers: &'a Workers,
+    /// The footer that is known, perhaps.
+    pub footers: &'a LastFooter,
+    /// The object.
+    pub object: &'a ObjectLedger,
+}
+
 /// The rows of `host` with times in `[first, last]` that go into `collector`, as spans of one value or more.
-pub async fn rows_between(
-    archive: &Archive,
-    workers: &Workers,
-    ledger: &ObjectLedger,
-    host: &Host,
-    times: (i64, i64),
-    collector: Collector,
-) -> Looked<Portion> {
-    looked(archive, ledger, collect(archive, workers, ledger, host, times, collector).await).await
+pub async fn rows_between(source: Source<'_>, host: &Host, times: (i64, i64), collector: Collector) -> Looked<Portion> {
+    looked(source, collect(source, host, times, collector).await).await
 }
 
 /// Finds out if all rows of `host` can be read.
-pub async fn check_rows(archive: &Archive, workers: &Workers, ledger: &ObjectLedger, host: &Host) -> Looked<()> {
-    looked(archive, ledger, decode_all(archive, workers, ledger, host).await).await
+pub async fn check_rows(source: Source<'_>, host: &Host) -> Looked<()> {
+    looked(source, decode_all(source, host).await).await
 }
 
 /// Why rows were not read back.
@@ -63,30 +89,23 @@ impl From<Error> for Failed {
     }
 }
 
-async fn looked<T>(archive: &Archive, ledger: &ObjectLedger, done: Result<T, Failed>) -> Looked<T> {
+async fn looked<T>(Source { archive, object, .. }: Source<'_>, done: Result<T, Failed>) -> Looked<T> {
     match done {
         Ok(found) => Ok(Ok(found)),
         Err(Failed::Run(e)) => Err(e),
-        Err(Failed::Reader(e)) => Ok(Err(match trouble::of_reader(archive, &ledger.key.path(), "cannot read rows back from", e).await? {
+        Err(Failed::Reader(e)) => Ok(Err(match trouble::of_reader(archive, &object.key.path(), "cannot read rows back from", e).await? {
             NotOurs::Unusable(Trouble::Damaged, reason) => NotOurs::damaged(format!("its rows cannot be read back: {reason}")),
             why => why,
         })),
     }
 }
 
-async fn collect(
-    archive: &Archive,
-    workers: &Workers,
-    ledger: &ObjectLedger,
-    host: &Host,
-    (first, last): (i64, i64),
-    collector: Collector,
-) -> Result<Portion, Failed> {
-    let mut groups = RowGroups::open(archive, ledger, host, collector.from()).await?;
+async fn collect(source: Source<'_>, host: &Host, (first, last): (i64, i64), collector: Collector) -> Result<Portion, Failed> {
+    let mut groups = RowGroups::open(source, host, collector.from()).await?;
     let mut found = Found { host: host.clone(), times: first..=last, collector, run: None };
     while let Some(batches) = groups.next().await? {
         let add = move || found.add_all(batches).map(|is_past| (found, is_past));
-        let (returned, is_past) = workers.run(add).await??;
+        let (returned, is_past) = source.workers.run(add).await??;
         found = returned;
         if is_past {
             break;
@@ -96,10 +115,10 @@ async fn collect(
     Ok(found.collector.finish(first, last))
 }
 
-async fn decode_all(archive: &Archive, workers: &Workers, ledger: &ObjectLedger, host: &Host) -> Result<(), Failed> {
-    let mut groups = RowGroups::open(archive, ledger, host, None).await?;
+async fn decode_all(source: Source<'_>, host: &Host) -> Result<(), Failed> {
+    let mut groups = RowGroups::open(source, host, None).await?;
     while let Some(mut batches) = groups.next().await? {
-        workers.run(move || batches.try_for_each(|batch| batch.map(drop))).await?.map_err(ParquetError::from)?;
+        source.workers.run(move || batches.try_for_each(|batch| batch.map(drop))).await?.map_err(ParquetError::from)?;
     }
     Ok(())
 }
@@ -109,12 +128,10 @@ struct RowGroups(ParquetRecordBatchStream<Reader>);
 
 impl RowGroups {
     /// From the rows of a key on.
-    async fn open(archive: &Archive, ledger: &ObjectLedger, host: &Host, from: Option<&SeriesKey>) -> ParquetResult<Self> {
-        let location = ledger.key.path();
-        let metadata = Arc::new(object::metadata(archive, &location, ledger.size).await?);
-        let selected = select(&metadata, host, from)?;
-        let (groups, rows): (Vec<usize>, Vec<RowSelection>) = selected.into_iter().unzip();
-        let rows = RowSelection::from(rows.into_iter().flat_map(Vec::<RowSelector>::from).collect::<Vec<_>>());
+    async fn open(Source { archive, footers, object, .. }: Source<'_>, host: &Host, from: Option<&SeriesKey>) -> ParquetResult<Self> {
+        let location = object.key.path();
+        let metadata = footers.of(archive, object).await?;
+        let groups = select(&metadata, host, from)?;
         // names as indices into a dictionary, as they lie in the pages: they are compared once a run, not once a row
         let plain = ArrowReaderMetadata::try_new(Arc::clone(&metadata), ArrowReaderOptions::new())?;
         let names = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
@@ -126,7 +143,7 @@ impl RowGroups {
         let known = ArrowReaderMetadata::try_new(Arc::clone(&metadata), options)?;
         let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(Reader::new(archive, location, metadata), known);
         let projection = ProjectionMask::columns(builder.parquet_schema(), SORTED_BY.into_iter().chain(["timestamp", "frequency", "value"]));
-        builder.with_row_groups(groups).with_row_selection(rows).with_projection(projection).build().map(Self)
+        builder.with_row_groups(groups).with_projection(projection).build().map(Self)
     }
 
     /// Fetches the next one.
@@ -135,46 +152,25 @@ impl RowGroups {
     }
 }
 
-/// Row groups, and rows of them, whose pages can hold rows of the host, of series from a key on.
-fn select(metadata: &ParquetMetaData, host: &Host, from: Option<&SeriesKey>) -> ParquetResult<Vec<(usize, RowSelection)>> {
+/// Row groups that can hold rows of the host, of series from a key on, by their smallest and largest names.
+fn select(metadata: &ParquetMetaData, host: &Host, from: Option<&SeriesKey>) -> ParquetResult<Vec<usize>> {
     let columns = metadata.file_metadata().schema_descr().columns();
     let position = |name: &str| {
         let found = columns.iter().position(|c| c.name() == name);
         found.ok_or_else(|| ParquetError::General(format!("it has no column {name}")))
     };
     let columns = SORTED_BY.iter().map(|name| position(name)).collect::<ParquetResult<Vec<_>>>()?;
-    let from = from.map(|key| key.rank().map(str::as_bytes));
     let host = host.as_str().as_bytes();
-    let from: Vec<&[u8]> = [host].into_iter().chain(from.into_iter().flatten()).collect();
-    let mut selected = Vec::new();
-    for (group, row_group) in metadata.row_groups().iter().enumerate() {
-        let rows = row_group.num_rows() as usize;
-        let index = metadata.page_index_for_row_group(group);
-        let pages = columns.iter().map(|column| match (index.page_locations(*column), index.column_index(*column)) {
-            (Some(pages), Some(ColumnIndexMetaData::BYTE_ARRAY(bounds))) => Ok((pages.iter().map(|p| p.first_row_index as usize).collect(), bounds)),
-            _ => Err(ParquetError::General("it has no page index".into())),
-        });
-        let pages = pages.collect::<ParquetResult<Vec<(Vec<usize>, _)>>>()?;
-        if pages.iter().any(|(starts, _)| starts.first() != Some(&0)) {
-            return Err(ParquetError::General("its page index does not begin with the first row".into()));
-        }
-        // between two of these, all rows are in one page of each column
-        let starts: BTreeSet<usize> = pages.iter().flat_map(|(starts, _)| starts.iter().copied()).chain([rows]).collect();
-        let ranges = starts.iter().zip(starts.iter().skip(1)).map(|(from, end)| *from..*end);
-        let can_hold = |rows: &std::ops::Range<usize>| {
-            let page = |starts: &[usize]| starts.partition_point(|start| *start <= rows.start) - 1;
-            // bounds of long names are cut: a lower one is too low, an upper one too high, so no page is missed
-            let (hosts, lowest) = &pages[0];
-            let mut highest = pages.iter().zip(&from).map(|((starts, bounds), from)| (bounds.max_value(page(starts)), from));
-            let reaches = highest.find(|(high, from)| *high != Some(from)).is_none_or(|(high, from)| high.is_none_or(|high| high > *from));
-            reaches && lowest.min_value(page(hosts)).is_none_or(|low| low <= host)
-        };
-        let ranges: Vec<_> = ranges.filter(can_hold).collect();
-        if !ranges.is_empty() {
-            selected.push((group, RowSelection::from_consecutive_ranges(ranges.into_iter(), rows)));
-        }
-    }
-    Ok(selected)
+    let from: Vec<&[u8]> = [host].into_iter().chain(from.into_iter().flat_map(|key| key.rank().map(str::as_bytes))).collect();
+    let can_hold = |group: &RowGroupMetaData| {
+        let statistics = |column: &usize| group.column(*column).statistics();
+        let lowest = statistics(&columns[0]).and_then(Statistics::min_bytes_opt);
+        // of the first name that differs; where all are equal, or one is not known, there may be such a row
+        let mut highest = columns.iter().map(|column| statistics(column).and_then(Statistics::max_bytes_opt)).zip(&from);
+        let reaches = highest.find(|(high, from)| *high != Some(from)).is_none_or(|(high, from)| high.is_none_or(|high| high > *from));
+        reaches && lowest.is_none_or(|low| low <= host)
+    };
+    Ok(metadata.row_groups().iter().enumerate().filter(|(_, group)| can_hold(group)).map(|(i, _)| i).collect())
 }
 
 /// Rows read so far, and the run of evenly spaced ones that may go on.

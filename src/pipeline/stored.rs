@@ -190,15 +190,16 @@ impl Held<'_> {
             Origin::Object { object, times: (first, last), room, known } => {
                 tracing::debug!(object = %object.key, %host, first, last, "reading archived rows back");
                 let collector = Collector::new(range.clone(), (*room / PORTIONS) as usize, &context.buffers);
+                let source = catalog::Source { archive: &context.archive, workers: &context.workers, footers: &context.footers, object };
                 let unreadable = |why| Unreadable::new(context.archive.name_of(&object.key), why);
-                let reading = catalog::rows_between(&context.archive, &context.workers, object, host, (*first, *last), collector);
+                let reading = catalog::rows_between(source, host, (*first, *last), collector);
                 let portion = match catalog::unless_damaged(reading).await? {
                     Ok(portion) => portion,
                     Err(why) => return Ok(Err(unreadable(why))),
                 };
                 if range.from.is_none() && portion.end.is_some() {
                     // whether all of it can be read must be known before anything is handed over
-                    if let Err(why) = catalog::unless_damaged(catalog::check_rows(&context.archive, &context.workers, object, host)).await? {
+                    if let Err(why) = catalog::unless_damaged(catalog::check_rows(source, host)).await? {
                         return Ok(Err(unreadable(why)));
                     }
                 }

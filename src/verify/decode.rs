@@ -191,7 +191,7 @@ impl Batch {
 impl Cursor {
     async fn open(archive: &Archive, key: &ObjectKey, size: u64, expected: u64, date: Date, whole_groups: bool) -> ParquetResult<Self> {
         let location = key.path();
-        let metadata = Arc::new(object::metadata(archive, &location, size).await?);
+        let metadata = Arc::new(object::footer_and_pages(archive, &location, size).await?);
         let step = if whole_groups { usize::MAX } else { PAGE_ROWS };
         let mut slices = Vec::new();
         for (group, row_group) in metadata.row_groups().iter().enumerate() {

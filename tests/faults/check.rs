@@ -194,7 +194,7 @@ impl Object {
         let rows = rows_in(key.as_ref(), bytes);
         let order = |row: &Row| {
             let Row { hostname, metric, scope, scope_id, selector, timestamp, .. } = row.clone();
-            (hostname, metric, scope, scope_id, selector, timestamp)
+            (hostname, scope, metric, scope_id, selector, timestamp)
         };
         if !rows.windows(2).all(|pair| order(&pair[0]) < order(&pair[1])) {
             return Err(wrong("its rows are not sorted, or stand there twice".into()));
