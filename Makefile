@@ -8,9 +8,10 @@ SHELL = /bin/bash
 export NO_PROXY := 127.0.0.1,localhost,$(NO_PROXY)
 export no_proxy := $(NO_PROXY)
 
-# The Python environment of the readers that check the archives (CPython 3.13).
+# The Python environments of the readers that check the archives (CPython 3.13).
 setup:
 	tests/readers/setup
+	tests/readers/setup httpfs
 
 # All tests, against a LocalStack that is started before and stopped after, however they end. With
 # CC_ARCHIVER_TEST_S3_ENDPOINT set they use that server, and none is started or stopped.
