@@ -29,7 +29,7 @@ test-minio: setup
 	@trap '[ -n "$$CC_ARCHIVER_TEST_MINIO_ENDPOINT" ] || tests/minio/down' EXIT; \
 	trap 'exit 130' INT TERM; \
 	tests/minio/up && env -u CC_ARCHIVER_TEST_S3_ENDPOINT \
-	cargo test --locked --features minio --test minio --test s3 --test conformance --test wire --test machines
+	cargo test --locked --features minio --test minio --test s3 --test conformance --test wire --test machines --test queries
 
 test-all: test test-spark test-minio test-deploy lint prometheus
 
