@@ -8,9 +8,10 @@ SHELL = /bin/bash
 export NO_PROXY := 127.0.0.1,localhost,$(NO_PROXY)
 export no_proxy := $(NO_PROXY)
 
-# The Python environment of the readers that check the archives (CPython 3.13).
+# The Python environments of the readers that check the archives (CPython 3.13).
 setup:
 	tests/readers/setup
+	tests/readers/setup httpfs
 
 # All tests, against a LocalStack that is started before and stopped after, however they end. With
 # CC_ARCHIVER_TEST_S3_ENDPOINT set they use that server, and none is started or stopped.
@@ -28,7 +29,7 @@ test-minio: setup
 	@trap '[ -n "$$CC_ARCHIVER_TEST_MINIO_ENDPOINT" ] || tests/minio/down' EXIT; \
 	trap 'exit 130' INT TERM; \
 	tests/minio/up && env -u CC_ARCHIVER_TEST_S3_ENDPOINT \
-	cargo test --locked --features minio --test minio --test s3 --test conformance --test wire --test machines
+	cargo test --locked --features minio --test minio --test s3 --test conformance --test wire --test machines --test queries
 
 test-all: test test-spark test-minio test-deploy lint prometheus
 

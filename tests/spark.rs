@@ -1,8 +1,9 @@
-//! Spark reads the golden checkpoints' archive, of both encoders: the versions that read everything, and those before, with what README
-//! tells their users. With the feature `spark`, as it needs Java and downloads 900 MB.
+//! Spark reads the golden checkpoints' archive, of both encoders: the versions that read everything, and those before, with what docs/queries.md
+//! tells their users; and its queries there give what they say. With the feature `spark`, as it needs Java and downloads 900 MB.
 
 use std::process::{Command, Output};
 
+use support::document::{Document, run_blocks};
 use support::{Tree, archive, assert_same_rows, fixture};
 
 mod support;
@@ -10,12 +11,17 @@ mod support;
 const NEW: &str = "4.3.0";
 const OLD: &str = "4.2.1";
 
-fn spark(version: &str, archive: &std::path::Path, settings: &[&str]) -> Output {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/spark");
-    let setup = Command::new(format!("{folder}/setup")).arg(version).output().expect("tests/spark/setup starts");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/spark");
+
+/// The Python that has this version.
+fn python(version: &str) -> String {
+    let setup = Command::new(format!("{FOLDER}/setup")).arg(version).output().expect("tests/spark/setup starts");
     assert!(setup.status.success(), "{}", String::from_utf8_lossy(&setup.stderr));
-    let python = String::from_utf8(setup.stdout).expect("a path");
-    Command::new(python.trim()).arg(format!("{folder}/read.py")).arg(archive).args(settings).output().expect("Spark starts")
+    String::from_utf8(setup.stdout).expect("a path").trim().to_owned()
+}
+
+fn spark(version: &str, archive: &std::path::Path, settings: &[&str]) -> Output {
+    Command::new(python(version)).arg(format!("{FOLDER}/read.py")).arg(archive).args(settings).output().expect("Spark starts")
 }
 
 fn reads(what: &str, output: Output) {
@@ -43,7 +49,14 @@ fn spark_reads_the_golden_rows_of_both_encoders() {
 fn an_older_spark_needs_plain_values_or_its_other_reader() {
     let split = archived(&[]);
     let refused = spark(OLD, split.path(), &[]);
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("BYTE_STREAM_SPLIT"), "README says that it cannot: {refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("BYTE_STREAM_SPLIT"), "the document says that it cannot: {refused:?}");
     reads("the other reader", spark(OLD, split.path(), &["spark.sql.parquet.enableVectorizedReader=false"]));
     reads("plain values", spark(OLD, archived(&["--value-encoding", "plain"]).path(), &[]));
+}
+
+#[test]
+fn queries_of_pyspark_give_what_the_document_says_in_a_directory() {
+    let (document, folder) = (Document::of_queries(), tempfile::tempdir().expect("a folder"));
+    archive(Tree::golden().path(), folder.path().join("archive"), &[]).expect(0);
+    document.hold("in a directory", run_blocks(&python(NEW), "pyspark", folder.path(), &document.below("PySpark"), &[]));
 }

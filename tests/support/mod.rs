@@ -26,6 +26,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ParquetMetaDataReader;
 use serde_json::Value;
 
+pub mod document;
+
 /// 2026-03-01T00:00:00Z, where the tests' time begins.
 pub const MIDNIGHT: i64 = 1_772_323_200;
 /// 04:00 on that day: a snapshot from here is expected to feed this day only.
