@@ -1,0 +1,1 @@
+def ledgers(*_): return []
