@@ -1,0 +1,36 @@
+"""A tree of very many small snapshots: 24 series a host, a value every half hour, two snapshots a day.
+
+usage: small.py DIRECTORY HOSTS SNAPSHOTS
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from generate import BEGIN, HOURS, SMALL, SOCKET, as_bin, values
+
+SECONDS = 1_800
+
+
+def level(random, begin, metrics):
+    return [(name, begin, values(random, kind, HOURS * 3_600 // SECONDS)) for name, kind in metrics.items()]
+
+
+def main(directory, hosts, snapshots):
+    for host in range(hosts):
+        random = np.random.default_rng([host, snapshots, SECONDS])
+        folder = Path(directory) / "bench" / f"n{host:04}"
+        folder.mkdir(parents=True)
+        for number in range(snapshots):
+            begin = BEGIN + number * HOURS * 3_600
+            below = [(f"socket{socket}", level(random, begin, SOCKET)) for socket in range(2)]
+            snapshot = as_bin(begin, begin + HOURS * 3_600, SECONDS, level(random, begin, SMALL), below)
+            (folder / f"{begin}.bin").write_bytes(snapshot)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
