@@ -36,7 +36,8 @@ def clean_environment():
     """Settings of whoever runs this are not those that are measured, and nothing goes through a proxy."""
     left_out = ("CC_ARCHIVER_", "AWS_", "POLARS_", "DUCKDB_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
-    return kept | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "AWS_EC2_METADATA_DISABLED": "true"}
+    kept |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "AWS_EC2_METADATA_DISABLED": "true"}
+    return kept | {"PYTHONDONTWRITEBYTECODE": "1"}
 
 
 class Readers:
