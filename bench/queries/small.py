@@ -12,22 +12,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from generate import BEGIN, HOURS, SMALL, SOCKET, as_bin, values
 
 SECONDS = 1_800
+PER_SNAPSHOT = HOURS * 3_600 // SECONDS
 
 
-def level(random, begin, metrics):
-    return [(name, begin, values(random, kind, HOURS * 3_600 // SECONDS)) for name, kind in metrics.items()]
+def series(random, snapshots, metrics):
+    """Values of each metric, a row a snapshot."""
+    return {name: values(random, kind, snapshots * PER_SNAPSHOT).reshape(snapshots, PER_SNAPSHOT) for name, kind in metrics.items()}
 
 
 def main(directory, hosts, snapshots):
     for host in range(hosts):
         random = np.random.default_rng([host, snapshots, SECONDS])
+        levels = [series(random, snapshots, metrics) for metrics in (SMALL, SOCKET, SOCKET)]
         folder = Path(directory) / "bench" / f"n{host:04}"
         folder.mkdir(parents=True)
         for number in range(snapshots):
             begin = BEGIN + number * HOURS * 3_600
-            below = [(f"socket{socket}", level(random, begin, SOCKET)) for socket in range(2)]
-            snapshot = as_bin(begin, begin + HOURS * 3_600, SECONDS, level(random, begin, SMALL), below)
-            (folder / f"{begin}.bin").write_bytes(snapshot)
+            node, *sockets = [[(name, begin, found[number]) for name, found in level.items()] for level in levels]
+            below = [(f"socket{socket}", level) for socket, level in enumerate(sockets)]
+            (folder / f"{begin}.bin").write_bytes(as_bin(begin, begin + HOURS * 3_600, SECONDS, node, below))
 
 
 if __name__ == "__main__":
