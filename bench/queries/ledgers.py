@@ -36,7 +36,7 @@ def make(program, readers, folder):
         total, left_out = total + len(data), left_out + less
     if len(keys) != days:
         raise SystemExit(f"{len(keys)} objects for {days} days")
-    print(f"{days:,} objects of {HOSTS * SNAPSHOTS} sources, {total / days / 1e3:.0f} KB each, of which {left_out / days / 1e3:.1f} KB are the ledger:\n")
+    print(f"\n{days:,} objects of {HOSTS * SNAPSHOTS} sources, {total / days / 1e3:.0f} KB each, of which {left_out / days / 1e3:.1f} KB are the ledger:\n")
     return keys
 
 
