@@ -3,7 +3,6 @@
 import os
 import shutil
 import sys
-from pathlib import Path
 
 from footer import without_ledger
 from questions import CLUSTER, COLUMNS
