@@ -2,7 +2,7 @@
 
 SHELL = /bin/bash
 .DEFAULT_GOAL = test
-.PHONY: setup test test-spark test-minio test-deploy test-all torture bench lint prometheus clean
+.PHONY: setup test test-spark test-minio test-deploy test-all torture bench bench-queries lint prometheus clean
 
 # The tests' own server is on this machine: never through a proxy. Settings of whoever runs them are not theirs.
 export NO_PROXY := 127.0.0.1,localhost,$(NO_PROXY)
@@ -53,6 +53,10 @@ bench: setup
 	@trap '[ -n "$$CC_ARCHIVER_TEST_S3_ENDPOINT" ] || localstack/down' EXIT; \
 	trap 'exit 130' INT TERM; \
 	localstack/up && bench/run
+
+# What questions to an archive cost DuckDB, Polars and pyarrow over HTTP, in this layout and in two others: BENCHMARKS.md.
+bench-queries:
+	bench/queries/run
 
 # cargo-deny, built once; its version is pinned.
 DENY = .venv/tools/bin/cargo-deny

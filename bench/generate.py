@@ -1,12 +1,12 @@
 """Checkpoint trees to measure with, the same ones for the same arguments.
 
-usage: generate.py PROFILE bin|json DIRECTORY HOSTS
+usage: generate.py PROFILE bin|json DIRECTORY HOSTS [SNAPSHOTS]
 
 typical  a node of 72 hwthreads and 2 sockets: 608 series, a value a minute, four snapshots of 12 hours
 large    a node of 128 hwthreads, 2 sockets and 4 accelerators: 1,080 series, a value every 10 s, four snapshots of 12 hours
 small    a node of 24 series, a value a minute, four snapshots of 12 hours
 
-Prints how many samples there are.
+Prints how many samples there are. With SNAPSHOTS a host has that many instead of four.
 """
 
 import struct
@@ -96,14 +96,14 @@ def as_json(begin, end, frequency, host, below):
     return f'{{{span},"metrics":{metrics_of(host)},"children":{{{children}}}}}'.encode()
 
 
-def generate(profile, kind, directory, hosts):
+def generate(profile, kind, directory, hosts, snapshots=SNAPSHOTS):
     frequency, metrics, levels = PROFILES[profile]
     samples = 0
     for index in range(hosts):
         random = np.random.default_rng([index, len(levels), frequency])
         folder = Path(directory) / "bench" / f"n{index:04}"
         folder.mkdir(parents=True)
-        for number in range(SNAPSHOTS):
+        for number in range(snapshots):
             begin = BEGIN + number * HOURS * 3_600
             end = begin + HOURS * 3_600
             host = level(random, begin, frequency, metrics)
@@ -115,6 +115,6 @@ def generate(profile, kind, directory, hosts):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 5 or sys.argv[1] not in PROFILES or sys.argv[2] not in ("bin", "json"):
+    if len(sys.argv) not in (5, 6) or sys.argv[1] not in PROFILES or sys.argv[2] not in ("bin", "json"):
         sys.exit(__doc__)
-    print(generate(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))
+    print(generate(*sys.argv[1:4], *map(int, sys.argv[4:])))
