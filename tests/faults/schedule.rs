@@ -771,7 +771,7 @@ fn a_run_that_fails_publishes_nothing_that_it_had_not_finished() {
     let grown = world.with_disk(|disk| disk.files.values().map(|file| file.grown(&mut Random::new(3))).collect::<Vec<_>>());
     grown.into_iter().for_each(|file| world.with_disk(|disk| disk.put(file)));
     let before = futures::executor::block_on(world.server.objects()).len();
-    for nth in [9, 11, 13] {
+    for nth in [6, 9, 11] {
         let strikes = vec![Strike { on: Request::Get, nth, times: 1, fault: Fault::Expired }];
         let run = Run { strikes, ..Run::clean(0) };
         let prepared = world.prepare(&run, None);
