@@ -210,7 +210,7 @@ pub struct ArchiveArgs {
     /// Begin a new object beyond this size, at the next host.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", help_heading = "Format", env = "CC_ARCHIVER_OBJECT_SIZE", value_parser = size)]
     pub object_size: ByteSize,
-    /// Rows in a row group.
+    /// Rows in a row group, at most: most end sooner, with a host, a scope or a metric.
     #[arg(long, value_name = "N", default_value_t = 1 << 20, help_heading = "Format", env = "CC_ARCHIVER_ROW_GROUP_ROWS")]
     pub row_group_rows: usize,
     /// How values are encoded; plain is for Spark up to 4.2.

@@ -11,8 +11,8 @@ use parquet::schema::types::ColumnPath;
 /// The format that this version writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// Rows per page: big enough to compress, small enough to prune by metric. Just over a sixth of a row group, so that none ends with a
-/// remainder, and a multiple of the 1,024 rows that AsyncArrowWriter takes at a time.
+/// Rows per page: big enough to compress, small enough to prune within a row group of many rows. Just over a sixth of the largest, so that none ends
+/// with a remainder, and a multiple of the 1,024 rows that AsyncArrowWriter takes at a time.
 pub const PAGE_ROWS: usize = 171 << 10;
 
 /// Footer keys.
@@ -78,7 +78,7 @@ pub struct Layout {
     pub value_encoding: ValueEncoding,
     /// Whether the column `cluster` is stored.
     pub cluster_column: bool,
-    /// Rows per row group.
+    /// The most rows of a row group.
     pub row_group_rows: usize,
     /// Bytes after which a new object begins.
     pub object_size: u64,
