@@ -208,7 +208,7 @@ pub struct ArchiveArgs {
     #[arg(long, value_name = "CODEC", default_value = "zstd(3)", help_heading = "Format", env = "CC_ARCHIVER_COMPRESSION")]
     pub compression: Codec,
     /// Begin a new object beyond this size, at the next host.
-    #[arg(long, value_name = "SIZE", default_value = "1GiB", help_heading = "Format", env = "CC_ARCHIVER_OBJECT_SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", help_heading = "Format", env = "CC_ARCHIVER_OBJECT_SIZE", value_parser = size)]
     pub object_size: ByteSize,
     /// Rows in a row group, at most: most end sooner, with a host, a scope or a metric.
     #[arg(long, value_name = "N", default_value_t = 1 << 20, help_heading = "Format", env = "CC_ARCHIVER_ROW_GROUP_ROWS")]
