@@ -120,11 +120,15 @@ struct Tail {
 impl Tail {
     /// Fetches so much that the footer is in it, and the ledger as a rule: at once, if both take as little as they mostly do.
     async fn fetch<'a>(archive: &'a Archive, location: &Key, size: u64, turn: &mut Option<SemaphorePermit<'a>>) -> Result<Self, ParquetError> {
+        let short = |bytes: u64| ParquetError::General(format!("it has {bytes} bytes"));
+        if size < TRAILER as u64 {
+            return Err(short(size));
+        }
         let mut fetch = Fetch { archive, location, turn };
         let mut at = size - size.min(FOOTER_GUESS.max(size / FOOTER_SHARE).min(MOST_GUESSED));
         let mut bytes = fetch.fetch(at..size).await?;
         let trailer = bytes.len().checked_sub(TRAILER).and_then(|at| bytes[at..].first_chunk::<TRAILER>());
-        let trailer = trailer.ok_or_else(|| ParquetError::General(format!("it has {} bytes", bytes.len())))?;
+        let trailer = trailer.ok_or_else(|| short(bytes.len() as u64))?;
         let length = FooterTail::try_from(*trailer)?.metadata_length() + TRAILER;
         if length as u64 > size {
             return Err(ParquetError::General(format!("its footer is said to have {length} bytes, and all of it {size}")));
@@ -134,8 +138,9 @@ impl Tail {
             let before = fetch.fetch(from..at).await?;
             (at, bytes) = (from, [before, bytes].concat().into());
         }
-        let end = bytes.len() - TRAILER;
-        Ok(Self { footer: bytes.len() - length..end, bytes, at })
+        // what was replaced by something shorter meanwhile
+        let begin = bytes.len().checked_sub(length).ok_or_else(|| short(at + bytes.len() as u64))?;
+        Ok(Self { footer: begin..bytes.len() - TRAILER, bytes, at })
     }
 
     fn footer(&self) -> &[u8] {

@@ -54,6 +54,8 @@ const LOCAL_PART_SIZE: usize = 1 << 20;
 /// Parts that are sent at a time, to a server whose settings do not say, and to a local disk: there is no latency to hide there.
 const PARTS: usize = 4;
 const LOCAL_PARTS: usize = 1;
+/// Footers of more than 128 KiB that are in memory at a time, each of them taken apart, which takes several times as much.
+const LARGE_FOOTERS: usize = 4;
 
 /// How long a creation that breaks off is sent again, where no settings say so.
 const RETRY_FOR: Duration = Duration::from_secs(180);
@@ -81,7 +83,7 @@ pub struct Archive {
     requests: Option<Arc<Requests>>,
     bucket: Option<Arc<s3::Bucket>>,
     retry_for: Duration,
-    /// One large footer is in memory at a time, as text.
+    /// Large footers that are in memory at a time.
     large_footers: Arc<Semaphore>,
     /// Whether the store refuses to overwrite.
     trials: Arc<Trials>,
@@ -182,7 +184,7 @@ impl Archive {
             bucket: None,
             retry_for: RETRY_FOR,
             trials: Arc::default(),
-            large_footers: Arc::new(Semaphore::new(1)),
+            large_footers: Arc::new(Semaphore::new(LARGE_FOOTERS)),
             names: Arc::new(SystemNames),
             clock: Arc::new(uptime),
         }
@@ -245,7 +247,7 @@ impl Archive {
         if self.has_waited.load(Ordering::Relaxed) { &self.impatient } else { &self.store }
     }
 
-    /// Waits until no other large footer is in memory as text.
+    /// Waits until few other large footers are in memory.
     pub async fn turn_of_large_footer(&self) -> Option<SemaphorePermit<'_>> {
         // never closed
         self.large_footers.acquire().await.ok()

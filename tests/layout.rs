@@ -108,3 +108,19 @@ fn what_readers_fetch_of_a_footer_does_not_grow_with_sources() {
     let (few, many) = (footer(1), footer(280));
     assert!(many < few + 40, "{few} bytes with one source, {many} with 280");
 }
+
+#[test]
+fn an_object_ends_when_it_has_very_many_row_groups() {
+    let tree = Tree::new();
+    // a row group each, of next to no bytes
+    let values = vec![1.0; 12 << 10];
+    for host in 0..12 {
+        let root = (0..200).fold(Level::default(), |level, n| level.metric(&format!("m{n:03}"), 1, MIDNIGHT, values.clone()));
+        tree.bin("c", &format!("n{host:02}"), &Snapshot { from: MIDNIGHT, to: MIDNIGHT + (12 << 10), root });
+    }
+    let target = tempfile::tempdir().expect("a folder");
+    archive(tree.path(), target.path(), &[]).expect(0);
+    let groups: Vec<_> = files_below(target.path()).values().map(|bytes| metadata(bytes).num_row_groups()).collect();
+    // at the end of the tenth its last row group still waits for what comes next
+    assert_eq!(groups, [2_200, 200]);
+}

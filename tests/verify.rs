@@ -138,11 +138,12 @@ fn objects_that_are_not_what_their_key_says_are_found() {
     let name = object.file_name().and_then(|name| name.to_str()).expect("a name");
     support::write(&folder.path().join("cluster=c/date=2026-03-02").join(name), &bytes);
     support::write(&folder.path().join("cluster=d/date=2026-03-01").join(name), &bytes[..bytes.len() - 1]);
+    support::write(&folder.path().join("cluster=e/date=2026-03-01").join(name), b"");
     support::write(&folder.path().join("cluster=c/date=2026-03-01/theirs.parquet"), b"not Parquet");
     support::write(&folder.path().join("loose.parquet"), b"not Parquet");
     support::write(&folder.path().join("_tmp/half.parquet"), b"staged");
     let report = verify(folder.path(), &[]).expect(3).summary();
-    assert_eq!(kinds(&report), ["unreadable", "unreadable"], "{report}");
+    assert_eq!(kinds(&report), ["unreadable", "unreadable", "unreadable"], "{report}");
     assert_eq!(report["warnings"].as_array().map(Vec::len), Some(2), "{report}");
     let report = verify(folder.path(), &["--cluster", "c", "--date", "2026-03-01"]).expect(0).summary();
     assert_eq!(report["objects"], 1);

@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::ledger::{NotOurs, ObjectLedger, Trouble};
 use crate::names::{Digest, Host, Selector};
 use crate::object::{self, Found as Looked, Reader, trouble};
+use crate::partition::ObjectKey;
 use crate::portion::{Collector, Portion};
 use crate::schema::SORTED_BY;
 use crate::store::Archive;
@@ -28,7 +29,7 @@ use crate::workers::Workers;
 
 /// The footer that was read last: hosts come in order, so many of them in turn ask the same object. One that is large is not kept.
 #[derive(Debug, Default)]
-pub struct LastFooter(Mutex<Option<(Digest, Arc<ParquetMetaData>)>>);
+pub struct LastFooter(Mutex<Option<(ObjectKey, Digest, Arc<ParquetMetaData>)>>);
 
 /// Bytes of memory that a footer may take to be kept.
 const MOST_KEPT: usize = 8 << 20;
@@ -37,11 +38,11 @@ impl LastFooter {
     async fn of(&self, archive: &Archive, object: &ObjectLedger) -> ParquetResult<Arc<ParquetMetaData>> {
         // held while it is read, so that hosts that work at once read it once
         let mut last = self.0.lock().await;
-        if let Some((_, footer)) = last.as_ref().filter(|(digest, _)| *digest == object.digest) {
+        if let Some((.., footer)) = last.as_ref().filter(|(key, digest, _)| *key == object.key && *digest == object.digest) {
             return Ok(Arc::clone(footer));
         }
         let footer = Arc::new(object::footer(archive, &object.key.path(), object.size).await?);
-        *last = (footer.memory_size() <= MOST_KEPT).then(|| (object.digest, Arc::clone(&footer)));
+        *last = (footer.memory_size() <= MOST_KEPT).then(|| (object.key.clone(), object.digest, Arc::clone(&footer)));
         Ok(footer)
     }
 }

@@ -178,7 +178,9 @@ fn dictionary_chunk<T: Ord>(
     text: impl Fn(&T) -> Option<usize>,
 ) -> Result<(ChunkWriter, BoundaryOrder, u32, u32)> {
     let mut chunk = ChunkWriter::new(Arc::clone(column), buffers.take(0));
-    let mut bytes = Vec::new();
+    // names can be long: a vector that grows would take twice as much
+    let size_of = |value: &T| text(value).map_or(size_of::<i64>(), |bytes| size_of::<u32>() + bytes);
+    let mut bytes = Vec::with_capacity(dictionary.values.iter().map(size_of).sum());
     dictionary.values.iter().for_each(|value| plain(&mut bytes, value));
     chunk.dictionary(codec, &bytes, dictionary.values.len())?;
     let (ranks, min, max) = dictionary.ranks();

@@ -6,7 +6,7 @@ use object_store::path::Path;
 
 use crate::partition::{Bucket, ObjectKey};
 
-/// Why an object's footer is not taken for a ledger.
+/// Why an object's ledger cannot be gone by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotOurs {
     /// It has no ledger: somebody else's object.

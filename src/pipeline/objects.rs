@@ -23,6 +23,8 @@ use crate::workers::is_inline;
 
 /// An object that holds so many sources is full, however small it is: ledgers are read as a whole.
 const MOST_SOURCES: usize = 20_000;
+/// The same for row groups, as what the footer says of each takes some 15 KiB of memory until then. An object of typical hosts has half as many.
+const MOST_GROUPS: usize = 2_000;
 /// A partition that was listed so long ago is listed again before more is done on that listing: a race that is lost is found out early, and what
 /// takes long stays far below [`crate::upload::MOST_AGE`].
 const FRESH: Duration = Duration::from_secs(120);
@@ -169,7 +171,9 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
         }
         // until now its row groups kept the host's memory; those that are still being encoded are bounded by their slots
         drop(piece);
-        let is_full = |open: &OpenObject<E>| open.entries.len() >= MOST_SOURCES || open.expected_size() >= self.target.context.layout.object_size;
+        let is_full = |open: &OpenObject<E>| {
+            open.entries.len() >= MOST_SOURCES || open.groups() >= MOST_GROUPS || open.expected_size() >= self.target.context.layout.object_size
+        };
         let enough = is_last && self.open.as_ref().is_some_and(is_full);
         if enough { self.finish_object().await } else { Ok(()) }
     }

@@ -96,11 +96,15 @@ impl<E: ObjectEncoder<Sink>> OpenObject<E> {
         }
     }
 
+    /// Row groups so far, those that are being encoded among them.
+    pub fn groups(&self) -> usize {
+        self.sizes.len() + self.encoding.len()
+    }
+
     /// What the object's size will be with all rows so far. It goes by row groups that are appended in any case, however
     /// many workers there are, so that the same input gives the same objects.
     pub fn expected_size(&self) -> u64 {
-        let groups = self.sizes.len() + self.encoding.len();
-        let (rows, bytes) = groups.checked_sub(AHEAD + 1).and_then(|known| self.sizes.get(known)).copied().unwrap_or((0, 0));
+        let (rows, bytes) = self.groups().checked_sub(AHEAD + 1).and_then(|known| self.sizes.get(known)).copied().unwrap_or((0, 0));
         let per_row = if rows > 0 { bytes as f64 / rows as f64 } else { BYTES_PER_ROW };
         bytes + ((self.rows - rows) as f64 * per_row) as u64
     }

@@ -11,6 +11,8 @@ const LARGE_HOST: usize = 128 << 10;
 /// A row group of a large host ends with a metric when it has so many rows, and with a scope when it has fewer.
 const LEAST_BY_METRIC: usize = 12 << 10;
 const LEAST_BY_SCOPE: usize = 4 << 10;
+/// After so many row groups of a host the next ones must be twice as large: each costs memory until its object is complete.
+const OF_ONE_SIZE: usize = 500;
 
 /// A row group ends when it has so many runs of times, or of series: what few values each have takes far more memory than
 /// its values, in a reader, too.
@@ -36,6 +38,8 @@ pub struct RowGroups {
     last: Option<SeriesRun>,
     /// Rows of that host.
     of_host: usize,
+    /// Row groups of that host.
+    groups: usize,
     is_large: bool,
 }
 
@@ -58,7 +62,7 @@ impl RowGroups {
     /// Row groups of at most `limit` rows.
     pub fn new(limit: usize) -> Self {
         let (before, metrics, waiting) = Default::default();
-        Self { limit, before, metrics, waiting, last: None, of_host: 0, is_large: false }
+        Self { limit, before, metrics, waiting, last: None, of_host: 0, groups: 0, is_large: false }
     }
 
     /// Adds rows of a host, which may have had some before, and calls `full` for every row group that ends.
@@ -94,9 +98,9 @@ impl RowGroups {
             if self.is_large || self.waiting.rows >= LARGE_HOST {
                 self.end_group(full);
             }
-            (self.of_host, self.is_large) = (0, false);
+            (self.of_host, self.groups, self.is_large) = (0, 0, false);
         } else if !is_same_metric(last, next) {
-            if self.is_large && is_enough(self.waiting.rows, last, next) {
+            if self.is_large && self.is_enough(self.waiting.rows, last, next) {
                 self.end_group(full);
             }
             if !self.is_large {
@@ -109,7 +113,7 @@ impl RowGroups {
     fn take(&mut self, rest: &mut Cursor, mut count: usize, full: &mut impl FnMut(Rows)) {
         while count > 0 {
             let to_be_large = if self.is_large { usize::MAX } else { LARGE_HOST - self.of_host };
-            let rows = self.room(rest).min(count).min(to_be_large);
+            let rows = self.room(rest, count.min(to_be_large));
             if self.metrics.is_empty() {
                 self.metrics.push(Rows::default());
             }
@@ -132,22 +136,25 @@ impl RowGroups {
         }
     }
 
-    /// Rows that come next, up to where a row group has as many as it may have.
-    fn room(&self, rest: &Cursor) -> usize {
+    /// How many of the next `count` rows there are up to where a row group has as many as it may have.
+    fn room(&self, rest: &Cursor, count: usize) -> usize {
         let Counts { rows, series, times, names } = self.waiting;
-        let (series, limit) = (MOST_SERIES - series, self.limit);
-        let all_names = rest.rows.series[rest.series.0..].iter().take(series).scan(names, |names, run| {
+        let (series, limit) = (MOST_SERIES - series, (self.limit - rows).min(count));
+        let mut passed = 0;
+        let is_next = |run: &&SeriesRun| {
+            let is_next = passed < rest.series.1 + limit;
+            passed += run.rows;
+            is_next
+        };
+        let all_names = rest.rows.series[rest.series.0..].iter().take_while(is_next).take(series).scan(names, |names, run| {
             *names += names_of(run);
             Some(*names)
         });
         // the series that comes to that is the last one
         let series = series.min(all_names.take_while(|names| *names < MOST_NAMES).count() + 1);
-        (limit - rows).min(rows_in(rest.time, MOST_TIMES - times, limit, |i| rest.rows.times.get(i).map(|run| run.rows))).min(rows_in(
-            rest.series,
-            series,
-            limit,
-            |i| rest.rows.series.get(i).map(|run| run.rows),
-        ))
+        limit
+            .min(rows_in(rest.time, MOST_TIMES - times, limit, |i| rest.rows.times.get(i).map(|run| run.rows)))
+            .min(rows_in(rest.series, series, limit, |i| rest.rows.series.get(i).map(|run| run.rows)))
     }
 
     /// The current host has so many rows that it shares no row group: ends those that would have ended, had that been known.
@@ -160,8 +167,9 @@ impl RowGroups {
         let mut group = Rows::default();
         for metric in std::mem::take(&mut self.metrics) {
             if let (Some(last), Some(next)) = (group.series.last(), metric.series.first())
-                && is_enough(group.len(), last, next)
+                && self.is_enough(group.len(), last, next)
             {
+                self.groups += 1;
                 full(std::mem::take(&mut group));
             }
             append(&mut group, metric);
@@ -174,8 +182,15 @@ impl RowGroups {
     fn end_group(&mut self, full: &mut impl FnMut(Rows)) {
         let rows = self.all_waiting();
         if !rows.is_empty() {
+            self.groups += 1;
             full(rows);
         }
+    }
+
+    /// True if a row group of a large host with so many rows ends between these series.
+    fn is_enough(&self, rows: usize, last: &SeriesRun, next: &SeriesRun) -> bool {
+        let least = if last.key.selector.scope == next.key.selector.scope { LEAST_BY_METRIC } else { LEAST_BY_SCOPE };
+        rows >> (self.groups / OF_ONE_SIZE).min(usize::BITS as usize - 1) >= least
     }
 
     fn all_waiting(&mut self) -> Rows {
@@ -184,11 +199,6 @@ impl RowGroups {
         self.waiting = Counts::default();
         rows
     }
-}
-
-/// True if a row group of a large host with so many rows ends between these series.
-fn is_enough(rows: usize, last: &SeriesRun, next: &SeriesRun) -> bool {
-    rows >= if last.key.selector.scope == next.key.selector.scope { LEAST_BY_METRIC } else { LEAST_BY_SCOPE }
 }
 
 fn append(rows: &mut Rows, mut more: Rows) {
@@ -368,6 +378,20 @@ mod tests {
             ("b hwthread m00000", "b hwthread m00000", 63_000),
         ];
         assert_eq!(found.iter().map(shown).collect::<Vec<_>>(), expected(&groups));
+    }
+
+    #[test]
+    fn row_groups_of_a_host_of_very_many_rows_get_larger() {
+        let values = Bytes::from(vec![0; 4 * LEAST_BY_METRIC]);
+        let mut rows = Rows::default();
+        for metric in 0..2_300 {
+            let mut one = series("a", "", &format!("m{metric:05}"), 0);
+            (one.series[0].rows, one.times[0].rows) = (LEAST_BY_METRIC, LEAST_BY_METRIC);
+            one.values.push(values.clone());
+            append(&mut rows, one);
+        }
+        let sizes: Vec<usize> = groups_of(1 << 20, &[rows]).iter().map(|group| group.len() / LEAST_BY_METRIC).collect();
+        assert_eq!((sizes.len(), &sizes[498..502], &sizes[998..1_002]), (1_200, &[1, 1, 2, 2][..], &[2, 2, 4, 4][..]));
     }
 
     fn flat(rows: &Rows) -> Vec<(String, i64, f32)> {
