@@ -127,8 +127,9 @@ impl Tail {
         let mut fetch = Fetch { archive, location, turn };
         let mut at = size - size.min(FOOTER_GUESS.max(size / FOOTER_SHARE).min(MOST_GUESSED));
         let mut bytes = fetch.fetch(at..size).await?;
-        let trailer = bytes.len().checked_sub(TRAILER).and_then(|at| bytes[at..].first_chunk::<TRAILER>());
-        let trailer = trailer.ok_or_else(|| short(bytes.len() as u64))?;
+        let trailer = bytes.last_chunk::<TRAILER>().filter(|_| bytes.len() as u64 == size - at);
+        // what was replaced by something shorter meanwhile
+        let trailer = trailer.ok_or_else(|| short(at + bytes.len() as u64))?;
         let length = FooterTail::try_from(*trailer)?.metadata_length() + TRAILER;
         if length as u64 > size {
             return Err(ParquetError::General(format!("its footer is said to have {length} bytes, and all of it {size}")));
@@ -138,7 +139,6 @@ impl Tail {
             let before = fetch.fetch(from..at).await?;
             (at, bytes) = (from, [before, bytes].concat().into());
         }
-        // what was replaced by something shorter meanwhile
         let begin = bytes.len().checked_sub(length).ok_or_else(|| short(at + bytes.len() as u64))?;
         Ok(Self { footer: begin..bytes.len() - TRAILER, bytes, at })
     }
