@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::async_writer::AsyncFileWriter;
 use parquet::basic::Compression;
 use parquet::errors::{ParquetError, Result};
-use parquet::file::metadata::KeyValue;
+use parquet::file::FOOTER_SIZE;
+use parquet::file::metadata::{FooterTail, KeyValue};
 use parquet::file::properties::WriterPropertiesPtr;
 use parquet::schema::types::SchemaDescPtr;
 
@@ -109,11 +111,14 @@ pub trait ObjectEncoder<W>: Send + Sized + 'static {
     fn into_sink(self) -> W;
 }
 
-/// Cuts the end of an object where its footer begins: four bytes of length and a magic number are the last.
-fn at_footer(mut end: Bytes) -> Result<(Bytes, Bytes)> {
-    let length = end.len().checked_sub(8).and_then(|at| end[at..].first_chunk::<4>()).map(|n| u32::from_le_bytes(*n) as usize);
-    let at = length.and_then(|length| end.len().checked_sub(length + 8));
-    let at = at.ok_or_else(|| ParquetError::General("the footer was not written at once".into()))?;
-    let footer = end.split_off(at);
-    Ok((end, footer))
+/// Writes the end of an object, which holds its footer: the page indexes, the block, the footer, with a write each.
+async fn write_end(sink: &mut impl AsyncFileWriter, mut end: Bytes, block: Bytes) -> Result<()> {
+    let trailer = end.last_chunk().ok_or_else(|| ParquetError::General("an object's end has no footer".into()))?;
+    let length = FooterTail::try_from(*trailer)?.metadata_length() + FOOTER_SIZE;
+    let begin = end.len().checked_sub(length).ok_or_else(|| ParquetError::General("the footer was not written at once".into()))?;
+    let footer = end.split_off(begin);
+    for part in [end, block, footer] {
+        sink.write(part).await?;
+    }
+    Ok(())
 }

@@ -14,6 +14,7 @@ use object_store::{GetOptions, GetResultPayload, ObjectMeta, ObjectStore, Object
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::{AsyncFileReader, MetadataFetch};
 use parquet::errors::ParquetError;
+use parquet::file::FOOTER_SIZE;
 use parquet::file::metadata::{FooterTail, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use tokio::sync::SemaphorePermit;
 
@@ -39,8 +40,6 @@ const RANGES_AHEAD: usize = 2;
 /// Local files are hashed in pieces that stay in the processor's cache, and so many bytes before the run is asked again whether it is to stop.
 const PIECE: usize = 256 << 10;
 const BYTES_AT_A_TIME: u64 = 64 << 20;
-/// What stands at the very end: four bytes of length, and `PAR1`.
-const TRAILER: usize = 8;
 
 /// An object that was looked at; [`NotOurs`] where it cannot be used. An error is none of this object: it ends the run.
 pub type Found<T> = Result<Result<T, NotOurs>>;
@@ -121,16 +120,16 @@ impl Tail {
     /// Fetches so much that the footer is in it, and the ledger as a rule: at once, if both take as little as they mostly do.
     async fn fetch<'a>(archive: &'a Archive, location: &Key, size: u64, turn: &mut Option<SemaphorePermit<'a>>) -> Result<Self, ParquetError> {
         let short = |bytes: u64| ParquetError::General(format!("it has {bytes} bytes"));
-        if size < TRAILER as u64 {
+        if size < FOOTER_SIZE as u64 {
             return Err(short(size));
         }
         let mut fetch = Fetch { archive, location, turn };
         let mut at = size - size.min(FOOTER_GUESS.max(size / FOOTER_SHARE).min(MOST_GUESSED));
         let mut bytes = fetch.fetch(at..size).await?;
-        let trailer = bytes.last_chunk::<TRAILER>().filter(|_| bytes.len() as u64 == size - at);
+        let trailer = bytes.last_chunk::<FOOTER_SIZE>().filter(|_| bytes.len() as u64 == size - at);
         // what was replaced by something shorter meanwhile
         let trailer = trailer.ok_or_else(|| short(at + bytes.len() as u64))?;
-        let length = FooterTail::try_from(*trailer)?.metadata_length() + TRAILER;
+        let length = FooterTail::try_from(*trailer)?.metadata_length() + FOOTER_SIZE;
         if length as u64 > size {
             return Err(ParquetError::General(format!("its footer is said to have {length} bytes, and all of it {size}")));
         }
@@ -140,7 +139,7 @@ impl Tail {
             (at, bytes) = (from, [before, bytes].concat().into());
         }
         let begin = bytes.len().checked_sub(length).ok_or_else(|| short(at + bytes.len() as u64))?;
-        Ok(Self { footer: begin..bytes.len() - TRAILER, bytes, at })
+        Ok(Self { footer: begin..bytes.len() - FOOTER_SIZE, bytes, at })
     }
 
     fn footer(&self) -> &[u8] {

@@ -54,7 +54,7 @@ const LOCAL_PART_SIZE: usize = 1 << 20;
 /// Parts that are sent at a time, to a server whose settings do not say, and to a local disk: there is no latency to hide there.
 const PARTS: usize = 4;
 const LOCAL_PARTS: usize = 1;
-/// Footers of more than 128 KiB that are in memory at a time, each of them taken apart, which takes several times as much.
+/// How many footers of more than 128 KiB may be in memory at a time: parsed, each takes several times its bytes.
 const LARGE_FOOTERS: usize = 4;
 
 /// How long a creation that breaks off is sent again, where no settings say so.
@@ -83,7 +83,7 @@ pub struct Archive {
     requests: Option<Arc<Requests>>,
     bucket: Option<Arc<s3::Bucket>>,
     retry_for: Duration,
-    /// Large footers that are in memory at a time.
+    /// A permit for each large footer that may be in memory.
     large_footers: Arc<Semaphore>,
     /// Whether the store refuses to overwrite.
     trials: Arc<Trials>,
@@ -247,7 +247,7 @@ impl Archive {
         if self.has_waited.load(Ordering::Relaxed) { &self.impatient } else { &self.store }
     }
 
-    /// Waits until few other large footers are in memory.
+    /// Waits for the permit to have a large footer in memory.
     pub async fn turn_of_large_footer(&self) -> Option<SemaphorePermit<'_>> {
         // never closed
         self.large_footers.acquire().await.ok()

@@ -9,7 +9,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataR
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
 
-use support::{Bucket, Objects, Snapshot, T0, Tree, archive, archiver, assert_same_rows, files_below, fixture, python, rows_in, rows_of, run, s3};
+use support::{Bucket, Objects, Row, Snapshot, T0, Tree, archive, archiver, assert_same_rows, files_below, fixture, python, rows_in, rows_of, run, s3};
 
 mod support;
 
@@ -208,7 +208,7 @@ fn rows_are_sorted_bytewise_and_the_footer_says_so() {
     in_every_object(|key, bytes, metadata| {
         let rows = rows_in(key, bytes);
         // strings in Rust are compared by their bytes
-        let sort_keys: Vec<_> = rows.iter().map(|r| (&r.hostname, &r.scope, &r.metric, &r.scope_id, &r.selector, r.timestamp)).collect();
+        let sort_keys: Vec<_> = rows.iter().map(Row::sort_key).collect();
         let out_of_order = sort_keys.windows(2).find(|pair| pair[0] >= pair[1]);
         assert_eq!(out_of_order, None, "{key}");
         for row_group in metadata.row_groups() {

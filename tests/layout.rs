@@ -103,7 +103,7 @@ fn what_readers_fetch_of_a_footer_does_not_grow_with_sources() {
         }
         let bytes = only_object(&tree);
         assert_eq!(support::ledger_of(&bytes).expect("a ledger").len(), snapshots as usize);
-        u32::from_le_bytes(*bytes[..bytes.len() - 4].last_chunk().expect("a length"))
+        support::footer_size(&bytes)
     };
     let (few, many) = (footer(1), footer(280));
     assert!(many < few + 40, "{few} bytes with one source, {many} with 280");

@@ -146,11 +146,7 @@ fn model(files: &[File]) -> Result<Keyed, TestCaseError> {
 fn check_objects(objects: &Objects) -> Result<(), TestCaseError> {
     for (key, bytes) in objects {
         let rows = rows_in(key, bytes);
-        let order = |row: &Row| {
-            let Row { hostname, metric, scope, scope_id, selector, timestamp, .. } = row.clone();
-            (hostname, scope, metric, scope_id, selector, timestamp)
-        };
-        prop_assert!(rows.windows(2).all(|pair| order(&pair[0]) < order(&pair[1])), "{} is not sorted", key);
+        prop_assert!(rows.windows(2).all(|pair| pair[0].sort_key() < pair[1].sort_key()), "{} is not sorted", key);
         prop_assert!(rows.iter().all(|row| support::date_of(row.timestamp) == row.date), "{} holds another date", key);
     }
     Ok(())

@@ -1,17 +1,13 @@
 """Takes the ledger out of an archive's object, byte by byte: nothing else of it changes.
 
-The footer is Thrift's compact protocol. It is read into (kind, value) and written again as it was, which is tried on each footer before
-anything is left out. What the footer's metadata name as a ledger goes, and so do bytes before the footer that no page and no index is in:
-a ledger may stand there.
+The ledger stands directly before the footer, behind all pages and indexes, so none of those moves. The footer is Thrift's compact protocol. It is
+read into (kind, value) and written again as it was, which is tried on each footer before its entries about the ledger are left out.
 """
 
 TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
 LEDGER = b"cc-archiver.ledger"
-# numbers of fields, as parquet.thrift has them
-ROW_GROUPS, METADATA = 4, 5
-COLUMNS = 1
-CHUNK, OFFSET_INDEX, COLUMN_INDEX = 3, (4, 5), (6, 7)
-CHUNK_SIZE, DATA_PAGES, DICTIONARY, BLOOM_FILTER = 7, 9, 11, (14, 15)
+# the number of this field, as parquet.thrift has it
+METADATA = 5
 
 
 class Reader:
@@ -108,45 +104,6 @@ def struct(fields):
     return bytes(out) + b"\0"
 
 
-def get(fields, place):
-    return next((value for number, _, value in fields if number == place), None)
-
-
-def move(fields, place, moved):
-    for field in fields:
-        if field[0] == place:
-            field[2] = moved(field[2])
-
-
-def chunks(footer):
-    return [column for group in get(footer, ROW_GROUPS)[1] for column in get(group, COLUMNS)[1]]
-
-
-def claimed(footer):
-    """The spans that pages and indexes are in."""
-    for column in chunks(footer):
-        meta = get(column, CHUNK)
-        first = min(place for place in (get(meta, DATA_PAGES), get(meta, DICTIONARY)) if place is not None)
-        yield first, first + get(meta, CHUNK_SIZE), True
-        for fields, pair in ((column, OFFSET_INDEX), (column, COLUMN_INDEX), (meta, BLOOM_FILTER)):
-            if get(fields, pair[0]) is not None:
-                yield get(fields, pair[0]), get(fields, pair[0]) + get(fields, pair[1]), False
-
-
-def gaps(footer, end):
-    """The spans between the first bytes and the footer that are nobody's. They must be behind all pages: pages do not move."""
-    place, found, pages = 4, [], max((last for _, last, of_pages in claimed(footer) if of_pages), default=4)
-    for first, last, _ in sorted(claimed(footer)):
-        if first > place:
-            found.append((place, first))
-        place = max(place, last)
-    if place < end:
-        found.append((place, end))
-    if any(first < pages for first, _ in found):
-        raise SystemExit(f"bytes before the end of the pages that no footer names: {found}")
-    return found
-
-
 def without_ledger(data):
     """The object's bytes without its ledger, and how many bytes that is of."""
     size = int.from_bytes(data[-8:-4], "little")
@@ -154,23 +111,13 @@ def without_ledger(data):
     footer = Reader(data[end:-8]).struct()
     if struct(footer) != data[end:-8]:
         raise SystemExit("a footer that does not come out as it went in")
-    left_out = gaps(footer, end)
-
-    def moved(place):
-        return place - sum(last - first for first, last in left_out if last <= place)
-
-    for column in chunks(footer):
-        for fields, pair in ((column, OFFSET_INDEX), (column, COLUMN_INDEX), (get(column, CHUNK), BLOOM_FILTER)):
-            move(fields, pair[0], moved)
-    kind, entries = get(footer, METADATA)
-    kept = [entry for entry in entries if not get(entry, 1).startswith(LEDGER)]
-    if len(kept) == len(entries):
+    metadata = next(field for field in footer if field[0] == METADATA)
+    kind, entries = metadata[2]
+    # an entry is a key and a value
+    values = {entry[0][2]: entry[1][2] for entry in entries}
+    if LEDGER not in values:
         raise SystemExit("an object without a ledger")
-    move(footer, METADATA, lambda _: (kind, kept))
-    body, place = [], 0
-    for first, last in [*left_out, (end, end)]:
-        body.append(data[place:first])
-        place = last
+    metadata[2] = kind, [entry for entry in entries if not entry[0][2].startswith(LEDGER)]
     new = struct(footer)
-    found = b"".join(body) + new + len(new).to_bytes(4, "little") + data[-4:]
+    found = data[: end - int(values[LEDGER])] + new + len(new).to_bytes(4, "little") + data[-4:]
     return found, len(data) - len(found)

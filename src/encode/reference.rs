@@ -45,12 +45,10 @@ impl<W: AsyncFileWriter> AsyncFileWriter for Before<W> {
     fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, Result<()>> {
         let block = lock(&self.block).take();
         async move {
-            let Some(block) = block else { return self.sink.write(bytes).await };
-            let (indexes, footer) = super::at_footer(bytes)?;
-            for part in [indexes, block, footer] {
-                self.sink.write(part).await?;
+            match block {
+                Some(block) => super::write_end(&mut self.sink, bytes, block).await,
+                None => self.sink.write(bytes).await,
             }
-            Ok(())
         }
         .boxed()
     }

@@ -92,11 +92,8 @@ impl<W: AsyncFileWriter + 'static> ObjectEncoder<W> for RunsEncoder<W> {
             }
             self.file.finish()?;
             let end = std::mem::replace(self.file.inner_mut(), self.tools.buffers.take(0));
-            let (indexes, footer) = super::at_footer(end.freeze())?;
             self.block = block.len() as u64;
-            for part in [indexes, block, footer] {
-                self.sink.write(part).await?;
-            }
+            super::write_end(&mut self.sink, end.freeze(), block).await?;
             self.sink.complete().await
         }
         .boxed()

@@ -23,7 +23,8 @@ use crate::workers::is_inline;
 
 /// An object that holds so many sources is full, however small it is: ledgers are read as a whole.
 const MOST_SOURCES: usize = 20_000;
-/// The same for row groups, as what the footer says of each takes some 15 KiB of memory until then. An object of typical hosts has half as many.
+/// So is one of so many row groups: what its footer will say of each takes some 15 KiB of memory until the object is complete. An object of typical
+/// hosts has half as many.
 const MOST_GROUPS: usize = 2_000;
 /// A partition that was listed so long ago is listed again before more is done on that listing: a race that is lost is found out early, and what
 /// takes long stays far below [`crate::upload::MOST_AGE`].

@@ -1,7 +1,7 @@
 //! Where row groups end: at the ends of hosts, scopes and metrics, as readers pass over whole row groups.
 //!
 //! A host of many rows shares no row group: each of its own ends with the metric that makes it large enough, so a metric of many rows, as those of
-//! hardware threads are, has one to itself. Hosts of few rows share one. Where row groups end depends on the rows alone, not on how many come at
+//! hardware threads are, mostly has one to itself. Hosts of few rows share one. Where row groups end depends on the rows alone, not on how many come at
 //! a time, and not on the memory that there is.
 
 use crate::data::{Rows, SeriesKey, SeriesRun, TimeRun};

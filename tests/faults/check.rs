@@ -8,7 +8,7 @@ use object_store::path::Path as Key;
 
 use super::disk::{Disk, File, Instant, Value, keyed};
 use super::store::Server;
-use super::support::{Row, date_of, footer_of, ledger_of, rows_in};
+use super::support::{date_of, footer_of, ledger_of, rows_in};
 
 /// An object, as it was when it was whole.
 struct Object {
@@ -192,11 +192,7 @@ impl Object {
             return Err(wrong("its digest is another one".into()));
         }
         let rows = rows_in(key.as_ref(), bytes);
-        let order = |row: &Row| {
-            let Row { hostname, metric, scope, scope_id, selector, timestamp, .. } = row.clone();
-            (hostname, scope, metric, scope_id, selector, timestamp)
-        };
-        if !rows.windows(2).all(|pair| order(&pair[0]) < order(&pair[1])) {
+        if !rows.windows(2).all(|pair| pair[0].sort_key() < pair[1].sort_key()) {
             return Err(wrong("its rows are not sorted, or stand there twice".into()));
         }
         if let Some(row) = rows.iter().find(|row| date_of(row.timestamp) != row.date) {

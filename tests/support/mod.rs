@@ -413,6 +413,13 @@ pub struct Row {
     pub bits: u32,
 }
 
+impl Row {
+    /// What an archive is sorted by: no two rows have the same.
+    pub fn sort_key(&self) -> ([&str; 5], i64) {
+        ([&self.hostname, &self.scope, &self.metric, &self.scope_id, &self.selector], self.timestamp)
+    }
+}
+
 /// As in expected.csv, and as `tests/readers/read.py` prints it: a name's `\`, `,` and line break are escaped.
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -474,6 +481,11 @@ pub fn rows_in(key: &str, bytes: &Bytes) -> Vec<Row> {
     rows
 }
 
+/// Bytes of an object's footer, without its length and magic number behind it.
+pub fn footer_size(bytes: &Bytes) -> usize {
+    u32::from_le_bytes(*bytes[..bytes.len() - 4].last_chunk().expect("a length")) as usize
+}
+
 /// The values of an object's footer, by key.
 pub fn footer_of(bytes: &Bytes) -> Result<BTreeMap<String, String>, String> {
     let metadata = ParquetMetaDataReader::new().parse_and_finish(bytes).map_err(|e| e.to_string())?;
@@ -486,8 +498,7 @@ pub fn ledger_of(bytes: &Bytes) -> Result<Vec<serde_json::Value>, String> {
     let footer = footer_of(bytes)?;
     let said = |key: &str| footer.get(key).map(String::as_str).ok_or_else(|| format!("no {key}"));
     let size: usize = said("cc-archiver.ledger")?.parse().map_err(|e| format!("{e}"))?;
-    let trailer = bytes.len() - 8;
-    let end = trailer - u32::from_le_bytes(*bytes[trailer..].first_chunk().ok_or("no length")?) as usize;
+    let end = bytes.len() - 8 - footer_size(bytes);
     let block = bytes.get(end.checked_sub(size).ok_or("too long a ledger")?..end).ok_or("too long a footer")?;
     let digest = blake3::hash(block).to_hex();
     if digest.as_str() != said("cc-archiver.ledger.blake3")? {
