@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cc_archiver::buffers::Buffers;
-use cc_archiver::checkpoint::{Form, decode};
+use cc_archiver::checkpoint::{Form, Raw, Room, decode};
 use cc_archiver::data::{Rows, Snapshot};
 use cc_archiver::encode::{Format, ObjectEncoder, ReferenceEncoder, RunsEncoder, Tools};
 use cc_archiver::files;
 use cc_archiver::merge::{Input, Merge};
 use cc_archiver::names::{Cluster, Date, Host};
-use cc_archiver::rows::{RowGroups, rows_of};
+use cc_archiver::rows::{Behind, RowGroups, rows_of};
 use cc_archiver::schema::{Layout, ValueEncoding};
+use cc_archiver::spool;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use futures::executor::block_on;
@@ -89,7 +90,8 @@ fn json(from: i64) -> Bytes {
 
 fn decoded(bytes: &Bytes, kind: files::Kind, buffers: &Buffers) -> Snapshot {
     let form = Form { format: files::Format { kind, compression: files::Compression::None }, from: BEGIN, size: bytes.len() as u64 };
-    decode(bytes.clone(), form, u64::MAX, buffers).expect("a snapshot")
+    let tools = spool::Tools { buffers: buffers.clone(), folder: "none".into() };
+    decode(&Raw::Memory(bytes.clone()), form, Room { values: usize::MAX, index: usize::MAX }, &tools).expect("a snapshot").1
 }
 
 fn snapshot(from: i64) -> Snapshot {
@@ -109,14 +111,19 @@ fn decode_json(bencher: Bencher) {
 }
 
 fn merge(snapshots: &[Arc<Snapshot>]) -> Merge {
-    let inputs = snapshots.iter().map(|snapshot| Input { snapshot: Arc::clone(snapshot), held: false });
-    Merge::new(&Date::of(BEGIN).expect("valid").into(), inputs.collect())
+    let inputs = snapshots.iter().map(|snapshot| Input { series: snapshot.cursor(), held: false });
+    Merge::new(Date::of(BEGIN).expect("valid"), inputs.collect()).expect("in memory")
+}
+
+/// Goes through a merge, and counts its series.
+fn series_of(mut merge: Merge) -> usize {
+    std::iter::from_fn(|| merge.next_series().expect("in memory")).count()
 }
 
 /// Two snapshots, the later one beginning so many seconds after the first.
 fn merge_two(bencher: Bencher, later: i64) {
     let snapshots = [snapshot(BEGIN), snapshot(BEGIN + later)].map(Arc::new);
-    bencher.counter(ItemsCount::new(2 * SAMPLES)).bench(|| merge(&snapshots).count());
+    bencher.counter(ItemsCount::new(2 * SAMPLES)).bench(|| series_of(merge(&snapshots)));
 }
 
 #[divan::bench]
@@ -134,8 +141,10 @@ fn row_groups(limit: usize) -> (usize, impl Fn() -> Vec<Rows>) {
     let snapshots = [snapshot(BEGIN), snapshot(BEGIN + 60 * VALUES as i64)].map(Arc::new);
     let cut = move || {
         let mut merge = merge(&snapshots);
-        let (mut groups, mut found, values) = (RowGroups::new(limit), Vec::new(), merge.values());
-        groups.push(&rows_of(&Host::new("n0001"), &mut merge, &values), |rows| found.push(rows));
+        let (mut groups, mut found) = (RowGroups::new(limit), Vec::new());
+        let behind = Behind { kept: merge.memory(), loaded: usize::MAX };
+        let rows = rows_of(&Host::new("n0001"), behind, || merge.next_series()).expect("in memory");
+        groups.push(&rows, |rows| found.push(rows));
         found.extend(groups.finish());
         found
     };

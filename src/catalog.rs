@@ -16,7 +16,7 @@ mod info;
 mod readback;
 
 pub use info::info;
-pub use readback::{LastFooter, Source, check_rows, rows_between};
+pub use readback::{LastFooter, Source, rows_between};
 
 /// So many keys that a listing lacks are asked for, of each sequence.
 const ASKED_FOR: usize = 8;

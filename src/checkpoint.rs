@@ -1,31 +1,37 @@
-//! Stage 5: the bytes of a snapshot as a [`Snapshot`]: decompressed, decoded, its claims checked.
+//! Stage 5: a snapshot as a [`Snapshot`]: decompressed, decoded, its claims checked.
 //!
-//! A claim (a length, a count, a frequency) is checked against the bytes that are left before anything is allocated.
-//! [`decode`] takes a snapshot from memory, whole. One that there is no room for is gone through instead: [`survey`]
-//! once, for what must be known of it, then [`portion`] for its series, some at a time.
+//! A claim (a length, a count, a frequency) is checked against the bytes that can be left before anything is allocated.
+//! A snapshot is gone through once. What comes of it is an index of its series; their values stay in a plain `.bin` where
+//! they are, in memory or on disk, and are collected otherwise.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{BufRead, BufReader, Read, Seek};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::buffers::Buffers;
-use crate::data::{Days, SERIES_COST, Snapshot};
+use crate::data::{Days, Index, IndexBuilder, Place, SeriesKey, Snapshot};
 use crate::files::{Compression, Format, Kind, SnapshotFile};
 use crate::names::{Digest, Selector};
-use crate::portion::{Collector, Portion, Range};
+use crate::spool::{Spool, Tools};
 
-mod arrays;
 mod binary;
+mod claim;
 mod compressed;
+mod found;
 mod input;
 mod json;
-mod sinks;
+mod numbers;
+mod skeleton;
 
-use input::{Input, Memory, Stream};
-use sinks::{Gathering, Sink, Surveying, Whole};
+pub use claim::{check, claim};
+
+use found::{Found, List, Values};
+use input::Input;
+use skeleton::Window;
 
 /// The deepest nesting of levels that is followed; cc-backend writes two or three.
 const MAX_DEPTH: usize = 60;
@@ -71,17 +77,26 @@ impl Flaw {
 }
 
 /// Why a snapshot was not decoded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Refusal {
     /// It is none.
     Flaw(Flaw),
-    /// It takes more memory than it may.
-    NoRoom,
+    /// There is no place for its values, or they cannot be read again.
+    Values(io::Error),
 }
 
 impl From<Flaw> for Refusal {
     fn from(flaw: Flaw) -> Self {
         Self::Flaw(flaw)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flaw(flaw) => flaw.fmt(f),
+            Self::Values(e) => e.fmt(f),
+        }
     }
 }
 
@@ -92,166 +107,170 @@ pub struct Form {
     pub format: Format,
     /// The time in its name, for a header that has none.
     pub from: i64,
-    /// Its bytes when they are decompressed.
+    /// Its bytes on disk.
     pub size: u64,
 }
 
+impl From<&SnapshotFile> for Form {
+    fn from(file: &SnapshotFile) -> Self {
+        Self { format: file.format, from: file.from, size: file.size }
+    }
+}
+
 impl Form {
-    /// The form of a file, `size` being its bytes when it is decompressed.
-    pub fn of(file: &SnapshotFile, size: u64) -> Self {
-        Self { format: file.format, from: file.from, size }
+    /// True if its values lie in the file as they are.
+    pub fn has_values_in_place(&self) -> bool {
+        self.format == Format { kind: Kind::Binary, compression: Compression::None }
+    }
+
+    /// The most bytes that it can have when it is decompressed.
+    fn most(&self) -> usize {
+        if self.format.compression == Compression::None { self.size as usize } else { compressed::cap(self.size) as usize }
     }
 }
 
 /// From when to when a snapshot says that it goes, in Unix s.
-type Extent = (i64, i64);
+pub type Extent = (i64, i64);
 
-/// Decodes a snapshot in about `room` bytes of memory, the largest pieces of it from `buffers`.
+/// A snapshot as it lies on disk.
+#[derive(Debug, Clone)]
+pub enum Raw {
+    /// All of its bytes.
+    Memory(Bytes),
+    /// It was opened.
+    File(Arc<File>),
+}
+
+/// Bytes of memory that a snapshot may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Room {
+    /// For values that are collected.
+    pub values: usize,
+    /// For its index.
+    pub index: usize,
+}
+
+/// Decodes a snapshot, and says its digest.
 ///
 /// # Errors
 /// [`Refusal`].
-pub fn decode(bytes: Bytes, form: Form, room: u64, buffers: &Buffers) -> Result<Snapshot, Refusal> {
-    let room = usize::try_from(room).unwrap_or(usize::MAX);
-    if bytes.is_empty() {
+pub fn decode(raw: &Raw, form: Form, room: Room, tools: &Tools) -> Result<(Digest, Snapshot), Refusal> {
+    if form.size == 0 {
         return Err(Flaw::whole(EMPTY).into());
     }
-    if form.size > room as u64 {
-        return Err(Refusal::NoRoom);
-    }
-    let bytes = compressed::decompress(bytes, form, buffers)?;
-    match form.format.kind {
-        Kind::Binary => {
-            let mut sink = Whole::new(room.saturating_sub(bytes.len()));
-            let extent = binary::decode(Memory::new(&bytes), &mut sink)?;
-            Ok(sink.finish(extent, bytes))
-        }
-        Kind::Json => json::decode(&bytes, form.from, room.saturating_sub(bytes.len()), buffers),
-    }
-}
-
-/// What a snapshot that was not decoded is known by.
-#[derive(Debug, Clone)]
-pub struct Survey {
-    /// Of the file as it lies on disk.
-    pub digest: Digest,
-    /// Unix time in s of the first instant covered, from the header.
-    pub from: i64,
-    /// Unix time in s past the last instant covered, from the header.
-    pub to: i64,
-    /// The days on which it has samples.
-    pub days: Days,
-}
-
-/// Goes through all of a snapshot as it lies on disk.
-///
-/// # Errors
-/// [`Flaw`], just where [`decode`] finds one.
-pub fn survey(raw: impl Read, form: Form) -> Result<Survey, Flaw> {
-    let (mut digest, mut sink) = (blake3::Hasher::new(), Surveying::default());
-    let mut raw = BufReader::with_capacity(CHUNK, compressed::Hashed { raw, digest: &mut digest });
-    if raw.fill_buf().is_ok_and(<[u8]>::is_empty) {
-        return Err(Flaw::whole(EMPTY));
-    }
-    let (from, to) = stream(&mut raw, form, &mut sink)?;
-    // a decoder has its last byte before the file has
-    std::io::copy(&mut raw, &mut std::io::sink()).map_err(|e| Flaw::whole(format!("cannot read: {e}")))?;
-    drop(raw);
-    Ok(Survey { digest: digest.finalize().into(), from, to, days: sink.days })
-}
-
-/// Goes through all of a snapshot as it lies on disk, and takes what lies in `range`, in about `room` bytes of memory.
-///
-/// # Errors
-/// [`Flaw`].
-pub fn portion(raw: impl Read + Seek, form: Form, range: Range, room: u64, buffers: &Buffers) -> Result<Portion, Flaw> {
-    let mut sink = Gathering(Collector::new(range, usize::try_from(room).unwrap_or(usize::MAX), buffers));
-    let (from, to) = match (form.format.kind, form.format.compression) {
-        (Kind::Binary, Compression::None) => binary::decode(Stream::seeking(raw, form.size as usize), &mut sink).map_err(flaw)?,
-        _ => stream(BufReader::with_capacity(CHUNK, raw), form, &mut sink)?,
+    let values = match raw {
+        _ if !form.has_values_in_place() => Values::Collected(Spool::new(tools, expected_values(form), room.values)),
+        Raw::Memory(bytes) => Values::InPlace(Place::Memory(bytes.clone())),
+        Raw::File(file) => Values::InPlace(Place::File(Arc::clone(file))),
     };
-    Ok(sink.0.finish(from, to))
+    let list = List { index: IndexBuilder::new(None, room.index), days: Some(Days::default()) };
+    let mut found = Found { values: values.into(), list };
+    let ((from, to), digest) = match raw {
+        Raw::Memory(bytes) => (whole(bytes, form, &mut found)?, Digest::of(bytes)),
+        Raw::File(file) => {
+            let mut digest = blake3::Hasher::new();
+            let mut hashed = BufReader::with_capacity(CHUNK, compressed::Hashed { raw: Reading { file, at: 0 }, digest: &mut digest });
+            let extent = stream(&mut hashed, form, &mut found)?;
+            // a decoder has its last byte before the file has
+            io::copy(&mut hashed, &mut io::sink()).map_err(|e| broken(0, &e))?;
+            drop(hashed);
+            (extent, digest.finalize().into())
+        }
+    };
+    let List { index, days } = found.list;
+    let place = match found.values.into_inner() {
+        Values::InPlace(place) => place,
+        Values::Collected(spool) => spool.finish().map_err(Refusal::Values)?,
+        Values::Passed(..) => unreachable!("they were to be kept"),
+    };
+    let index = index.finish();
+    let again = raw.clone();
+    let reindex = move |from| reindex(&again, form, room.index, from).map_err(|refusal| io::Error::other(refusal.to_string()));
+    let reindex = index.end.is_some().then(|| Box::new(reindex) as Box<_>);
+    Ok((digest, Snapshot { from, to, days: days.unwrap_or_default(), index: index.into(), place, reindex }))
 }
 
-/// From when to when a snapshot says that it goes, as it lies on disk. Of a `.bin` only the beginning is read for that.
-///
-/// # Errors
-/// [`Flaw`].
-pub fn extent(raw: impl Read, file: &SnapshotFile) -> Result<(i64, i64), Flaw> {
-    let raw = BufReader::with_capacity(CHUNK, raw);
-    let form = Form::of(file, compressed::cap(file.size));
-    match form.format.kind {
-        Kind::Binary => {
-            let from = BufReader::new(compressed::reader(raw, form.format.compression, form.size));
-            binary::header(&mut Stream::new(from, binary::HEADER)).map_err(flaw)
-        }
-        Kind::Json => stream(raw, form, &mut Surveying::default()),
+/// About how many bytes of values a file has.
+fn expected_values(form: Form) -> usize {
+    let size = form.size as usize;
+    match (form.format.kind, form.format.compression) {
+        // a number, with its comma, is seldom shorter than five bytes
+        (Kind::Json, Compression::None) => size / 5 * 4,
+        (Kind::Json, _) => 6 * size,
+        (Kind::Binary, _) => 3 * size,
     }
 }
 
-/// What it means that something could not be read to its end.
-fn broken(what: &str, e: &std::io::Error) -> Flaw {
+/// The index of a snapshot that was decoded, from a key on.
+fn reindex(raw: &Raw, form: Form, room: usize, from: SeriesKey) -> Result<Index, Refusal> {
+    let values = match raw {
+        Raw::Memory(bytes) if form.has_values_in_place() => Values::InPlace(Place::Memory(bytes.clone())),
+        Raw::File(file) if form.has_values_in_place() => Values::InPlace(Place::File(Arc::clone(file))),
+        // they are where they were collected, in the same order
+        _ => Values::Passed(0, Vec::new()),
+    };
+    let mut found = Found { values: values.into(), list: List { index: IndexBuilder::new(Some(from), room), days: None } };
+    match raw {
+        Raw::Memory(bytes) => whole(bytes, form, &mut found)?,
+        Raw::File(file) if form.has_values_in_place() => binary::decode(Input::seeking(Reading { file, at: 0 }, form.most()), &mut found)?,
+        Raw::File(file) => stream(BufReader::with_capacity(CHUNK, Reading { file, at: 0 }), form, &mut found)?,
+    };
+    Ok(found.list.index.finish())
+}
+
+/// Goes through bytes in memory.
+fn whole(bytes: &Bytes, form: Form, found: &mut Found) -> Result<Extent, Refusal> {
+    match (form.format.kind, form.format.compression) {
+        (Kind::Binary, Compression::None) => binary::decode(Input::new(&**bytes, bytes.len()), found),
+        (Kind::Json, Compression::None) => json::decode(Window::whole(bytes), form.from, found),
+        _ => stream(&**bytes, form, found),
+    }
+}
+
+/// Goes through a stream.
+fn stream(raw: impl BufRead, form: Form, found: &mut Found) -> Result<Extent, Refusal> {
+    let most = form.most();
+    let from = compressed::reader(raw, form.format.compression, most as u64);
+    match form.format.kind {
+        Kind::Binary => binary::decode(Input::new(BufReader::with_capacity(CHUNK, from), most), found),
+        Kind::Json => json::decode(Window::stream(from), form.from, found),
+    }
+}
+
+/// A file that is read from a place of its own, whoever else reads it.
+struct Reading<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for Reading<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(out, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Reading<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let to = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(_) => None,
+        };
+        self.at = to.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
+    }
+}
+
+/// What it means that something could not be read from a byte on.
+fn broken(at: usize, e: &io::Error) -> Flaw {
     match e.kind() {
-        std::io::ErrorKind::UnexpectedEof => Flaw::whole(format!("{CUT}: {what}: {e}")),
-        _ => Flaw::whole(format!("{what}: {e}")),
+        // it was not decompressed: the place is one in what came out
+        io::ErrorKind::InvalidData => Flaw::whole(e.to_string()),
+        io::ErrorKind::UnexpectedEof => Flaw::at(at, CUT),
+        _ => Flaw::at(at, format!("cannot read: {e}")),
     }
-}
-
-/// Why a snapshot could not be measured.
-pub fn unmeasured(e: &std::io::Error, on_disk: u64) -> Flaw {
-    if on_disk == 0 { Flaw::whole(EMPTY) } else { broken("cannot decompress", e) }
-}
-
-fn stream(raw: impl BufRead, form: Form, sink: &mut impl Sink) -> Result<Extent, Flaw> {
-    let from = BufReader::with_capacity(CHUNK, compressed::reader(raw, form.format.compression, form.size));
-    let done = match form.format.kind {
-        Kind::Binary => binary::decode(Stream::new(from, form.size as usize), sink),
-        Kind::Json => json::stream(from, form.from, sink),
-    };
-    done.map_err(flaw)
-}
-
-fn flaw(refusal: Refusal) -> Flaw {
-    match refusal {
-        Refusal::Flaw(flaw) => flaw,
-        Refusal::NoRoom => unreachable!("only what is decoded whole can run out of room"),
-    }
-}
-
-/// What is known of a file that was only measured.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Measure {
-    /// Its bytes when it is decompressed.
-    pub size: u64,
-    /// About how many bytes of memory its series and levels take, by those at its beginning.
-    pub structure: u64,
-}
-
-/// Measures a snapshot of `on_disk` bytes: its beginning, or all of it where it is compressed, in the memory of a chunk.
-///
-/// # Errors
-/// It cannot be read, or decompressed.
-pub fn measure(raw: impl Read, format: Format, on_disk: u64) -> std::io::Result<Measure> {
-    const BEGINNING: usize = 64 << 10;
-    let raw = BufReader::with_capacity(CHUNK, raw);
-    let mut from = compressed::reader(raw, format.compression, compressed::cap(on_disk));
-    let mut beginning = Vec::with_capacity(BEGINNING);
-    from.by_ref().take(BEGINNING as u64).read_to_end(&mut beginning)?;
-    let size = match format.compression {
-        Compression::None => on_disk,
-        _ => beginning.len() as u64 + compressed::rest(from)?,
-    };
-    let (bytes, structure) = match format.kind {
-        Kind::Binary => {
-            let mut counting = Whole::new(usize::MAX);
-            let mut input = Stream::new(&*beginning, size as usize);
-            // it ends in the midst of something
-            let _ = binary::decode(&mut input, &mut counting);
-            (input.at().max(counting.end()), counting.structure())
-        }
-        // as many series as there are arrays, as few other things have brackets
-        Kind::Json => (beginning.len(), SERIES_COST * 5 / 4 * beginning.iter().filter(|byte| **byte == b'[').count()),
-    };
-    Ok(Measure { size, structure: (u128::from(size) * structure as u128 / bytes.max(1) as u128) as u64 })
 }
 
 /// Metrics' names, each once: few series have a name of their own.

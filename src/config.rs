@@ -86,6 +86,8 @@ pub struct Settings {
     pub workers: usize,
     /// Bytes for what is in flight.
     pub memory: u64,
+    /// Where values are put that there is no room for in memory.
+    pub spool: PathBuf,
     /// How objects are written.
     pub layout: Layout,
     /// Who writes the objects.
@@ -137,6 +139,7 @@ impl Settings {
             memory,
             verify: args.verify,
             prune_after: args.prune_after.map(|age| PruneRules::new("--prune-after", age.into(), &args.prune)).transpose()?,
+            spool: spool_folder(),
             layout,
             encoder: args.encoder,
             lock_file: args.lock_file,
@@ -146,6 +149,13 @@ impl Settings {
         check_places(&settings.checkpoints, &settings.archive, settings.lock_file.as_deref())?;
         Ok(settings)
     }
+}
+
+/// Where values go that there is no room for in memory: `TMPDIR`, else a folder that mostly is on a disk.
+fn spool_folder() -> PathBuf {
+    const ON_DISK: &str = "/var/tmp";
+    let named = std::env::var_os("TMPDIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    named.unwrap_or_else(|| if Path::new(ON_DISK).is_dir() { ON_DISK.into() } else { "/tmp".into() })
 }
 
 /// What a run of `prune` does, checked.

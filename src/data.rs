@@ -12,51 +12,16 @@ use bytes::Bytes;
 
 use crate::names::{Date, END_OF_TIME, Selector};
 
+mod index;
 mod rows;
+mod snapshot;
 
+pub use index::{Index, IndexBuilder, Series};
 pub use rows::{Rows, SeriesRun, TimeRun, Values, floats};
+pub use snapshot::{Cursor, Place, Reindex, Snapshot};
 
 /// The most dates that one snapshot may feed. A snapshot covers hours; a header that claims more is not believed.
 pub const MAX_DATES: usize = 1_000;
-
-/// Bytes of memory that a series takes on its way from a snapshot to a row group, its values and its level not counted.
-pub const SERIES_COST: usize = 512;
-
-/// The same with its name, which may be long.
-pub fn series_cost(metric: &str) -> usize {
-    SERIES_COST + metric.len()
-}
-
-/// The same for a level.
-pub fn level_cost(selector: &Selector) -> usize {
-    256 + selector.bytes()
-}
-
-/// One decoded snapshot: its series, and the values of all of them in one piece of memory.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    /// Unix time in s of the first instant covered, from the header.
-    pub from: i64,
-    /// Unix time in s past the last instant covered, from the header.
-    pub to: i64,
-    /// The levels that series refer to.
-    pub levels: Vec<Arc<Selector>>,
-    /// All series, in file order.
-    pub series: Vec<Series>,
-    /// Values of all series: little-endian f32, where series say; for `.bin` the file itself.
-    pub values: Bytes,
-}
-
-/// One metric of one level in one snapshot: value `i` belongs to `start + i·frequency`; NaN is no sample.
-#[derive(Debug, Clone)]
-pub struct Series {
-    /// Index into [`Snapshot::levels`].
-    pub level: u32,
-    /// The metric's name.
-    pub metric: Arc<str>,
-    /// The span of its values.
-    pub span: Span,
-}
 
 /// Values on a regular grid of time, as a slice of a snapshot's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,24 +111,6 @@ impl Span {
     }
 }
 
-impl Snapshot {
-    /// The days on which the snapshot has a sample.
-    ///
-    /// # Errors
-    /// If they are more than any snapshot has.
-    pub fn days(&self) -> Result<Days, String> {
-        let mut days = Days::default();
-        for series in &self.series {
-            for (date, part) in series.span.days() {
-                if days.has(date) || part.values(&self.values).any(|v| !v.is_nan()) {
-                    days.add(date, &part)?;
-                }
-            }
-        }
-        Ok(days)
-    }
-}
-
 /// The dates on which a snapshot has a sample, and from when to when its series reach on each.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Days(BTreeMap<Date, (i64, i64)>);
@@ -182,6 +129,19 @@ impl Days {
         let (first, last) = self.0.entry(date).or_insert((part.start, part.last()));
         (*first, *last) = (part.start.min(*first), part.last().max(*last));
         if self.0.len() > MAX_DATES { Err(format!("samples on more than {MAX_DATES} dates")) } else { Ok(()) }
+    }
+
+    /// Adds the dates of a series; `values` gives those of a part of it.
+    ///
+    /// # Errors
+    /// Those of `values`, and if there are more dates than any snapshot has.
+    pub fn add_series<E: From<String>>(&mut self, span: &Span, mut values: impl FnMut(&Span) -> Result<Bytes, E>) -> Result<(), E> {
+        for (date, part) in span.days() {
+            if self.has(date) || floats(&values(&part)?).any(|value| !value.is_nan()) {
+                self.add(date, &part)?;
+            }
+        }
+        Ok(())
     }
 
     /// The dates, in order.
@@ -228,21 +188,25 @@ pub fn rank<'a>(metric: &'a str, selector: &'a Selector) -> [&'a str; 4] {
     [&selector.scope, metric, &selector.scope_id, &selector.path]
 }
 
-/// One series of a host on one date after the merge: spans in time order that do not overlap.
+/// One series of a host on one date after the merge.
 #[derive(Debug)]
 pub struct SeriesRows {
     /// Which series.
     pub key: SeriesKey,
-    /// Where its values are.
+    /// Values that pieces refer to.
+    pub values: Vec<Bytes>,
+    /// What is written of them: spans in time order that do not overlap.
     pub pieces: Vec<Piece>,
+    /// Bytes of values that were read from files for it.
+    pub loaded: usize,
 }
 
-/// Values of one snapshot that are written.
+/// Values of one span of one snapshot that are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece {
-    /// Index of the snapshot.
-    pub input: usize,
-    /// Its values.
+    /// Index into [`SeriesRows::values`].
+    pub of: usize,
+    /// Which of these.
     pub span: Span,
     /// True if none of them is NaN.
     pub dense: bool,

@@ -119,6 +119,14 @@ pub struct ClusterFiles {
     pub hosts: Vec<HostFiles>,
 }
 
+impl ClusterFiles {
+    /// Where a snapshot is, by the index of its host and its own.
+    pub fn path_of(&self, host: usize, snapshot: usize) -> PathBuf {
+        let host = &self.hosts[host];
+        self.path.join(host.host.as_str()).join(&*host.snapshots[snapshot].name)
+    }
+}
+
 /// One host's directory.
 #[derive(Debug)]
 pub struct HostFiles {

@@ -20,9 +20,9 @@ pub mod info;
 pub mod ledger;
 pub mod names;
 pub mod partition;
-pub mod portion;
 pub mod random;
 pub mod schema;
+pub mod spool;
 
 // the surroundings
 pub mod cli;

@@ -5,96 +5,130 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
+use std::io;
 
 use bytes::Bytes;
 
-use crate::data::{Piece, SeriesKey, SeriesRows, Snapshot, Span, Tally};
-use crate::portion::Range;
+use crate::data::{Cursor, Piece, SeriesKey, SeriesRows, Span, Tally};
+use crate::names::Date;
 
 /// A snapshot that takes part.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Input {
-    /// Its series.
-    pub snapshot: Arc<Snapshot>,
+    /// Its series, in order.
+    pub series: Cursor,
     /// True if the archive holds these rows already.
     pub held: bool,
 }
 
-/// One host's date, or a range of its keys, that is merged series by series, in the archive's order.
-///
-/// Pieces refer to inputs by index. Series without a row are left out.
+/// Why the values of a snapshot were not read when their turn came.
+#[derive(Debug)]
+pub struct Unread {
+    /// Index of the snapshot.
+    pub input: usize,
+    /// The reason.
+    pub error: io::Error,
+}
+
+/// One host's date, merged series by series, in the archive's order. What is in memory of a snapshot whose values are in a file is one series.
 #[derive(Debug)]
 pub struct Merge {
+    date: Date,
     inputs: Vec<Input>,
-    parts: Vec<Part>,
-    done: usize,
+    /// The next series of each snapshot that has one.
+    heads: BinaryHeap<Reverse<(SeriesKey, usize)>>,
     tallies: Vec<Tally>,
 }
 
 /// One series of one input, cut to the date.
-#[derive(Debug)]
 struct Part {
-    key: SeriesKey,
     input: usize,
+    held: bool,
     span: Span,
+    /// The values that the span is of, once they are needed.
+    values: Bytes,
 }
 
 impl Merge {
-    /// Of the samples of all `inputs` that lie in `range`, the later one in the list being the newer.
-    pub fn new(range: &Range, inputs: Vec<Input>) -> Self {
-        let mut parts = parts_of(range, &inputs);
-        parts.sort_by(|a, b| (&a.key, a.span.start, a.input).cmp(&(&b.key, b.span.start, b.input)));
-        Self { tallies: vec![Tally::default(); inputs.len()], inputs, parts, done: 0 }
+    /// Of the samples of all `inputs` that lie on a date, the later one in the list being the newer.
+    ///
+    /// # Errors
+    /// [`Unread`].
+    pub fn new(date: Date, inputs: Vec<Input>) -> Result<Self, Unread> {
+        let mut merge = Self { date, tallies: vec![Tally::default(); inputs.len()], inputs, heads: BinaryHeap::new() };
+        (0..merge.inputs.len()).try_for_each(|input| merge.queue(input))?;
+        Ok(merge)
+    }
+
+    /// The next series that has a row.
+    ///
+    /// # Errors
+    /// [`Unread`].
+    pub fn next_series(&mut self) -> Result<Option<SeriesRows>, Unread> {
+        while let Some(Reverse((key, first))) = self.heads.pop() {
+            let mut parts = Vec::new();
+            self.take(&key, first, &mut parts)?;
+            while let Some(Reverse((_, input))) = self.heads.peek().filter(|Reverse((next, _))| *next == key) {
+                let input = *input;
+                self.heads.pop();
+                self.take(&key, input, &mut parts)?;
+            }
+            // inputs came in order, and each in the order of its file
+            parts.sort_by_key(|part| (part.span.start, part.input));
+            let is_plain = disjoint(&parts);
+            let loaded = self.load(&mut parts, is_plain)?;
+            let pieces = if is_plain { plain(&parts, &mut self.tallies) } else { instant_by_instant(&parts, &mut self.tallies) };
+            if !pieces.is_empty() {
+                return Ok(Some(SeriesRows { key, values: parts.into_iter().map(|part| part.values).collect(), pieces, loaded }));
+            }
+        }
+        Ok(None)
     }
 
     /// True if there is no more series.
     pub fn is_done(&self) -> bool {
-        self.done == self.parts.len()
+        self.heads.is_empty()
     }
 
-    /// The values that pieces refer to, input by input.
-    pub fn values(&self) -> Vec<Bytes> {
-        self.inputs.iter().map(|input| input.snapshot.values.clone()).collect()
+    /// Bytes of memory that slices of values keep.
+    pub fn memory(&self) -> usize {
+        self.inputs.iter().map(|input| input.series.snapshot().place.memory()).sum()
     }
 
     /// What became of each input's samples, of all series so far; empty for held ones.
     pub fn tallies(&self) -> &[Tally] {
         &self.tallies
     }
-}
 
-impl Iterator for Merge {
-    type Item = SeriesRows;
+    fn queue(&mut self, input: usize) -> Result<(), Unread> {
+        let key = self.inputs[input].series.key().map_err(|error| Unread { input, error })?;
+        self.heads.extend(key.map(|key| Reverse((key, input))));
+        Ok(())
+    }
 
-    fn next(&mut self) -> Option<SeriesRows> {
-        while !self.is_done() {
-            let rest = &self.parts[self.done..];
-            let key = &rest[0].key;
-            let group = &rest[..rest.iter().take_while(|part| part.key == *key).count()];
-            self.done += group.len();
-            let merge = if disjoint(group) { plain } else { instant_by_instant };
-            let pieces = merge(group, &self.inputs, &mut self.tallies);
-            if !pieces.is_empty() {
-                return Some(SeriesRows { key: key.clone(), pieces });
+    /// Takes all that an input has of a series.
+    fn take(&mut self, key: &SeriesKey, input: usize, parts: &mut Vec<Part>) -> Result<(), Unread> {
+        let Input { series, held } = &mut self.inputs[input];
+        while let Some(span) = series.next_of(key) {
+            let span = span.within(self.date.start(), self.date.end());
+            if span.len > 0 {
+                parts.push(Part { input, held: *held, span, values: Bytes::new() });
             }
         }
-        None
+        self.queue(input)
     }
-}
 
-fn parts_of(range: &Range, inputs: &[Input]) -> Vec<Part> {
-    let mut parts = Vec::new();
-    for (input, Input { snapshot, .. }) in inputs.iter().enumerate() {
-        for series in &snapshot.series {
-            let span = series.span.within(range.date.start(), range.date.end());
-            let selector = &snapshot.levels[series.level as usize];
-            if span.len > 0 && range.holds(&series.metric, selector) {
-                parts.push(Part { key: SeriesKey { metric: series.metric.clone(), selector: selector.clone() }, input, span });
-            }
+    /// Gets the values that are needed. Gives how many bytes of them were copied from files.
+    fn load(&self, parts: &mut [Part], only_new: bool) -> Result<usize, Unread> {
+        let mut loaded = 0;
+        for part in parts.iter_mut().filter(|part| !(only_new && part.held)) {
+            let snapshot = self.inputs[part.input].series.snapshot();
+            part.values = snapshot.place.values(&part.span).map_err(|error| Unread { input: part.input, error })?;
+            part.span.at = 0;
+            loaded += if snapshot.is_in_memory() { 0 } else { part.values.len() };
         }
+        Ok(loaded)
     }
-    parts
 }
 
 /// True if the parts, sorted by start, follow each other in time.
@@ -103,24 +137,27 @@ fn disjoint(parts: &[Part]) -> bool {
 }
 
 /// No instant stands in two parts: what is new is written as it is.
-fn plain(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -> Vec<Piece> {
-    parts.iter().filter_map(|Part { input, span, .. }| alone(*input, span, inputs, tallies)).collect()
+fn plain(parts: &[Part], tallies: &mut [Tally]) -> Vec<Piece> {
+    parts.iter().enumerate().filter_map(|(of, part)| alone(of, part, &part.span, tallies)).collect()
 }
 
 /// What is written of values whose instants nobody else has: all of new ones, from the first that is not NaN to the last.
-fn alone(input: usize, span: &Span, inputs: &[Input], tallies: &mut [Tally]) -> Option<Piece> {
-    let Input { snapshot, held: false } = &inputs[input] else { return None };
-    let rows = span.values(&snapshot.values).filter(|v| !v.is_nan()).count();
-    let tally = &mut tallies[input];
+fn alone(of: usize, part: &Part, span: &Span, tallies: &mut [Tally]) -> Option<Piece> {
+    if part.held {
+        return None;
+    }
+    let values = span.values(&part.values);
+    let rows = values.clone().filter(|v| !v.is_nan()).count();
+    let tally = &mut tallies[part.input];
     tally.nan += (span.len - rows) as u64;
-    let mut present = span.values(&snapshot.values).map(|v| !v.is_nan());
+    let mut present = values.map(|v| !v.is_nan());
     let (first, last) = (present.clone().position(|p| p)?, present.rposition(|p| p)?);
     tally.rows += rows as u64;
     tally.written += rows as u64;
     tally.reach(span.time(first));
     tally.reach(span.time(last));
     let span = span.part(first, last - first + 1);
-    Some(Piece { input, span, dense: rows == span.len })
+    Some(Piece { of, span, dense: rows == span.len })
 }
 
 /// The next value of a part: the largest is the earliest, and of those at one instant the strongest.
@@ -134,22 +171,22 @@ struct Next {
 }
 
 /// Parts overlap in time: goes from instant to instant, and over many at once where only one part has values.
-fn instant_by_instant(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -> Vec<Piece> {
+fn instant_by_instant(parts: &[Part], tallies: &mut [Tally]) -> Vec<Piece> {
     let mut by_strength: Vec<usize> = (0..parts.len()).collect();
-    by_strength.sort_by_key(|part| (inputs[parts[*part].input].held, parts[*part].input));
+    by_strength.sort_by_key(|part| (parts[*part].held, parts[*part].input));
     let next = |strength, part: usize, index| Next { time: Reverse(parts[part].span.time(index)), strength, part, index };
     let mut queue: BinaryHeap<Next> = by_strength.iter().enumerate().map(|(strength, part)| next(strength, *part, 0)).collect();
     let mut pieces: Vec<Piece> = Vec::new();
     let mut last_written = None;
-    // the value that stands at the instant, and the input that has it
-    let mut winner: Option<(i64, usize, f32)> = None;
+    // the value that stands at the instant, and the part that has it
+    let mut winner: Option<(i64, &Part, f32)> = None;
     while let Some(Next { time: Reverse(time), strength, part, index }) = queue.pop() {
-        let Part { input, span, .. } = &parts[part];
+        let of @ Part { input, held, span, values } = &parts[part];
         let others_from = queue.peek().map_or(i64::MAX, |other| other.time.0);
         let is_first_there = winner.is_none_or(|(at, ..)| at != time);
         if is_first_there && index + 1 < span.len && span.time(index + 1) < others_from {
             let run = span.part(index, span.len - index).within(time, others_from);
-            pieces.extend(alone(*input, &run, inputs, tallies));
+            pieces.extend(alone(part, of, &run, tallies));
             last_written = None;
             if index + run.len < span.len {
                 queue.push(next(strength, part, index + run.len));
@@ -159,10 +196,10 @@ fn instant_by_instant(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -
         if index + 1 < span.len {
             queue.push(next(strength, part, index + 1));
         }
-        let value = span.value(&inputs[*input].snapshot.values, index);
+        let value = span.value(values, index);
         winner = winner.filter(|(at, ..)| *at == time);
-        if inputs[*input].held {
-            winner = winner.or((!value.is_nan()).then_some((time, *input, value)));
+        if *held {
+            winner = winner.or((!value.is_nan()).then_some((time, of, value)));
             continue;
         }
         let tally = &mut tallies[*input];
@@ -174,20 +211,20 @@ fn instant_by_instant(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -
         tally.reach(time);
         match winner {
             None => {
-                winner = Some((time, *input, value));
+                winner = Some((time, of, value));
                 tally.written += 1;
                 match pieces.last_mut() {
                     Some(piece) if last_written == Some((part, index.wrapping_sub(1))) => piece.span.len += 1,
-                    _ => pieces.push(Piece { input: *input, span: span.part(index, 1), dense: true }),
+                    _ => pieces.push(Piece { of: part, span: span.part(index, 1), dense: true }),
                 }
                 last_written = Some((part, index));
             }
             Some((_, by, other)) => {
                 let differs = u64::from(other.to_bits() != value.to_bits());
-                if inputs[by].held {
+                if by.held {
                     tally.held += 1;
                     tally.conflicting += differs;
-                    tally.holders.insert(by);
+                    tally.holders.insert(by.input);
                 } else {
                     tally.superseded += differs;
                 }
@@ -200,26 +237,37 @@ fn instant_by_instant(parts: &[Part], inputs: &[Input], tallies: &mut [Tally]) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::{Date, Selector};
+    use std::sync::Arc;
+
+    use crate::data::{Days, IndexBuilder, Place, Snapshot};
+    use crate::names::Selector;
 
     const NAN: f32 = f32::NAN;
 
     fn snapshot(start: i64, frequency: i64, values: &[f32]) -> Snapshot {
+        of_series(start, frequency, values, 1)
+    }
+
+    /// The same, with its series so many times.
+    fn of_series(start: i64, frequency: i64, values: &[f32], times: usize) -> Snapshot {
         let span = Span { start, frequency, at: 0, len: values.len() };
-        let series = vec![crate::data::Series { level: 0, metric: "m".into(), span }];
-        let values = values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>().into();
-        Snapshot { from: start, to: start, levels: vec![Arc::new(Selector::node())], series, values }
+        let mut index = IndexBuilder::new(None, usize::MAX);
+        let selector = Arc::new(Selector::node());
+        (0..times).for_each(|_| index.add(&selector, &"m".into(), span));
+        let values: Bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>().into();
+        Snapshot { from: start, to: start, days: Days::default(), index: index.finish().into(), place: Place::Memory(values), reindex: None }
     }
 
     /// Rows of snapshots, each with whether the archive holds it, and what became of their samples.
     fn rows<const N: usize>(inputs: [(Snapshot, bool); N]) -> (Vec<(i64, f32)>, Vec<Tally>) {
-        let inputs = inputs.map(|(snapshot, held)| Input { snapshot: Arc::new(snapshot), held }).to_vec();
-        let mut merge = Merge::new(&Date::of(0).expect("valid").into(), inputs);
-        let values = merge.values();
-        let row = |p: &Piece, i| (p.span.time(i), p.span.value(&values[p.input], i));
-        let pieces: Vec<_> = merge.by_ref().flat_map(|series| series.pieces).collect();
-        let rows = pieces.iter().flat_map(|p| (0..p.span.len).map(move |i| row(p, i)));
-        (rows.filter(|(_, v)| !v.is_nan()).collect(), merge.tallies)
+        let inputs = inputs.map(|(snapshot, held)| Input { series: Arc::new(snapshot).cursor(), held });
+        let mut merge = Merge::new(Date::of(0).expect("valid"), inputs.into()).expect("in memory");
+        let mut rows = Vec::new();
+        while let Some(series) = merge.next_series().expect("in memory") {
+            let row = |p: &Piece, i| (p.span.time(i), p.span.value(&series.values[p.of], i));
+            rows.extend(series.pieces.iter().flat_map(|p| (0..p.span.len).map(move |i| row(p, i))).filter(|(_, v)| !v.is_nan()));
+        }
+        (rows, merge.tallies)
     }
 
     #[test]
@@ -250,9 +298,7 @@ mod tests {
 
     #[test]
     fn one_snapshot_that_names_a_series_twice_gives_each_instant_once() {
-        let mut twice = snapshot(0, 60, &[1.0, 2.0]);
-        twice.series.push(twice.series[0].clone());
-        let (rows, tallies) = rows([(twice, false)]);
+        let (rows, tallies) = rows([(of_series(0, 60, &[1.0, 2.0], 2), false)]);
         assert_eq!(rows, [(0, 1.0), (60, 2.0)]);
         assert_eq!((tallies[0].rows, tallies[0].written), (4, 2));
     }

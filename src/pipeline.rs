@@ -26,6 +26,7 @@ use crate::partition::{Buckets, ObjectKey};
 use crate::prove::{ObjectProof, Proofs};
 use crate::schema::Layout;
 use crate::signals::GRACE;
+use crate::spool;
 use crate::store::Archive;
 use crate::telemetry::{Progress, PruneSummary, Stage, Summary};
 use crate::upload::Transfers;
@@ -73,7 +74,8 @@ pub struct Context {
     row_groups: Arc<Semaphore>,
     encoder: Encoder,
     tools: Arc<Tools>,
-    buffers: Buffers,
+    /// Where values may be.
+    spool: spool::Tools,
     transfers: Arc<Transfers>,
     budget: Budget,
     /// Of the object that rows were read back from last.
@@ -104,7 +106,7 @@ impl Context {
             row_groups: Arc::new(Semaphore::new(settings.workers + 1)),
             encoder: settings.encoder,
             tools: Arc::new(Tools::new(&settings.layout, buffers.clone())),
-            buffers,
+            spool: spool::Tools { buffers, folder: settings.spool.clone() },
             budget: Budget::new(settings.memory),
             progress,
         })

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::config::Encoder;
+use crate::data::MAX_DATES;
 use crate::files::{ClusterFiles, SnapshotFile};
 use crate::ledger::{Entry, Holdings};
 use crate::names::{DAY, Date, Digest, Host};
@@ -14,8 +15,6 @@ use crate::schema::{FORMAT_VERSION, Layout};
 
 /// A snapshot's first samples can lie a little before its `from`: less than one step of its series.
 const EARLY: i64 = 3_600;
-/// The default interval of checkpoints, where nothing says how long a snapshot is.
-const INTERVAL: i64 = 12 * 3_600;
 
 /// What the archive knows of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,34 +69,41 @@ pub struct Work {
 /// Dates on which a source is still to be archived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Left {
-    /// All that it feeds; which, is known when it has been decoded. Until then: probably from the first to the last of these.
-    Expected(Date, Date),
-    /// Exactly these, by its ledger entries on other dates.
+    /// All that it feeds. By its header and its name these are from the first to the last of these dates.
+    Claimed(Date, Date),
+    /// Exactly these: its ledger entries on other dates say so, or its samples do, as its header was found to be wrong.
     Exactly(Box<[Date]>),
 }
 
 impl Left {
-    /// What a source that was never decoded probably feeds, by its own name and that of the host's next snapshot.
-    pub fn expected(file: &SnapshotFile, next: Option<&SnapshotFile>) -> Self {
-        let end = next.map_or(0, |next| next.from.saturating_sub(1)).clamp(file.from + INTERVAL - 1, file.from + 2 * DAY);
-        let first = Date::of(file.from - EARLY).unwrap_or(file.home());
-        Self::Expected(first, Date::of(end).unwrap_or(file.home()))
+    /// What a source says of itself: by its header, which goes from one time to another, or by its name alone if the header cannot be read.
+    pub fn claimed(file: &SnapshotFile, extent: Option<(i64, i64)>) -> Self {
+        let home = file.home();
+        let (first, last) = extent.map_or((None, None), |(from, to)| (Date::of(from.saturating_sub(EARLY)), Date::of(to.saturating_sub(1))));
+        let (first, last) = (first.unwrap_or(home).min(home), last.unwrap_or(home).max(home));
+        // more than any snapshot has: what it really feeds is seen when it is decoded
+        if last.start() - first.start() < MAX_DATES as i64 * DAY { Self::Claimed(first, last) } else { Self::Claimed(home, home) }
     }
 
-    /// The dates, as far as they are known.
+    /// The dates.
     pub fn dates(&self) -> Vec<Date> {
         match self {
-            Self::Expected(first, last) => first.through(*last).collect(),
+            Self::Claimed(first, last) => first.through(*last).collect(),
             Self::Exactly(dates) => dates.to_vec(),
         }
     }
 
-    /// True if a date that the decoded source feeds is to be archived.
-    pub fn allows(&self, date: Date) -> bool {
+    /// True if the source is to be archived on a date that it feeds.
+    pub fn holds(&self, date: Date) -> bool {
         match self {
-            Self::Expected(..) => true,
+            Self::Claimed(first, last) => (*first..=*last).contains(&date),
             Self::Exactly(dates) => dates.contains(&date),
         }
+    }
+
+    /// True if a source that feeds these dates has claimed to feed others.
+    pub fn is_refuted_by(&self, dates: &[Date]) -> bool {
+        matches!(self, Self::Claimed(..)) && !dates.iter().all(|date| self.holds(*date))
     }
 }
 
@@ -108,7 +114,7 @@ pub struct ClusterPlan {
     pub bucket: Bucket,
     /// Sources, by host and `from`.
     pub work: Vec<Work>,
-    /// Partitions that they may feed.
+    /// Partitions that they feed, as they claim.
     pub partitions: BTreeMap<Date, PartitionPlan>,
 }
 
@@ -177,7 +183,7 @@ impl ClusterPlan {
         windows
     }
 
-    /// For each window the sources that are expected to feed it, by index of work.
+    /// For each window the sources that are read for it, by index of work.
     pub fn readers(&self, windows: &[Vec<Date>]) -> Vec<BTreeSet<usize>> {
         let window_of: BTreeMap<Date, usize> = windows.iter().enumerate().flat_map(|(window, dates)| dates.iter().map(move |date| (*date, window))).collect();
         let mut readers = vec![Vec::new(); windows.len()];
@@ -245,19 +251,23 @@ mod tests {
 
     fn plan(files: &ClusterFiles) -> ClusterPlan {
         let snapshots = &files.hosts[0].snapshots;
-        let left = |i: usize| Left::expected(&snapshots[i], snapshots.get(i + 1));
+        let left = |i: usize| Left::claimed(&snapshots[i], Some((snapshots[i].from, snapshots[i].from + DAY / 2)));
         let work = (0..snapshots.len()).map(|i| Work { host: 0, snapshot: i, left: left(i), changed: false }).collect();
         let bucket = Buckets::ONE.of(&files.cluster, "n1");
         ClusterPlan::new(files, bucket, work, &BTreeMap::new(), &layout(), Encoder::Runs)
     }
 
     #[test]
-    fn a_snapshot_is_expected_to_last_until_the_next_one() {
-        let dates = |from, next: Option<i64>| Left::expected(&file(from, 1), next.map(|next| file(next, 1)).as_ref()).dates().len();
-        assert_eq!(dates(T0 + 4_000, None), 1);
-        assert_eq!(dates(T0, Some(T0 + DAY / 2)), 2, "its first samples may lie before midnight");
-        assert_eq!(dates(T0 + 4_000, Some(T0 + DAY + 4_000)), 2);
-        assert_eq!(dates(T0 + 4_000, Some(T0 + 40 * DAY)), 3, "a host that was down does not make a long snapshot");
+    fn a_snapshot_claims_the_dates_of_its_header_and_of_its_name() {
+        let dates = |from, to| Left::claimed(&file(T0 + 4_000, 1), Some((from, to))).dates().len();
+        assert_eq!(dates(T0 + 4_000, T0 + DAY), 1, "the end is not covered");
+        assert_eq!(dates(T0, T0 + DAY / 2), 2, "its first samples may lie before midnight");
+        assert_eq!(dates(T0 + 4_000, T0 + DAY + 4_000), 2);
+        assert_eq!(dates(T0 + DAY + 4_000, T0 + DAY + 4_001), 2, "the date of its name is one of them");
+        for (from, to) in [(0, T0 + 4_000), (T0 + 4_000, i64::MAX), (i64::MIN, i64::MAX), (T0 + 4_000, T0)] {
+            assert_eq!(dates(from, to), 1, "{from} to {to} is not believed");
+        }
+        assert_eq!(Left::claimed(&file(T0 + 4_000, 1), None).dates(), [file(T0 + 4_000, 1).home()]);
     }
 
     #[test]

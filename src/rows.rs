@@ -17,29 +17,44 @@ const WORTH_A_SLICE: usize = 32;
 /// Runs of times after which a host's next rows are others, so that gaps in time do not add up.
 const MOST_TIMES: usize = 128 << 10;
 
-/// A host's next series as rows: all of them, or until there are many times; `values` are those of the inputs that pieces
-/// refer to, and are not copied where they can be sliced. NaN becomes no row.
-pub fn rows_of(host: &Host, series: &mut impl Iterator<Item = SeriesRows>, values: &[Bytes]) -> Rows {
-    let mut rows = Expansion::default();
+/// What may be in memory behind the rows that are made at a time.
+#[derive(Debug, Clone, Copy)]
+pub struct Behind {
+    /// Bytes that slices of values keep in any case.
+    pub kept: usize,
+    /// The most bytes that may be read from files: of values, and of names, which are read again.
+    pub loaded: usize,
+}
+
+/// A host's next series as rows: all that `next` gives, or until there are many times or many values that were read for it. Values
+/// are not copied where they can be sliced. NaN becomes no row.
+///
+/// # Errors
+/// Those of `next`.
+pub fn rows_of<E>(host: &Host, behind: Behind, mut next: impl FnMut() -> Result<Option<SeriesRows>, E>) -> Result<Rows, E> {
+    let (mut rows, mut loaded, mut names) = (Expansion::default(), 0, 0);
     while rows.times.len() < MOST_TIMES
-        && let Some(SeriesRows { key, pieces }) = series.next()
+        && loaded + names < behind.loaded
+        && let Some(series) = next()?
     {
         let before = rows.len;
         rows.first_time = rows.times.len();
-        for piece in &pieces {
-            rows.push(piece, &values[piece.input]);
+        for piece in &series.pieces {
+            rows.push(piece, &series.values[piece.of]);
         }
+        loaded += series.loaded;
+        names += series.key.metric.len();
         let count = rows.len - before;
         if count > 0 {
-            rows.series.push(SeriesRun { host: host.clone(), key, rows: count });
+            rows.series.push(SeriesRun { host: host.clone(), key: series.key, rows: count });
         }
     }
     let mut rows = rows.finish();
     // a slice keeps all that it is a slice of: where most of that became no row, rows are copied
-    if 2 * 4 * rows.len() < values.iter().map(Bytes::len).sum() {
+    if 2 * 4 * rows.len() < behind.kept + loaded {
         rows.values.gather();
     }
-    rows
+    Ok(rows)
 }
 
 /// Where some values are.
@@ -140,8 +155,10 @@ mod tests {
         let bytes: Bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>().into();
         let key = SeriesKey { metric: "m".into(), selector: Arc::new(Selector::node()) };
         let span = Span { start: 0, frequency: 60, at: 0, len: values.len() };
-        let series = SeriesRows { key, pieces: vec![Piece { input: 0, span, dense: false }] };
-        rows_of(&Host::new(host), &mut std::iter::once(series), &[bytes])
+        let pieces = vec![Piece { of: 0, span, dense: false }];
+        let mut series = Some(SeriesRows { key, values: vec![bytes], pieces, loaded: 0 });
+        let rows = rows_of(&Host::new(host), Behind { kept: 0, loaded: 1 }, || Ok::<_, std::convert::Infallible>(series.take()));
+        rows.expect("nothing fails")
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Rows of one host and a span of time, read back from an object: only the row groups that can hold them.
 
-use std::convert::Infallible;
-use std::ops::{ControlFlow, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -16,14 +15,14 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 use tokio::sync::Mutex;
 
-use crate::data::{SeriesKey, Span, rank};
+use crate::data::{Days, IndexBuilder, SeriesKey, Snapshot, Span};
 use crate::error::{Error, Result};
 use crate::ledger::{NotOurs, ObjectLedger, Trouble};
 use crate::names::{Digest, Host, Selector};
 use crate::object::{self, Found as Looked, Reader, trouble};
 use crate::partition::ObjectKey;
-use crate::portion::{Collector, Portion};
 use crate::schema::SORTED_BY;
+use crate::spool::Spool;
 use crate::store::Archive;
 use crate::workers::Workers;
 
@@ -60,14 +59,9 @@ pub struct Source<'a> {
     pub object: &'a ObjectLedger,
 }
 
-/// The rows of `host` with times in `[first, last]` that go into `collector`, as spans of one value or more.
-pub async fn rows_between(source: Source<'_>, host: &Host, times: (i64, i64), collector: Collector) -> Looked<Portion> {
-    looked(source, collect(source, host, times, collector).await).await
-}
-
-/// Finds out if all rows of `host` can be read.
-pub async fn check_rows(source: Source<'_>, host: &Host) -> Looked<()> {
-    looked(source, decode_all(source, host).await).await
+/// The rows of `host` with times in `[first, last]`, as spans of one value or more, with their values in `spool`.
+pub async fn rows_between(source: Source<'_>, host: &Host, times: (i64, i64), spool: Spool) -> Looked<Snapshot> {
+    looked(source, collect(source, host, times, spool).await).await
 }
 
 /// Why rows were not read back.
@@ -101,38 +95,30 @@ async fn looked<T>(Source { archive, object, .. }: Source<'_>, done: Result<T, F
     }
 }
 
-async fn collect(source: Source<'_>, host: &Host, (first, last): (i64, i64), collector: Collector) -> Result<Portion, Failed> {
-    let mut groups = RowGroups::open(source, host, collector.from()).await?;
-    let mut found = Found { host: host.clone(), times: first..=last, collector, run: None };
+async fn collect(source: Source<'_>, host: &Host, (first, last): (i64, i64), spool: Spool) -> Result<Snapshot, Failed> {
+    let mut groups = RowGroups::open(source, host).await?;
+    let index = IndexBuilder::new(None, usize::MAX);
+    let mut found = Found { host: host.clone(), times: first..=last, spool, index, series: None, runs: Vec::new() };
     while let Some(batches) = groups.next().await? {
-        let add = move || found.add_all(batches).map(|is_past| (found, is_past));
-        let (returned, is_past) = source.workers.run(add).await??;
-        found = returned;
-        if is_past {
-            break;
-        }
+        let add = move || found.add_all(batches).map(|()| found);
+        found = source.workers.run(add).await??;
     }
-    found.end_run();
-    Ok(found.collector.finish(first, last))
-}
-
-async fn decode_all(source: Source<'_>, host: &Host) -> Result<(), Failed> {
-    let mut groups = RowGroups::open(source, host, None).await?;
-    while let Some(mut batches) = groups.next().await? {
-        source.workers.run(move || batches.try_for_each(|batch| batch.map(drop))).await?.map_err(ParquetError::from)?;
-    }
-    Ok(())
+    let finish = move || {
+        found.end_series()?;
+        Ok::<_, Error>((found.index.finish(), found.spool.finish().map_err(Error::Spool)?))
+    };
+    let (index, place) = source.workers.run(finish).await??;
+    Ok(Snapshot { from: first, to: last, days: Days::default(), index: index.into(), place, reindex: None })
 }
 
 /// The row groups of an object that can hold rows of a host.
 struct RowGroups(ParquetRecordBatchStream<Reader>);
 
 impl RowGroups {
-    /// From the rows of a key on.
-    async fn open(Source { archive, footers, object, .. }: Source<'_>, host: &Host, from: Option<&SeriesKey>) -> ParquetResult<Self> {
+    async fn open(Source { archive, footers, object, .. }: Source<'_>, host: &Host) -> ParquetResult<Self> {
         let location = object.key.path();
         let metadata = footers.of(archive, object).await?;
-        let groups = select(&metadata, host, from)?;
+        let groups = select(&metadata, host)?;
         // names as indices into a dictionary, as they lie in the pages: they are compared once a run, not once a row
         let plain = ArrowReaderMetadata::try_new(Arc::clone(&metadata), ArrowReaderOptions::new())?;
         let names = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
@@ -153,112 +139,117 @@ impl RowGroups {
     }
 }
 
-/// Row groups that can hold rows of the host, of series from a key on, by their smallest and largest names.
-fn select(metadata: &ParquetMetaData, host: &Host, from: Option<&SeriesKey>) -> ParquetResult<Vec<usize>> {
+/// Row groups that can hold rows of the host, by the smallest and largest name of a host in each.
+fn select(metadata: &ParquetMetaData, host: &Host) -> ParquetResult<Vec<usize>> {
     let columns = metadata.file_metadata().schema_descr().columns();
-    let position = |name: &str| {
-        let found = columns.iter().position(|c| c.name() == name);
-        found.ok_or_else(|| ParquetError::General(format!("it has no column {name}")))
-    };
-    let columns = SORTED_BY.iter().map(|name| position(name)).collect::<ParquetResult<Vec<_>>>()?;
+    let column = columns.iter().position(|c| c.name() == SORTED_BY[0]).ok_or_else(|| ParquetError::General(format!("it has no column {}", SORTED_BY[0])))?;
     let host = host.as_str().as_bytes();
-    let from: Vec<&[u8]> = [host].into_iter().chain(from.into_iter().flat_map(|key| key.rank().map(str::as_bytes))).collect();
     let can_hold = |group: &RowGroupMetaData| {
-        let statistics = |column: &usize| group.column(*column).statistics();
-        let lowest = statistics(&columns[0]).and_then(Statistics::min_bytes_opt);
-        // of the first name that differs; where all are equal, or one is not known, there may be such a row
-        let mut highest = columns.iter().map(|column| statistics(column).and_then(Statistics::max_bytes_opt)).zip(&from);
-        let reaches = highest.find(|(high, from)| *high != Some(from)).is_none_or(|(high, from)| high.is_none_or(|high| high > *from));
-        reaches && lowest.is_none_or(|low| low <= host)
+        let statistics = group.column(column).statistics();
+        let reaches = statistics.and_then(Statistics::max_bytes_opt).is_none_or(|high| high >= host);
+        reaches && statistics.and_then(Statistics::min_bytes_opt).is_none_or(|low| low <= host)
     };
     Ok(metadata.row_groups().iter().enumerate().filter(|(_, group)| can_hold(group)).map(|(i, _)| i).collect())
 }
 
-/// Rows read so far, and the run of evenly spaced ones that may go on.
+/// Rows read so far.
 struct Found {
     host: Host,
     times: RangeInclusive<i64>,
-    collector: Collector,
-    run: Option<Run>,
+    spool: Spool,
+    index: IndexBuilder,
+    /// The series of the last row.
+    series: Option<SeriesKey>,
+    /// Its runs that may go on. There are several where snapshots whose times shift against each other were merged.
+    runs: Vec<Run>,
 }
 
+/// The most runs of a series that may go on.
+const MOST_RUNS: usize = 4;
+
+/// Evenly spaced rows.
 struct Run {
-    metric: Arc<str>,
-    selector: Arc<Selector>,
     span: Span,
     values: Vec<u8>,
 }
 
 impl Run {
-    fn push(&mut self, value: f32) {
-        self.span.len += 1;
-        self.values.extend_from_slice(&value.to_le_bytes());
+    fn is_continued_by(&self, time: i64, frequency: i64) -> bool {
+        self.span.frequency == frequency && self.span.time(self.span.len) == time
     }
 }
 
 impl Found {
-    /// Takes rows until one is past what is wanted: true, if there was one.
-    fn add_all(&mut self, batches: ParquetRecordBatchReader) -> ParquetResult<bool> {
+    fn add_all(&mut self, batches: ParquetRecordBatchReader) -> Result<(), Failed> {
         for batch in batches {
-            if self.add(&Batch::new(&batch?)?)?.is_break() {
-                return Ok(true);
-            }
+            self.add(&Batch::new(&batch.map_err(ParquetError::from)?)?)?;
         }
-        Ok(false)
+        Ok(())
     }
 
-    fn add(&mut self, batch: &Batch) -> ParquetResult<ControlFlow<()>> {
+    fn add(&mut self, batch: &Batch) -> Result<(), Failed> {
         // names of the last row that was taken, as indices
         let mut last = None;
         for row in 0..batch.times.len() {
-            let (time, frequency, value, keys) = (batch.times.value(row), batch.frequencies.value(row), batch.values.value(row), batch.keys(row));
-            let same_series = last == Some(keys);
-            if !self.times.contains(&time) || !(same_series || batch.name(0, row) == self.host.as_str()) {
+            let (time, frequency, value, names) = (batch.times.value(row), batch.frequencies.value(row), batch.values.value(row), batch.keys(row));
+            let is_same = last == Some(names);
+            if !self.times.contains(&time) || !(is_same || batch.name(0, row) == self.host.as_str()) {
                 continue;
             }
-            last = Some(keys);
-            let continues = |run: &Run| run.span.frequency == frequency && run.span.time(run.span.len) == time;
-            if same_series && let Some(run) = self.run.as_mut().filter(|run| continues(run)) {
-                run.push(value);
-                continue;
+            last = Some(names);
+            if !is_same {
+                self.begin([1, 2, 3, 4].map(|column| batch.name(column, row)))?;
             }
-            let [scope, metric, scope_id, path] = [1, 2, 3, 4].map(|column| batch.name(column, row));
-            let is_level = |level: &Selector| *level.path == *path && *level.scope == *scope && *level.scope_id == *scope_id;
-            let goes_on = |run: &Run| *run.metric == *metric && is_level(&run.selector) && continues(run);
-            if !self.run.as_ref().is_some_and(goes_on) {
-                let last = self.end_run();
-                let known = last.as_ref().filter(|(_, selector)| is_level(selector));
-                let new = || Selector { scope: scope.into(), scope_id: scope_id.into(), path: path.into() };
-                let selector = known.map_or_else(|| Arc::new(new()), |(_, selector)| Arc::clone(selector));
-                let same = last.as_ref().map(|(name, _)| name).filter(|name| ***name == *metric);
-                let metric = same.map_or_else(|| metric.into(), Arc::clone);
-                if last.as_ref().is_some_and(|(last, at)| rank(last, at) > rank(&metric, &selector)) {
-                    return Err(ParquetError::General("its rows are not in the order of their keys".into()));
+            let run = match self.runs.iter_mut().position(|run| run.is_continued_by(time, frequency)) {
+                Some(run) => run,
+                None => {
+                    if self.runs.len() == MOST_RUNS {
+                        self.end_run(0)?;
+                    }
+                    self.runs.push(Run { span: Span::checked(time, frequency, 0, 0).map_err(ParquetError::General)?, values: Vec::new() });
+                    self.runs.len() - 1
                 }
-                if self.collector.is_past(&metric, &selector) {
-                    return Ok(ControlFlow::Break(()));
-                }
-                let span = Span::checked(time, frequency, 0, 0).map_err(ParquetError::General)?;
-                self.run = Some(Run { metric, selector, span, values: Vec::new() });
-            }
-            if let Some(run) = &mut self.run {
-                run.push(value);
-            }
+            };
+            let Run { span, values } = &mut self.runs[run];
+            span.len += 1;
+            values.extend_from_slice(&value.to_le_bytes());
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(())
     }
 
-    /// Hands the last run over, and says of which series it was.
-    fn end_run(&mut self) -> Option<(Arc<str>, Arc<Selector>)> {
-        let Run { metric, selector, span, values } = self.run.take()?;
-        if self.collector.wants(&metric, &selector) {
-            let cut = self.collector.cut(&span);
-            let Ok(()) = self.collector.add(&selector, &metric, cut, |to| {
-                to.extend_from_slice(&values[cut.bytes()]);
-                Ok::<_, Infallible>(())
-            });
+    /// The next row is of this series.
+    fn begin(&mut self, [scope, metric, scope_id, path]: [&str; 4]) -> Result<(), Failed> {
+        let known = self.series.as_ref().filter(|last| last.rank() == [scope, metric, scope_id, path]);
+        if known.is_some() {
+            return Ok(());
         }
-        Some((metric, selector))
+        self.end_series()?;
+        let same = self.series.as_ref().map(|last| &last.metric).filter(|last| ***last == *metric);
+        let metric = same.map_or_else(|| metric.into(), Arc::clone);
+        let key = SeriesKey { metric, selector: Arc::new(Selector { scope: scope.into(), scope_id: scope_id.into(), path: path.into() }) };
+        if self.series.as_ref().is_some_and(|last| *last > key) {
+            return Err(ParquetError::General("its rows are not in the order of their keys".into()).into());
+        }
+        self.series = Some(key);
+        Ok(())
+    }
+
+    fn end_series(&mut self) -> Result<()> {
+        while !self.runs.is_empty() {
+            self.end_run(0)?;
+        }
+        Ok(())
+    }
+
+    fn end_run(&mut self, run: usize) -> Result<()> {
+        let Run { span, values } = self.runs.remove(run);
+        let at = self.spool.len();
+        self.spool.end().extend_from_slice(&values);
+        self.spool.settle().map_err(Error::Spool)?;
+        if let Some(SeriesKey { metric, selector }) = &self.series {
+            self.index.add(selector, metric, Span { at, ..span });
+        }
+        Ok(())
     }
 }
 

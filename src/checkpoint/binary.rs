@@ -1,9 +1,10 @@
 //! `.bin`: a header, then levels within levels; values lie there as they are.
 
+use std::io::BufRead;
 use std::sync::Arc;
 
+use super::found::Found;
 use super::input::Input;
-use super::sinks::Sink;
 use super::{CUT, Extent, Flaw, MAX_DEPTH, Names, Refusal, child};
 use crate::data::Span;
 use crate::names::Selector;
@@ -18,32 +19,31 @@ const MIN_CHILD: usize = 2 + 4 + 4;
 pub const HEADER: usize = 4 + 8 + 8;
 
 /// Reads the header alone.
-pub fn header(input: &mut impl Input) -> Result<Extent, Refusal> {
-    let mut decoder = Decoder { input, sink: &mut (), name: String::new(), metrics: Names::default() };
-    Ok(decoder.header()?)
+pub fn header(from: impl BufRead) -> Result<Extent, Flaw> {
+    Reader { input: Input::new(from, HEADER), name: String::new() }.header()
 }
 
-/// Hands all series to `sink`; a span begins where its values do in the input.
-pub fn decode(input: impl Input, sink: &mut impl Sink) -> Result<Extent, Refusal> {
-    let mut decoder = Decoder { input, sink, name: String::new(), metrics: Names::default() };
-    let extent = decoder.header()?;
+/// Hands all series to `found`. Of values that stay in place a span begins where they do in the input.
+pub fn decode(input: Input<impl BufRead>, found: &mut Found) -> Result<Extent, Refusal> {
+    let mut decoder = Decoder { reader: Reader { input, name: String::new() }, found, metrics: Names::default() };
+    let extent = decoder.reader.header()?;
     decoder.level(Arc::new(Selector::node()), 0)?;
-    let left = decoder.input.left();
-    if left > 0 {
-        return Err(Flaw::at(decoder.input.at(), format!("{left} bytes follow the last level")).into());
+    let input = &mut decoder.reader.input;
+    let at = input.at();
+    match input.rest()? {
+        0 => Ok(extent),
+        left => Err(Flaw::at(at, format!("{left} bytes follow the last level")).into()),
     }
-    Ok(extent)
 }
 
-struct Decoder<'a, I, S> {
-    input: I,
-    sink: &'a mut S,
+/// Reads numbers and names, and checks what they claim.
+struct Reader<R> {
+    input: Input<R>,
     /// The name that was read last.
     name: String,
-    metrics: Names,
 }
 
-impl<I: Input, S> Decoder<'_, I, S> {
+impl<R: BufRead> Reader<R> {
     fn header(&mut self) -> Result<Extent, Flaw> {
         let magic = self.u32()?;
         if magic != MAGIC {
@@ -89,22 +89,28 @@ impl<I: Input, S> Decoder<'_, I, S> {
         let count = self.u32()?;
         let left = self.input.left();
         if count as usize > left / min {
-            return Err(Flaw::at(at, format!("{CUT}: {count} {what} are announced, and {left} bytes are left")));
+            return Err(Flaw::at(at, format!("{CUT}: {count} {what} are announced, more than {left} bytes can hold")));
         }
         Ok(count)
     }
 }
 
-impl<I: Input, S: Sink> Decoder<'_, I, S> {
+struct Decoder<'a, R> {
+    reader: Reader<R>,
+    found: &'a mut Found,
+    metrics: Names,
+}
+
+impl<R: BufRead> Decoder<'_, R> {
     fn level(&mut self, selector: Arc<Selector>, depth: usize) -> Result<(), Refusal> {
-        for _ in 0..self.count(MIN_METRIC, "metrics")? {
+        for _ in 0..self.reader.count(MIN_METRIC, "metrics")? {
             self.metric(&selector)?;
         }
-        for _ in 0..self.count(MIN_CHILD, "children")? {
-            let at = self.input.at();
-            self.read_name()?;
-            let deeper = self.input.at();
-            let child = child(&selector, &self.name, depth + 1);
+        for _ in 0..self.reader.count(MIN_CHILD, "children")? {
+            let at = self.reader.input.at();
+            self.reader.read_name()?;
+            let deeper = self.reader.input.at();
+            let child = child(&selector, &self.reader.name, depth + 1);
             let child = child.map_err(|why| Flaw::at(if depth == MAX_DEPTH { deeper } else { at }, why))?;
             self.level(child, depth + 1)?;
         }
@@ -112,16 +118,28 @@ impl<I: Input, S: Sink> Decoder<'_, I, S> {
     }
 
     fn metric(&mut self, selector: &Arc<Selector>) -> Result<(), Refusal> {
-        self.read_name()?;
-        let header = self.input.at();
-        let (frequency, start) = (self.i64()?, self.i64()?);
-        let len = self.count(4, "values")? as usize;
-        let span = Span::checked(start, frequency, self.input.at(), len);
-        let span = span.map_err(|why| Flaw::at(header, format!("metric {:?}: {why}", self.name)))?;
-        if !self.sink.wants(&self.name, selector) {
-            return Ok(self.input.skip(4 * len)?);
+        let Self { reader, found: Found { values, list }, metrics } = self;
+        reader.read_name()?;
+        let header = reader.input.at();
+        let (frequency, start) = (reader.i64()?, reader.i64()?);
+        let len = reader.count(4, "values")? as usize;
+        let values = values.get_mut();
+        let mut at = values.len();
+        match values.end() {
+            Some(end) => {
+                reader.input.append(4 * len, end)?;
+                values.settle().map_err(Refusal::Values)?;
+            }
+            None => {
+                at = reader.input.at();
+                reader.input.skip(4 * len)?;
+            }
         }
-        let metric = self.metrics.get(&self.name);
-        self.sink.series(selector, &metric, span, &mut self.input)
+        let span = Span::checked(start, frequency, at, len);
+        let span = span.map_err(|why| Flaw::at(header, format!("metric {:?}: {why}", reader.name)))?;
+        if list.passes_over(&reader.name, selector) {
+            return Ok(());
+        }
+        list.add(values, selector, &metrics.get(&reader.name), span)
     }
 }

@@ -3,12 +3,10 @@
 use std::io::{self, BufRead, Read};
 
 use async_compression::futures::bufread::{GzipDecoder, ZstdDecoder};
-use bytes::Bytes;
 use futures::executor::block_on;
 use futures::io::{AllowStdIo, AsyncRead, AsyncReadExt};
 
-use super::{CHUNK, Flaw, Form, broken};
-use crate::buffers::Buffers;
+use super::CUT;
 use crate::files::Compression;
 
 /// Whatever the ratio, this much may come out: a snapshot of nothing but NaN compresses ten thousand times.
@@ -21,28 +19,6 @@ const MAX_SIZE: u64 = 4 << 30;
 /// The most that `compressed` bytes may become.
 pub fn cap(compressed: u64) -> u64 {
     compressed.saturating_mul(MAX_RATIO).clamp(FREE, MAX_SIZE)
-}
-
-/// The bytes of a snapshot as its kind says, or itself where nothing is compressed.
-pub fn decompress(bytes: Bytes, form: Form, buffers: &Buffers) -> Result<Bytes, Flaw> {
-    if form.format.compression == Compression::None {
-        return Ok(bytes);
-    }
-    let failed = |e: io::Error| broken("cannot decompress", &e);
-    let mut out = buffers.try_take(form.size as usize + 1).map_err(|e| failed(e.into()))?;
-    reader(&*bytes, form.format.compression, form.size).read_to_end(&mut out).map_err(failed)?;
-    Ok(out.freeze())
-}
-
-/// How many bytes are left of a stream.
-pub fn rest(mut from: impl Read) -> io::Result<u64> {
-    let (mut chunk, mut size) = (vec![0; CHUNK], 0);
-    loop {
-        match from.read(&mut chunk)? {
-            0 => return Ok(size),
-            read => size += read as u64,
-        }
-    }
 }
 
 /// What comes out of `raw`: at most `most` bytes, or it fails.
@@ -73,13 +49,19 @@ struct Capped<R> {
 impl<R: AsyncRead + Unpin> Read for Capped<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         // what it reads from blocks, so this never waits
-        let read = block_on(self.from.read(out))?;
+        let read = block_on(self.from.read(out)).map_err(|e| failed(&e))?;
         match self.left.checked_sub(read as u64) {
             Some(left) => self.left = left,
-            None => return Err(io::Error::other(format!("more than {} bytes come out, as from no snapshot", self.most))),
+            None => return Err(failed(&io::Error::other(format!("more than {} bytes come out, as from no snapshot", self.most)))),
         }
         Ok(read)
     }
+}
+
+/// An error of a kind by which it is known from the end of what comes out.
+fn failed(e: &io::Error) -> io::Error {
+    let cut = if e.kind() == io::ErrorKind::UnexpectedEof { format!("{CUT}: ") } else { String::new() };
+    io::Error::new(io::ErrorKind::InvalidData, format!("{cut}cannot decompress: {e}"))
 }
 
 /// Hashes what is read.

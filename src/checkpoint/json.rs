@@ -1,68 +1,33 @@
 //! `.json`: what is left of the text without its arrays of numbers goes through serde_json; no tree of JSON values is made.
 
+use std::cell::RefCell;
 use std::fmt;
-use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::arrays::{self, Skeleton};
-use super::input::Memory;
-use super::sinks::{Sink, Whole};
+use super::found::{Found, List, Values};
+use super::skeleton::{Skeleton, Window};
 use super::{CUT, Extent, Flaw, Names, Refusal, broken, child};
-use crate::buffers::Buffers;
-use crate::data::{Snapshot, Span};
+use crate::data::Span;
 use crate::names::Selector;
 
-/// Decodes a text in about `room` bytes more.
-pub fn decode(text: &[u8], name_from: i64, room: usize, buffers: &Buffers) -> Result<Snapshot, Refusal> {
-    let skeleton = Skeleton::of(text, room, buffers).ok_or(Refusal::NoRoom)?;
-    let mut sink = Whole::new(room.saturating_sub(skeleton.memory()));
-    let mut json = serde_json::Deserializer::from_slice(&skeleton.text);
-    let mut decoded = Decoded { arrays: Taken(&skeleton), sink: &mut sink, metrics: Names::default(), refused: None };
+/// Hands all series of a text to `found`, and says from when to when it goes, by its header or else by its name.
+pub fn decode(text: Window<'_>, name_from: i64, Found { values, list }: &mut Found) -> Result<Extent, Refusal> {
+    let mut skeleton = Skeleton::new(text, values);
+    let mut json = serde_json::Deserializer::from_reader(&mut skeleton);
+    let mut decoded = Decoded { values, list, metrics: Names::default(), refused: None };
     let level = Level { decoded: &mut decoded, selector: Arc::new(Selector::node()), depth: 0 };
     let header = level.deserialize(&mut json).and_then(|header| json.end().map(|()| header));
-    let header = decoded.refused.map_or(header.map_err(|e| flaw(&skeleton, text.len(), &e).into()), Err)?;
-    Ok(sink.finish(header.extent(name_from), skeleton.into_values()))
-}
-
-/// Hands all series of a text to `sink`, its values one after the other: slower, but in no memory for the text.
-pub fn stream(text: impl BufRead, name_from: i64, sink: &mut impl Sink) -> Result<Extent, Refusal> {
-    let mut counted = Counted { text, read: 0 };
-    let mut json = serde_json::Deserializer::from_reader(&mut counted);
-    let mut decoded = Decoded { arrays: Parsed(Vec::new()), sink, metrics: Names::default(), refused: None };
-    let level = Level { decoded: &mut decoded, selector: Arc::new(Selector::node()), depth: 0 };
-    let header = level.deserialize(&mut json).and_then(|header| json.end().map(|()| header));
-    let refused = decoded.refused;
     drop(json);
-    let flaw = |e: serde_json::Error| if e.is_io() { broken("cannot read", &e.into()) } else { Flaw::at(counted.read, reason(&e)) };
-    let header = refused.map_or(header.map_err(|e| flaw(e).into()), Err)?;
+    let header = decoded.refused.map_or(header.map_err(|e| refusal(&skeleton, e)), Err)?;
     Ok(header.extent(name_from))
 }
 
-/// Counts the bytes that are read.
-struct Counted<R> {
-    text: R,
-    read: usize,
-}
-
-impl<R: BufRead> Read for Counted<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let read = self.text.read(out)?;
-        self.read += read;
-        Ok(read)
-    }
-}
-
 /// serde_json counts lines and columns, of the skeleton.
-fn flaw(skeleton: &Skeleton, len: usize, e: &serde_json::Error) -> Flaw {
-    let line = e.line();
-    if line == 0 {
-        return Flaw::whole(e.to_string());
-    }
-    let start: usize = skeleton.text.split_inclusive(|b| *b == b'\n').take(line - 1).map(<[u8]>::len).sum();
-    Flaw::at(skeleton.origin(start + e.column()).min(len), reason(e))
+fn refusal(skeleton: &Skeleton<'_>, e: serde_json::Error) -> Refusal {
+    let at = skeleton.origin(e.line(), e.column());
+    if e.is_io() { broken(at, &e.into()).into() } else { Flaw::at(at, reason(&e)).into() }
 }
 
 /// What is wrong, without the place.
@@ -75,75 +40,88 @@ fn reason(e: &serde_json::Error) -> String {
     }
 }
 
-/// Where the arrays of values are.
-trait Arrays {
-    /// Takes the array that is the next value of `map`: where its values begin, and how many they are.
-    fn take<'de, A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<(usize, usize), A::Error>;
+/// What stands for an array of values: where they begin, in bytes, and how many they are. Of a `null` there are none.
+struct Data;
 
-    /// The values that begin there.
-    fn values(&self, at: usize) -> Memory<'_>;
-}
-
-/// They were taken out of the text before.
-struct Taken<'a>(&'a Skeleton);
-
-impl Arrays for Taken<'_> {
-    fn take<'de, A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<(usize, usize), A::Error> {
-        let raw: &RawValue = map.next_value()?;
-        match (self.0.array(raw.get()), raw.get()) {
-            (Some(values), _) => Ok(values),
-            (None, "null") => Ok((0, 0)),
-            (None, other) => Err(A::Error::custom(arrays::flaw(other))),
-        }
-    }
-
-    fn values(&self, at: usize) -> Memory<'_> {
-        Memory::new(&self.0.values()[at..])
+impl<'de> DeserializeSeed<'de> for Data {
+    type Value = (usize, usize);
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_any(self)
     }
 }
 
-/// They are in the text still; holds the values of the one that was read last.
-struct Parsed(Vec<u8>);
-
-impl Arrays for Parsed {
-    fn take<'de, A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<(usize, usize), A::Error> {
-        self.0.clear();
-        map.next_value_seed(Optional(Numbers(&mut self.0)))?;
-        Ok((0, self.0.len() / 4))
-    }
-
-    fn values(&self, at: usize) -> Memory<'_> {
-        Memory::new(&self.0[at..])
-    }
-}
-
-/// Numbers and nulls, each as the nearest f64 and then the nearest f32.
-struct Numbers<'a>(&'a mut Vec<u8>);
-
-impl<'de> Visitor<'de> for Numbers<'_> {
-    type Value = ();
+impl<'de> Visitor<'de> for Data {
+    type Value = (usize, usize);
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("an array of numbers")
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok((0, 0))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut numbers: A) -> Result<(), A::Error> {
-        while let Some(number) = numbers.next_element::<Option<f64>>()? {
-            self.0.extend_from_slice(&number.map_or(f32::NAN, |number| number as f32).to_le_bytes());
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
+        Err(A::Error::custom("data is not an array"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        let mut taken = [0; 2];
+        let mut count = 0;
+        while let Some(Element(number)) = array.next_element()? {
+            *taken.get_mut(count).ok_or_else(|| A::Error::invalid_length(count + 1, &self))? = number;
+            count += 1;
         }
-        Ok(())
+        if count == 2 { Ok((taken[0], taken[1])) } else { Err(A::Error::invalid_length(count, &self)) }
     }
 }
 
-struct Decoded<'a, A, S> {
-    arrays: A,
-    sink: &'a mut S,
+/// An element of an array: a whole number, as others were taken out; what is none is refused by its name.
+struct Element(usize);
+
+impl<'de> Deserialize<'de> for Element {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct Number;
+        fn none<T, E: serde::de::Error>(what: impl fmt::Display) -> Result<T, E> {
+            Err(E::custom(format!("data holds {what}, which is no number")))
+        }
+        impl<'de> Visitor<'de> for Number {
+            type Value = usize;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a number")
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<usize, E> {
+                Ok(number as usize)
+            }
+
+            fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<usize, E> {
+                none(value)
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<usize, E> {
+                none(format!("{:?}", text.chars().take(40).collect::<String>()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<usize, A::Error> {
+                none("an array")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<usize, A::Error> {
+                none("an object")
+            }
+        }
+        json.deserialize_any(Number).map(Self)
+    }
+}
+
+/// What was decoded so far.
+struct Decoded<'a> {
+    values: &'a RefCell<Values>,
+    list: &'a mut List,
     metrics: Names,
-    /// Why the sink took no more.
+    /// Why a series was refused.
     refused: Option<Refusal>,
 }
 
@@ -161,20 +139,20 @@ impl Header {
 }
 
 /// A level, into `decoded`.
-struct Level<'a, 's, A, S> {
-    decoded: &'a mut Decoded<'s, A, S>,
+struct Level<'a, 's> {
+    decoded: &'a mut Decoded<'s>,
     selector: Arc<Selector>,
     depth: usize,
 }
 
-impl<'de, R: Arrays, S: Sink> DeserializeSeed<'de> for Level<'_, '_, R, S> {
+impl<'de> DeserializeSeed<'de> for Level<'_, '_> {
     type Value = Header;
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Header, D::Error> {
         json.deserialize_map(self)
     }
 }
 
-impl<'de, R: Arrays, S: Sink> Visitor<'de> for Level<'_, '_, R, S> {
+impl<'de> Visitor<'de> for Level<'_, '_> {
     type Value = Header;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -218,12 +196,12 @@ impl<'de, V: Visitor<'de, Value = ()>> DeserializeSeed<'de> for Optional<V> {
     }
 }
 
-struct Metrics<'a, 's, A, S> {
-    decoded: &'a mut Decoded<'s, A, S>,
+struct Metrics<'a, 's> {
+    decoded: &'a mut Decoded<'s>,
     selector: &'a Arc<Selector>,
 }
 
-impl<'de, R: Arrays, S: Sink> Visitor<'de> for Metrics<'_, '_, R, S> {
+impl<'de> Visitor<'de> for Metrics<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -236,14 +214,14 @@ impl<'de, R: Arrays, S: Sink> Visitor<'de> for Metrics<'_, '_, R, S> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key_seed(Name)? {
-            let Decoded { arrays, sink, metrics, refused } = &mut *self.decoded;
-            if !sink.wants(&name, self.selector) {
+            let Decoded { values, list, metrics, refused } = &mut *self.decoded;
+            if list.passes_over(&name, self.selector) {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             }
-            let (start, frequency, (at, len)) = map.next_value_seed(Metric(arrays))?;
+            let (start, frequency, (at, len)) = map.next_value_seed(Metric)?;
             let span = Span::checked(start, frequency, at, len).map_err(|why| A::Error::custom(format!("metric {name:?}: {why}")))?;
-            if let Err(refusal) = sink.series(self.selector, &metrics.get(&name), span, &mut arrays.values(at)) {
+            if let Err(refusal) = list.add(&values.borrow(), self.selector, &metrics.get(&name), span) {
                 *refused = Some(refusal);
                 return Err(A::Error::custom("refused"));
             }
@@ -253,7 +231,7 @@ impl<'de, R: Arrays, S: Sink> Visitor<'de> for Metrics<'_, '_, R, S> {
 }
 
 /// One metric; gives start, frequency, and where its values are and how many.
-struct Metric<'a, A>(&'a mut A);
+struct Metric;
 
 #[derive(serde::Deserialize)]
 #[serde(field_identifier, rename_all = "lowercase")]
@@ -265,14 +243,14 @@ enum MetricKey {
     Other,
 }
 
-impl<'de, R: Arrays> DeserializeSeed<'de> for Metric<'_, R> {
+impl<'de> DeserializeSeed<'de> for Metric {
     type Value = (i64, i64, (usize, usize));
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
         json.deserialize_map(self)
     }
 }
 
-impl<'de, R: Arrays> Visitor<'de> for Metric<'_, R> {
+impl<'de> Visitor<'de> for Metric {
     type Value = (i64, i64, (usize, usize));
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -286,7 +264,7 @@ impl<'de, R: Arrays> Visitor<'de> for Metric<'_, R> {
                 MetricKey::Frequency => frequency = Some(map.next_value()?),
                 MetricKey::Start => start = Some(map.next_value()?),
                 // a key that stands twice: the last one counts, as in Go
-                MetricKey::Data => data = self.0.take(&mut map)?,
+                MetricKey::Data => data = map.next_value_seed(Data)?,
                 MetricKey::Other => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -295,13 +273,13 @@ impl<'de, R: Arrays> Visitor<'de> for Metric<'_, R> {
     }
 }
 
-struct Children<'a, 's, A, S> {
-    decoded: &'a mut Decoded<'s, A, S>,
+struct Children<'a, 's> {
+    decoded: &'a mut Decoded<'s>,
     parent: &'a Selector,
     depth: usize,
 }
 
-impl<'de, R: Arrays, S: Sink> Visitor<'de> for Children<'_, '_, R, S> {
+impl<'de> Visitor<'de> for Children<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {

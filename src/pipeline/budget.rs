@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::checkpoint::Measure;
-use crate::files::{Compression, Kind};
+use crate::files::{Compression, Format, Kind};
 
 /// Permits are KiB.
 const UNIT: u64 = 1 << 10;
@@ -17,8 +16,6 @@ const FIXED: u64 = 40 << 20;
 const MOST_OPEN: u64 = 6;
 /// Pieces of one host that are under way, where it is not in memory as a whole: one is made while the one before is taken over.
 pub const PIECES: usize = 2;
-/// What rows take part with, even if nobody expected them.
-pub const LEAST: u64 = 1 << 20;
 /// What any snapshot takes.
 const SMALL: u64 = 256 << 10;
 
@@ -94,16 +91,17 @@ impl Budget {
     }
 }
 
-/// Bytes of memory that a snapshot takes from its first byte to its rows: its text, its values, its series, and its rows.
-pub fn memory_of(kind: Kind, compression: Compression, on_disk: u64, measure: Measure) -> u64 {
-    let packed = if compression == Compression::None { 0 } else { on_disk };
-    let decoded = match kind {
+/// Bytes of memory that a snapshot takes from its first byte to its rows: its text, its values, its index, and its rows.
+pub fn memory_of(format: Format, size: u64) -> u64 {
+    let taken = match (format.kind, format.compression) {
         // rows are slices of these; where values are few between NaN, they are copied
-        Kind::Binary => measure.size * 5 / 4,
-        Kind::Json => measure.size * 2,
+        (Kind::Binary, Compression::None) => size * 5 / 4,
+        (Kind::Json, Compression::None) => size * 2,
+        // its values, as a rule; where they are more, they go to a file
+        (Kind::Binary, _) => size * 4,
+        (Kind::Json, _) => size * 8,
     };
-    // series at the beginning may be longer than the others
-    packed + decoded + measure.structure * 5 / 4 + SMALL
+    taken + SMALL
 }
 
 /// Bytes of memory that archived rows take when they are read back, for a merge, if series are not short.

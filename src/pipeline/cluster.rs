@@ -9,11 +9,10 @@ use std::sync::atomic::Ordering;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 
-use super::handed::{Ended, HostDay, Message, Written};
-use super::host::{Fed, HostDone, HostJob, Planned};
+use super::handed::{Booked, Ended, Fed, HostDay, HostDone, Message, Round, Written};
+use super::host::{HostJob, Planned};
 use super::objects::Writer;
 use super::open::Target;
-use super::rounds::{Booked, Round};
 use super::{Context, Task, proof};
 use crate::error::{Error, Escaped, Result};
 use crate::fail_point;
@@ -34,9 +33,9 @@ pub struct ClusterRun<'a> {
     files: &'a ClusterFiles,
     plan: &'a ClusterPlan,
     windows: Vec<Vec<Date>>,
-    /// For each window the sources that are read for it: those that are expected to feed it, and those that were found to. By index of work.
+    /// For each window the sources that are read for it, by index of work.
     readers: Vec<BTreeSet<usize>>,
-    /// Sources that are out: damaged, too recent, or waiting.
+    /// Sources that are out: damaged, too recent, waiting, or to be planned again.
     out: BTreeSet<usize>,
     /// Dates on which sources that were read are to be archived, and are not yet, by index of work.
     open: BTreeMap<usize, Vec<Date>>,
@@ -64,11 +63,6 @@ impl<'a> ClusterRun<'a> {
             fail_point::reach("window-done");
         }
         Ok(())
-    }
-
-    /// True if the source is read for the window: it is expected to feed it, or was found to.
-    fn takes_part(&self, work: usize, window: usize) -> bool {
-        self.readers[window].contains(&work)
     }
 
     /// Works of each host.
@@ -191,14 +185,11 @@ impl<'a> ClusterRun<'a> {
     ) -> Result<()> {
         let context = self.context;
         let ahead = context.workers.count() + 2;
-        // tasks of their own: a future that waits in a stream nobody polls would be handed a worker that writers wait for
-        let size = |job: HostJob| {
-            let context = Arc::clone(context);
-            Task::spawn(async move { Ok::<_, Error>((job.needs(&context).await?, job)) })
-        };
-        let sized = futures::stream::iter(self.jobs(window, works)).map(size).buffered(ahead).map(|sized| sized?);
         // shares are taken one after the other, in the order of hosts
-        let shared = sized.and_then(|(needs, job)| async move { Ok((context.budget.take(needs.total()).await, needs, job)) });
+        let shared = futures::stream::iter(self.jobs(window, works)).then(|job| async move {
+            let needs = job.needs();
+            Ok::<_, Error>((context.budget.take(needs.total()).await, needs, job))
+        });
         let started = shared.map_ok(|(share, needs, job)| {
             let (to, mut from) = mpsc::channel(HANDED_OVER);
             let task = Task::spawn(job.run(Arc::clone(context), needs, share, to));
@@ -207,7 +198,7 @@ impl<'a> ClusterRun<'a> {
         let mut begun = pin!(started.try_buffered(ahead));
         while let Some((mut next, mut from, task)) = begun.try_next().await? {
             while let Some(done) = next {
-                if let Some((date, day)) = self.account(window, done, round, summary) {
+                if let Some((date, day)) = self.account(done, round, summary) {
                     self.hand_over(date, day, writers).await?;
                 }
                 next = from.recv().await;
@@ -245,7 +236,7 @@ impl<'a> ClusterRun<'a> {
     }
 
     /// Notes what became of a host, and gives its rows on.
-    fn account(&mut self, window: usize, host: HostDone, round: &mut Round, summary: &mut Summary) -> Option<(Date, HostDay)> {
+    fn account(&mut self, host: HostDone, round: &mut Round, summary: &mut Summary) -> Option<(Date, HostDay)> {
         summary.bytes_in += host.bytes_in;
         summary.too_recent += host.too_recent.len() as u64;
         for work in host.too_recent {
@@ -261,29 +252,18 @@ impl<'a> ClusterRun<'a> {
             self.out.insert(work);
             self.context.progress.watch.set_aside(stage, note, summary);
         }
+        for (work, dates) in host.again {
+            self.out.insert(work);
+            round.again.insert(self.source(work));
+            round.refuted.extend(dates.map(|dates| (self.source(work), dates)));
+        }
         for Fed { index, dates, done } in host.fed {
-            for date in &dates {
-                self.find_place(window, index, *date, round);
-            }
             // what an earlier window has closed stays closed: only what was not read yet is new
             if !self.done[index] {
                 self.open.entry(index).or_insert(dates).retain(|date| !done.contains(date));
             }
         }
         host.day
-    }
-
-    /// A source feeds a date: this window has it, another one has it or will have it, or it goes astray.
-    fn find_place(&mut self, window: usize, work: usize, date: Date, round: &mut Round) {
-        match self.windows.iter().position(|dates| dates.contains(&date)) {
-            Some(later) if later > window => {
-                self.readers[later].insert(work);
-            }
-            Some(here) if here == window || self.takes_part(work, here) => {}
-            _ => {
-                round.strays.insert(self.source(work));
-            }
-        }
     }
 }
 

@@ -1,8 +1,7 @@
 //! The plan, printed: what `--dry-run` shows and the next run would do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use bytesize::ByteSize;
@@ -11,7 +10,7 @@ use serde::Serialize;
 use super::Context;
 use super::planning::{self, Planned};
 use super::pruning::Pruning;
-use crate::checkpoint;
+use crate::checkpoint::{self, Form};
 use crate::config::Settings;
 use crate::error::Result;
 use crate::files::{ClusterFiles, Compression, Kind, Tree};
@@ -83,12 +82,12 @@ pub async fn plan(settings: &Settings, context: &Context, info: ArchiveInfo, tre
     let mut clusters = Vec::new();
     let mut to_archive = BTreeSet::new();
     for files in &tree.clusters {
-        let mut planned = planning::plan_cluster(context, info, files, None).await?;
+        let mut planned = planning::plan_cluster(context, info, files, None, &BTreeMap::new()).await?;
         set_aside.extend(std::mem::take(&mut planned.set_aside).into_iter().map(Into::into));
         for plan in &mut planned.plans {
             planned.too_recent += leave_out_recent(context, files, plan).await?;
             if settings.prune_after.is_some() {
-                to_archive.extend(plan.work.iter().map(|w| path_of(files, w)));
+                to_archive.extend(plan.work.iter().map(|w| files.path_of(w.host, w.snapshot)));
             }
         }
         clusters.push(cluster(files, &planned));
@@ -100,19 +99,14 @@ pub async fn plan(settings: &Settings, context: &Context, info: ArchiveInfo, tre
     Ok(DryRun { clusters, set_aside, prune })
 }
 
-fn path_of(files: &ClusterFiles, work: &Work) -> PathBuf {
-    let host = &files.hosts[work.host];
-    files.path.join(host.host.as_str()).join(&*host.snapshots[work.snapshot].name)
-}
-
 /// Takes out what ends after `--before`, as a run does when it has read it. Gives how many that are.
 async fn leave_out_recent(context: &Context, files: &ClusterFiles, plan: &mut ClusterPlan) -> Result<u64> {
     let Some(before) = context.before else { return Ok(0) };
     let mut kept = Vec::new();
     let mut recent = 0;
     for work in std::mem::take(&mut plan.work) {
-        let (path, file) = (path_of(files, &work), files.hosts[work.host].snapshots[work.snapshot].clone());
-        let extent = move || read::through(&path, file.size, file.mtime, |raw, _| checkpoint::extent(raw, &file));
+        let (path, file) = (files.path_of(work.host, work.snapshot), files.hosts[work.host].snapshots[work.snapshot].clone());
+        let extent = move || read::through(&path, file.size, file.mtime, |raw| checkpoint::claim(raw, Form::from(&file)));
         // what cannot be read, or does not decode, is the run's to report
         match context.workers.run(extent).await? {
             Ok(Ok((_, to))) if to > before => recent += 1,
@@ -152,11 +146,8 @@ fn cluster(files: &ClusterFiles, planned: &Planned) -> ClusterDryRun {
 /// The partitions that get something, in one bucket.
 fn partitions(files: &ClusterFiles, plan: &ClusterPlan) -> Vec<PartitionDryRun> {
     let home = |w: &Work| files.hosts[w.host].snapshots[w.snapshot].home();
-    // before a source was decoded, an hour before its name's date is only looked at, not expected to get rows
-    let feeds = |w: &Work, date| match &w.left {
-        Left::Expected(_, last) => (home(w)..=*last).contains(&date),
-        Left::Exactly(dates) => dates.contains(&date),
-    };
+    // that first samples lie before midnight is possible, and seldom
+    let feeds = |w: &Work, date| w.left.holds(date) && (date >= home(w) || matches!(w.left, Left::Exactly(_)));
     let partition = |(date, partition): (&Date, &PartitionPlan)| {
         let folder = Partition { cluster: files.cluster.clone(), date: *date };
         let slot = partition.holdings.next_slot(plan.bucket);

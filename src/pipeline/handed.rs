@@ -1,11 +1,45 @@
-//! What hosts hand over to the writers of objects, and what writers give back.
+//! What hosts hand over to the writers of objects, what writers give back, and what is noted of both.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::budget::Piece;
 use crate::data::{Rows, Tally};
-use crate::error::Result;
+use crate::error::{Result, SetAside};
 use crate::ledger::Entry;
-use crate::names::Digest;
+use crate::names::{Date, Digest};
+use crate::partition::Bucket;
+use crate::plan::Work;
+use crate::telemetry::{Stage, Summary};
 use crate::upload::{Lost, Uploaded};
+
+/// What came of it, or of a piece of it.
+#[derive(Default)]
+pub struct HostDone {
+    /// Rows of a date; dates come in order.
+    pub day: Option<(Date, HostDay)>,
+    /// Sources that were read.
+    pub fed: Vec<Fed>,
+    /// Sources to be planned again, by index in the plan's work, as one of them feeds other dates than its header claims: these.
+    pub again: Vec<(usize, Option<Box<[Date]>>)>,
+    /// Sources that end after `--before`, by index in the plan's work.
+    pub too_recent: Vec<usize>,
+    /// Sources that wait for the next run, by index in the plan's work.
+    pub waiting: Vec<(usize, SetAside)>,
+    /// Sources that cannot be archived, by index in the plan's work, and what failed.
+    pub set_aside: Vec<(usize, Stage, SetAside)>,
+    /// Bytes read from disk.
+    pub bytes_in: u64,
+}
+
+/// A source that was read, and the dates that it is to be archived on.
+pub struct Fed {
+    /// Index in the plan's work.
+    pub index: usize,
+    /// All of these dates.
+    pub dates: Vec<Date>,
+    /// Those of them in the window on which the archive has it already.
+    pub done: Vec<Date>,
+}
 
 /// What one host gives to one partition, or the next piece of it.
 pub struct HostDay {
@@ -57,4 +91,37 @@ pub struct Written {
     pub works: Vec<usize>,
     /// What became of their samples.
     pub tally: Tally,
+}
+
+/// Sources by (index of the host, index of the snapshot).
+pub type Sources = BTreeSet<(usize, usize)>;
+
+/// What one plan leaves to the next one.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// Sources of hosts of which one feeds other dates than its header claims.
+    pub again: Sources,
+    /// Which these are.
+    pub refuted: BTreeMap<(usize, usize), Box<[Date]>>,
+    /// Partitions that other writers wrote to meanwhile, and the sources that are not archived there.
+    pub lost: BTreeMap<(Bucket, Date), (Lost, Sources)>,
+}
+
+/// What a run has archived of a cluster.
+#[derive(Debug, Default)]
+pub struct Booked {
+    hosts: BTreeSet<usize>,
+    sources: BTreeSet<(u32, u32)>,
+}
+
+impl Booked {
+    /// A source is archived on all of its dates.
+    pub fn archived(&mut self, work: &Work, summary: &mut Summary) {
+        // there can be very many
+        if self.sources.insert((work.host as u32, work.snapshot as u32)) {
+            summary.files += 1;
+            summary.new_versions += u64::from(work.changed);
+            summary.hosts_archived += u64::from(self.hosts.insert(work.host));
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! One host in one window of dates: its snapshots read, decoded, merged with what the archive holds, and as rows.
 //!
-//! A snapshot that its part of the host's share has room for is decoded once. One that takes more stays on disk: what is
-//! left to do goes portion by portion then, in the order of keys, each time through the whole file.
+//! Each snapshot is gone through once. Its values are in memory if the host's share has room for all that the host needs; else
+//! they stay on disk, and are read when their turn comes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,20 +13,19 @@ use tokio::sync::mpsc;
 
 use super::Context;
 use super::budget::{self, Share};
-use super::handed::HostDay;
+use super::handed::{Fed, HostDone};
 use super::merging::{Merging, Source, Stopped};
 use super::planning::undecidable;
-use super::stored::{Failure, Held, Origin, Room, Stored, Survey};
+use super::stored::{Failure, Held, Origin, Room, Stored};
+use crate::checkpoint::Flaw;
 use crate::error::{Error, Result, SetAside};
 use crate::fail_point;
-use crate::files::{Compression, HostFiles, SnapshotFile};
+use crate::files::{HostFiles, SnapshotFile};
 use crate::ledger::{Entry, Holdings, ObjectLedger};
 use crate::names::{Date, Digest, Host};
 use crate::plan::{self, Left};
 use crate::read::Unread;
 use crate::telemetry::Stage;
-use crate::workers::blocking;
-use crate::{checkpoint, read};
 
 /// What to do with one host in one window.
 #[derive(Debug, Clone)]
@@ -54,38 +53,9 @@ pub struct Planned {
     pub left: Left,
 }
 
-/// What came of it, or of a piece of it.
-#[derive(Default)]
-pub struct HostDone {
-    /// Rows of a date; dates come in order.
-    pub day: Option<(Date, HostDay)>,
-    /// Sources that were read.
-    pub fed: Vec<Fed>,
-    /// Sources that end after `--before`, by index in the plan's work.
-    pub too_recent: Vec<usize>,
-    /// Sources that wait for the next run, by index in the plan's work.
-    pub waiting: Vec<(usize, SetAside)>,
-    /// Sources that cannot be archived, by index in the plan's work, and what failed.
-    pub set_aside: Vec<(usize, Stage, SetAside)>,
-    /// Bytes read from disk.
-    pub bytes_in: u64,
-}
-
-/// A source that was read, and the dates that it is to be archived on.
-pub struct Fed {
-    /// Index in the plan's work.
-    pub index: usize,
-    /// All of these dates.
-    pub dates: Vec<Date>,
-    /// Those of them in the window on which the archive has it already.
-    pub done: Vec<Date>,
-}
-
-/// Bytes of memory that a host takes if all of it is decoded at once.
-#[derive(Debug, Default)]
+/// Bytes of memory that a host takes if the values of all its snapshots are in memory at once.
+#[derive(Debug)]
 pub struct Needs {
-    /// By the names of its files.
-    files: BTreeMap<Box<str>, Room>,
     /// For rows that are read back from each object, at most.
     read_back: u64,
     total: u64,
@@ -99,9 +69,7 @@ impl Needs {
 
     /// A file's part of a share.
     fn of(&self, file: &SnapshotFile, share: &Share) -> Room {
-        // of an archived file that nobody expected to take part nothing is known
-        let Room { size, bytes } = self.files.get(&*file.name).copied().unwrap_or(Room { size: None, bytes: budget::LEAST });
-        Room { size, bytes: self.scaled(bytes, share) }
+        Room { bytes: self.scaled(budget::memory_of(file.format, file.size), share), is_enough: self.total <= share.bytes() }
     }
 
     fn scaled(&self, bytes: u64, share: &Share) -> u64 {
@@ -131,27 +99,14 @@ impl HostJob {
         Self { host: host.host.clone(), path: cluster.join(host.host.as_str()), sources, on_disk: host.snapshots.clone(), window }
     }
 
-    /// Bytes of memory that the host will take, its archived neighbours included. Of compressed files all is read for that, of others the beginning.
-    pub async fn needs(&self, context: &Context) -> Result<Needs> {
-        let files: Vec<SnapshotFile> = self.sources.iter().map(|source| &source.file).chain(self.neighbours()).cloned().collect();
+    /// Bytes of memory that the host will take, its archived neighbours included, by the sizes of its files.
+    pub fn needs(&self) -> Needs {
+        let files = self.sources.iter().map(|source| &source.file).chain(self.neighbours()).map(|file| budget::memory_of(file.format, file.size));
         // a source that is archived already under its name has other bytes now
         let on_disk: BTreeSet<(Box<str>, u64)> = self.neighbours().map(|file| (file.ledger_path(&self.host), file.size)).collect();
         let gone = self.near().filter(|entry| !on_disk.contains(&(entry.path.clone(), entry.size)) || !entry.stands_as_decoded());
         let read_back = gone.map(|entry| budget::memory_of_rows(entry.written)).sum();
-        let (path, computes) = (self.path.clone(), files.iter().any(|file| file.format.compression != Compression::None));
-        let measure = move || {
-            let measured = files.into_iter().map(|file| {
-                // what cannot be read is reported when it is loaded
-                let measure = read::through(&path.join(&*file.name), file.size, file.mtime, |raw, _| checkpoint::measure(raw, file.format, file.size));
-                let measure = measure.ok().and_then(std::result::Result::ok);
-                let bytes = budget::memory_of(file.format.kind, file.format.compression, file.size, measure.unwrap_or_default());
-                (Box::from(&*file.name), Room { size: measure.map(|measure| measure.size), bytes })
-            });
-            measured.collect::<BTreeMap<_, _>>()
-        };
-        let files = if computes { context.workers.run(measure).await? } else { blocking(measure).await? };
-        let total = files.values().map(|room| room.bytes).sum::<u64>() + read_back;
-        Ok(Needs { files, read_back, total })
+        Needs { read_back, total: files.sum::<u64>() + read_back }
     }
 
     /// Archived snapshots that may overlap a source.
@@ -179,13 +134,17 @@ impl HostJob {
             }
         }
         // the newer wins: larger from, then later to, then .bin over .json, then the larger path
-        sources.sort_by(|a, b| {
-            let rank = |s: &Source| (s.from, s.to, s.stored.file.format.kind);
-            rank(a).cmp(&rank(b)).then_with(|| a.stored.file.name.cmp(&b.stored.file.name))
+        sources.sort_by(|Source { stored: a, .. }, Source { stored: b, .. }| {
+            let rank = |s: &Stored| (s.snapshot.from, s.snapshot.to, s.file.format.kind);
+            rank(a).cmp(&rank(b)).then_with(|| a.file.name.cmp(&b.file.name))
         });
+        done.again = self.to_be_planned_again(&sources);
+        if !done.again.is_empty() {
+            sources.retain(|source| done.again.iter().all(|(index, _)| *index != source.index));
+        }
         let mut cache = BTreeMap::new();
         for (date, holdings) in self.window.iter() {
-            let of_date = |s: &&Source| s.dates.contains(date) && s.left.allows(*date) && !self.is_done(s, holdings);
+            let of_date = |s: &&Source| s.dates.contains(date) && s.left.holds(*date) && !self.is_done(s, holdings);
             let new: Vec<&Source> = sources.iter().filter(of_date).collect();
             if new.is_empty() {
                 continue;
@@ -208,13 +167,24 @@ impl HostJob {
         to.send(done).await.map_err(|_| Error::Interrupted)
     }
 
+    /// If the header of a source is wrong, it must be planned again, and with it what feeds the same dates: or the older one of two could win.
+    fn to_be_planned_again(&self, sources: &[Source]) -> Vec<(usize, Option<Box<[Date]>>)> {
+        let is_refuted = |source: &Source| source.left.is_refuted_by(&source.dates);
+        if !sources.iter().any(is_refuted) {
+            return Vec::new();
+        }
+        let feeds = |source: &&Source| is_refuted(source) || source.dates.iter().any(|date| source.left.holds(*date) && self.window.contains_key(date));
+        let again = |source: &Source| (source.index, is_refuted(source).then(|| source.dates.as_slice().into()));
+        sources.iter().filter(feeds).map(again).collect()
+    }
+
     /// True if the archive has it on the date of `holdings`: a run that was killed may have left that object, but not the one of its home date.
     fn is_done(&self, source: &Source, holdings: &Holdings) -> bool {
-        plan::is_done(&source.stored.file, &self.host, source.digest, holdings)
+        plan::is_done(&source.stored.file, &self.host, source.stored.digest, holdings)
     }
 
     fn fed(&self, source: &Source) -> Fed {
-        let dates: Vec<Date> = source.dates.iter().copied().filter(|date| source.left.allows(*date)).collect();
+        let dates: Vec<Date> = source.dates.iter().copied().filter(|date| source.left.holds(*date)).collect();
         let is_done = |date: &Date| self.window.get(date).is_some_and(|holdings| self.is_done(source, holdings));
         let done = dates.iter().copied().filter(is_done).collect();
         Fed { index: source.index, dates, done }
@@ -230,8 +200,8 @@ impl HostJob {
             done.bytes_in += file.size;
             means.context.progress.bytes_read.fetch_add(file.size, Ordering::Relaxed);
         }
-        let (stored, Survey { digest, from, to, days }) = match loaded {
-            Ok(loaded) => loaded,
+        let stored = match loaded {
+            Ok(stored) => stored,
             Err(Failure::Unread(Unread::Changed)) => {
                 done.waiting.push((index, waits("it changed during this run; the next run takes it")));
                 return Ok(None);
@@ -245,27 +215,32 @@ impl HostJob {
                 done.set_aside.push((index, Stage::Read, SetAside::new(path, reason)));
                 return Ok(None);
             }
+            Err(Failure::Values(e)) => {
+                done.set_aside.push((index, Stage::Decode, SetAside::new(path, format!("kept: {e}; give it more --memory, or set TMPDIR to a directory with room"))));
+                return Ok(None);
+            }
             Err(Failure::Flaw(flaw)) if is_young(&file, means.context.min_age) => {
                 done.waiting.push((index, waits(&format!("it does not decode ({flaw}), and is young: it may still be being written"))));
                 return Ok(None);
             }
-            Err(Failure::Flaw(checkpoint::Flaw { offset, reason })) => {
+            Err(Failure::Flaw(Flaw { offset, reason })) => {
                 done.set_aside.push((index, Stage::Decode, SetAside { path, offset, reason }));
                 return Ok(None);
             }
         };
-        if means.context.before.is_some_and(|before| to > before) {
+        if means.context.before.is_some_and(|before| stored.snapshot.to > before) {
             done.too_recent.push(index);
             return Ok(None);
         }
-        let dates: BTreeSet<Date> = days.dates().chain([file.home()]).collect();
-        let unreadable = dates.iter().filter(|date| left.allows(**date)).find_map(|date| self.window.get(date)?.unreadable_of(self.host.as_str()));
+        let dates: BTreeSet<Date> = stored.snapshot.days.dates().chain([file.home()]).collect();
+        let dates: Vec<Date> = dates.into_iter().collect();
+        let unreadable = dates.iter().filter(|date| left.holds(**date)).find_map(|date| self.window.get(date)?.unreadable_of(self.host.as_str()));
         if let Some(object) = unreadable {
             done.set_aside.push((index, Stage::Catalog, SetAside::new(path, undecidable(object))));
             return Ok(None);
         }
         fail_point::reach("decoded");
-        Ok(Some(Source { index, left, digest, from, to, dates: dates.into_iter().collect(), days, stored }))
+        Ok(Some(Source { index, left, dates, stored }))
     }
 
     /// Archived rows of the date that lie where new ones do: on disk where the file is still there, else in the archive.
@@ -277,7 +252,7 @@ impl HostJob {
         new: &[&Source],
         cache: &mut BTreeMap<Digest, Option<Stored>>,
     ) -> Result<Vec<Held<'a>>> {
-        let Some((first, last)) = new.iter().filter_map(|s| s.days.extent(date)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))) else {
+        let Some((first, last)) = new.iter().filter_map(|s| s.stored.snapshot.days.extent(date)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))) else {
             return Ok(Vec::new());
         };
         let mut held = Vec::new();
@@ -303,7 +278,7 @@ impl HostJob {
         let (room, all) = (means.needs.scaled(means.needs.read_back, means.share), read_back.iter().map(|found| found.rows).sum::<u64>());
         held.extend(read_back.into_iter().map(|ReadBack { object, times, rows, digests }| {
             let room = (u128::from(room) * u128::from(rows) / u128::from(all.max(1))) as u64;
-            Held { origin: Origin::Object { object, times, room: room.max(budget::LEAST), known: None }, digests }
+            Held { origin: Origin::Object { object, times, room, rows }, digests }
         }));
         Ok(held)
     }
@@ -316,7 +291,7 @@ impl HostJob {
         let mut found = None;
         if let Some(file) = self.on_disk.iter().find(|file| entry.path == file.ledger_path(&self.host) && file.size == entry.size) {
             let loaded = Stored::load(means.context, self.path.join(&*file.name), file.clone(), means.needs.of(file, means.share)).await?;
-            found = loaded.ok().filter(|(_, survey)| survey.digest == entry.blake3).map(|(stored, _)| stored);
+            found = loaded.ok().filter(|stored| stored.digest == entry.blake3);
         }
         cache.insert(entry.blake3, found.clone());
         Ok(found)

@@ -3,41 +3,30 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures::future::try_join_all;
 use tokio::sync::mpsc;
 
 use super::Context;
-use super::budget::Share;
-use super::handed::{Entered, HostDay};
-use super::host::HostDone;
-use super::stored::{Held, Stored};
-use crate::data::{Days, Rows, Tally};
+use super::budget::{PIECES, Share};
+use super::handed::{Entered, HostDay, HostDone};
+use super::stored::{Held, Origin, Stored};
+use crate::data::{Rows, Snapshot, Tally};
 use crate::error::{Error, Result};
 use crate::fail_point;
 use crate::ledger::{Entry, Unreadable};
-use crate::merge::{Input, Merge};
+use crate::merge::{Input, Merge, Unread};
 use crate::names::{Date, Digest, Host};
 use crate::plan::Left;
-use crate::portion::{Portion, Range};
-use crate::rows;
+use crate::rows::{self, Behind};
 
-/// A source that takes part, and how a ledger speaks of it.
+/// A source that takes part.
 pub struct Source {
     /// Index in the plan's work.
     pub index: usize,
     /// On which dates it is still to be archived.
     pub left: Left,
-    /// Of the file as it lies on disk.
-    pub digest: Digest,
-    /// Unix time in s of the first instant covered, from the header.
-    pub from: i64,
-    /// Unix time in s past the last instant covered, from the header.
-    pub to: i64,
     /// The dates that it feeds, its home among them, in order.
     pub dates: Vec<Date>,
-    /// The days on which it has samples.
-    pub days: Days,
-    /// Its bytes.
+    /// The file, and what it holds.
     pub stored: Stored,
 }
 
@@ -58,73 +47,59 @@ pub struct Merging<'a> {
 }
 
 impl Merging<'_> {
-    /// Hands the rows over: in one piece as a rule, or portion by portion.
+    /// Hands the rows over, piece by piece.
     ///
     /// # Errors
     /// [`Stopped`].
     pub async fn run(self, to: &mpsc::Sender<HostDone>) -> Result<(), Stopped> {
-        let Self { context, host, share, date, new, mut held } = self;
-        let is_whole = new.iter().all(|source| source.stored.is_decoded()) && held.iter().all(Held::is_decoded);
-        let mut range = Range::from(date);
-        let mut tallies = vec![Tally::default(); new.len()];
+        let Self { context, host, share, date, new, held } = self;
+        let mut snapshots: Vec<Arc<Snapshot>> = new.iter().map(|source| Arc::clone(&source.stored.snapshot)).collect();
+        for held in &held {
+            snapshots.push(held.load(context, host).await?.map_err(Stopped::Undecidable)?);
+        }
+        let is_in_memory = snapshots.iter().all(|snapshot| snapshot.is_in_memory());
+        let loaded = if is_in_memory { usize::MAX } else { share.bytes() as usize / (2 * PIECES) };
+        let input = |(i, snapshot): (usize, &Arc<Snapshot>)| Input { series: snapshot.cursor(), held: i >= new.len() };
+        let inputs: Vec<Input> = snapshots.iter().enumerate().map(input).collect();
+        let unread = |Unread { input, error }: Unread| match (new.get(input), held.get(input.wrapping_sub(new.len())).map(|held| &held.origin)) {
+            (Some(Source { stored, .. }), _) | (None, Some(Origin::File(stored))) => stored.broken(error.to_string()),
+            _ => Error::Spool(error),
+        };
+        let mut piece = share.piece(is_in_memory).await;
+        let mut merge = context.workers.run(move || Merge::new(date, inputs)).await?.map_err(unread)?;
         loop {
-            let mut piece = share.piece(is_whole).await;
-            let mut portions = try_join_all(new.iter().map(|source| source.stored.portion(context, &range))).await?;
-            for held in &mut held {
-                let portion = held.portion(context, host, &range).await?;
-                portions.push(portion.map_err(|object| Stopped::of(object, range.from.is_some()))?);
+            let whose = host.clone();
+            let (rest, rows) = context.workers.run(move || next_rows(&whose, merge, loaded)).await?;
+            fail_point::reach("merged");
+            merge = rest;
+            let rows = rows.map_err(unread)?;
+            let is_last = merge.is_done();
+            if is_last {
+                new.iter().try_for_each(|source| source.stored.check())?;
+                held.iter().try_for_each(Held::check)?;
             }
-            range.end = portions.iter().filter_map(|portion| portion.end.clone()).min();
-            let (part, count) = (range.clone(), new.len());
-            let inputs = move |(i, portion): (usize, Portion)| Input { snapshot: portion.snapshot, held: i >= count };
-            let inputs: Vec<Input> = portions.into_iter().enumerate().map(inputs).collect();
-            let mut merge = context.workers.run(move || Merge::new(&part, inputs)).await?;
-            loop {
-                let whose = host.clone();
-                let (rest, rows) = context.workers.run(move || next_rows(&whose, merge)).await?;
-                fail_point::reach("merged");
-                merge = rest;
-                let has_more = !merge.is_done();
-                if !has_more {
-                    tallies.iter_mut().zip(merge.tallies()).for_each(|(all, tally)| all.add(tally));
-                }
-                let is_last = !has_more && range.end.is_none();
-                let entered = |(source, tally): (&&Source, &Tally)| Entered {
-                    work: source.index,
-                    entry: entry(host, source, tally, &held, new.len()),
-                    tally: tally.clone(),
-                };
-                let sources = is_last.then(|| new.iter().zip(&tallies).map(entered).collect());
-                let day = HostDay { rows, sources, piece };
-                to.send(HostDone { day: Some((date, day)), ..HostDone::default() }).await.map_err(|_| Error::Interrupted)?;
-                if !has_more {
-                    break;
-                }
-                piece = share.piece(false).await;
+            let entered = |(source, tally): (&&Source, &Tally)| Entered {
+                work: source.index,
+                entry: entry(host, source, tally, &held, new.len()),
+                tally: tally.clone(),
+            };
+            let sources = is_last.then(|| new.iter().zip(merge.tallies()).map(entered).collect());
+            let day = HostDay { rows, sources, piece };
+            to.send(HostDone { day: Some((date, day)), ..HostDone::default() }).await.map_err(|_| Error::Interrupted)?;
+            if is_last {
+                return Ok(());
             }
-            match range.end.take() {
-                Some(end) => range.from = Some(end),
-                None => return Ok(()),
-            }
+            piece = share.piece(false).await;
         }
     }
 }
 
 /// Why a date was not merged.
 pub enum Stopped {
-    /// An object of the date cannot be read back, and none of its rows was handed over.
+    /// An object of the date cannot be read back.
     Undecidable(Unreadable),
     /// The run is over.
     By(Error),
-}
-
-impl Stopped {
-    fn of(object: Unreadable, has_begun: bool) -> Self {
-        if has_begun {
-            return Self::By(Error::Archive(format!("{}, of which some rows were merged already: {object}", object.name)));
-        }
-        Self::Undecidable(object)
-    }
 }
 
 impl From<Error> for Stopped {
@@ -133,9 +108,9 @@ impl From<Error> for Stopped {
     }
 }
 
-fn next_rows(host: &Host, mut merge: Merge) -> (Merge, Rows) {
-    let values = merge.values();
-    let rows = rows::rows_of(host, &mut merge, &values);
+fn next_rows(host: &Host, mut merge: Merge, loaded: usize) -> (Merge, Result<Rows, Unread>) {
+    let behind = Behind { kept: merge.memory(), loaded };
+    let rows = rows::rows_of(host, behind, || merge.next_series());
     (merge, rows)
 }
 
@@ -146,9 +121,9 @@ fn entry(host: &Host, source: &Source, tally: &Tally, held: &[Held<'_>], new: us
         path: source.stored.file.ledger_path(host),
         size: source.stored.file.size,
         mtime: source.stored.file.mtime,
-        blake3: source.digest,
-        from: source.from,
-        to: source.to,
+        blake3: source.stored.digest,
+        from: source.stored.snapshot.from,
+        to: source.stored.snapshot.to,
         dates: source.dates.as_slice().into(),
         rows: tally.rows,
         written: tally.written,

@@ -1,12 +1,14 @@
 //! From the scan and the ledgers to a plan, reading no more footers than the dates in question have.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 
 use super::{Context, check_schema};
 use crate::catalog;
+use crate::checkpoint::{self, Form};
 use crate::error::{Error, Result, SetAside};
 use crate::files::{ClusterFiles, SnapshotFile};
 use crate::info::ArchiveInfo;
@@ -21,6 +23,8 @@ use crate::store::Archive;
 const CONCURRENT_LISTINGS: usize = 8;
 /// Home dates that are looked up at a time: bounds the ledgers in memory where nothing is left to do.
 const DATES_AT_A_TIME: usize = 16;
+/// Headers that a worker reads at a time.
+const HEADERS_AT_A_TIME: usize = 64;
 /// Snapshots that are looked up at a time, if they are of more than one date.
 const SNAPSHOTS_AT_A_TIME: usize = 50_000;
 
@@ -36,8 +40,19 @@ pub struct Planned {
     pub set_aside: Vec<SetAside>,
 }
 
+/// Dates that sources feed whose headers claim others, by (index of the host, index of the snapshot).
+pub type Refuted = BTreeMap<(usize, usize), Box<[Date]>>;
+
 /// Plans one cluster, or `only` some sources of it, by (index of the host, index of the snapshot).
-pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterFiles, only: Option<&BTreeSet<(usize, usize)>>) -> Result<Planned> {
+///
+/// `refuted` has the dates of those whose headers are wrong.
+pub async fn plan_cluster(
+    context: &Context,
+    info: ArchiveInfo,
+    files: &ClusterFiles,
+    only: Option<&BTreeSet<(usize, usize)>>,
+    refuted: &Refuted,
+) -> Result<Planned> {
     let mut homes: BTreeMap<Date, Vec<(usize, usize)>> = BTreeMap::new();
     let mut too_recent = 0;
     for (h, host) in files.hosts.iter().enumerate() {
@@ -55,20 +70,21 @@ pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterF
     let mut ledgers = Ledgers { context, info, cluster: &files.cluster, loaded: BTreeMap::new(), doubts: Vec::new() };
     let (mut work, mut archived, mut needed) = (Vec::new(), 0, BTreeSet::new());
     for some in at_a_time(homes) {
+        let mut found = Vec::new();
         ledgers.load(some.iter().map(|(date, _)| *date).collect()).await?;
         for (h, s) in some.iter().flat_map(|(_, sources)| sources) {
             match left_of(context, files, *h, *s, &mut ledgers).await? {
-                Some(item) => {
-                    needed.extend(item.left.dates());
-                    work.push(item);
-                }
+                Some(item) => found.push(item),
                 None => {
                     archived += 1;
-                    // a stray of the round before can be archived by now
+                    // of a partition that another writer was faster in it can be archived by now
                     context.progress.watch.left().settle(files, (*h, *s));
                 }
             }
         }
+        let found = with_claims(context, files, found, refuted).await?;
+        needed.extend(found.iter().flat_map(|item| item.left.dates()));
+        work.extend(found);
         ledgers.load(needed.clone()).await?;
         // samples can lie a little before their snapshot
         let last = some.last().map(|(date, _)| *date);
@@ -170,7 +186,7 @@ async fn left_of(context: &Context, files: &ClusterFiles, h: usize, s: usize, le
     let file = &host.snapshots[s];
     let home = ledgers.get(file.home());
     let known = match plan::look_up(file, &host.host, &home, None) {
-        Known::Unsure => match digest_of(context, files, h, file).await? {
+        Known::Unsure => match digest_of(context, files, (h, s)).await? {
             Some(digest) => plan::look_up(file, &host.host, &home, Some(digest)),
             None => Known::New { changed: true },
         },
@@ -185,17 +201,34 @@ async fn left_of(context: &Context, files: &ClusterFiles, h: usize, s: usize, le
             }
             (Left::Exactly(left.into()), false)
         }
-        Known::New { changed } => (Left::expected(file, host.snapshots.get(s + 1)), changed),
+        Known::New { changed } => (Left::claimed(file, None), changed),
         Known::Unsure => return Err(Error::Internal("a digest always decides".into())),
     };
     Ok(Some(Work { host: h, snapshot: s, left, changed }))
 }
 
+/// Reads the headers of sources that are new: from when to when each goes. What cannot be read is reported when it is decoded.
+async fn with_claims(context: &Context, files: &ClusterFiles, mut work: Vec<Work>, refuted: &Refuted) -> Result<Vec<Work>> {
+    let mut new: Vec<&mut Work> = work.iter_mut().filter(|item| matches!(item.left, Left::Claimed(..))).collect();
+    let place = |item: &&mut Work| (files.path_of(item.host, item.snapshot), files.hosts[item.host].snapshots[item.snapshot].clone());
+    let some = new.chunks(HEADERS_AT_A_TIME).map(|some| some.iter().map(place).collect::<Vec<_>>()).collect::<Vec<_>>();
+    let claim = |(path, file): (PathBuf, SnapshotFile)| {
+        let claim = read::through(&path, file.size, file.mtime, |raw| checkpoint::claim(raw, Form::from(&file)));
+        Left::claimed(&file, claim.ok().and_then(std::result::Result::ok))
+    };
+    let read = |some: Vec<_>| context.workers.run(move || some.into_iter().map(claim).collect::<Vec<_>>());
+    let claims: Vec<Vec<Left>> = futures::stream::iter(some).map(read).buffered(context.workers.count()).try_collect().await?;
+    for (item, claimed) in new.iter_mut().zip(claims.into_iter().flatten()) {
+        item.left = refuted.get(&(item.host, item.snapshot)).map_or(claimed, |dates| Left::Exactly(dates.clone()));
+    }
+    Ok(work)
+}
+
 /// The digest of a file's bytes; None if it cannot be read now, which reading it again will report.
-async fn digest_of(context: &Context, files: &ClusterFiles, h: usize, file: &SnapshotFile) -> Result<Option<Digest>> {
-    let path = files.path.join(files.hosts[h].host.as_str()).join(&*file.name);
-    let (size, mtime) = (file.size, file.mtime);
-    context.workers.run(move || read::through(&path, size, mtime, |file, _| Digest::of_reader(file).ok()).ok().flatten()).await
+async fn digest_of(context: &Context, files: &ClusterFiles, (h, s): (usize, usize)) -> Result<Option<Digest>> {
+    let path = files.path_of(h, s);
+    let SnapshotFile { size, mtime, .. } = files.hosts[h].snapshots[s];
+    context.workers.run(move || read::through(&path, size, mtime, |file| Digest::of_reader(&**file).ok()).ok().flatten()).await
 }
 
 /// Takes out sources that an unreadable object may hold: nobody can tell whether they are archived.
@@ -205,9 +238,7 @@ fn without_unreadable(files: &ClusterFiles, work: Vec<Work>, ledgers: &BTreeMap<
         let host = files.hosts[item.host].host.as_str();
         let first = item.left.dates().into_iter().find_map(|date| ledgers.get(&date)?.unreadable_of(host));
         if let Some(object) = first {
-            let host = &files.hosts[item.host];
-            let path = files.path.join(host.host.as_str()).join(&*host.snapshots[item.snapshot].name);
-            set_aside.push(SetAside::new(path, undecidable(object)));
+            set_aside.push(SetAside::new(files.path_of(item.host, item.snapshot), undecidable(object)));
         }
         first.is_none()
     };

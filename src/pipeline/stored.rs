@@ -1,57 +1,42 @@
-//! What a host's merge draws on: snapshots on disk, decoded if there was room, and rows in the archive.
+//! What a host's merge draws on: snapshots on disk, and rows in the archive. Both are indices, with values in memory if there was room.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Context, budget};
+use super::Context;
 use crate::catalog;
-use crate::checkpoint::{self, Flaw, Form, Refusal};
+use crate::checkpoint::{self, Flaw, Form, Raw, Refusal};
 use crate::data::Snapshot;
 use crate::error::{Error, Result};
 use crate::fail_point;
 use crate::files::SnapshotFile;
 use crate::ledger::{ObjectLedger, Unreadable};
 use crate::names::{Digest, Host};
-use crate::portion::{Collector, Portion, Range};
-use crate::read::{self, FileId, Unread};
+use crate::read::{self, Opened, Unread};
+use crate::spool::Spool;
 
-pub use crate::checkpoint::Survey;
-
-/// A portion may take one part in so many of the memory that its snapshot has.
-const PORTIONS: u64 = budget::PIECES as u64;
-
-/// A snapshot on disk that was read once.
+/// A snapshot on disk that was gone through once.
 #[derive(Debug, Clone)]
 pub struct Stored {
     /// Where.
     pub path: PathBuf,
     /// As the scan saw it.
     pub file: SnapshotFile,
-    kept: Kept,
-}
-
-/// How far a snapshot is in memory.
-#[derive(Debug, Clone)]
-enum Kept {
-    /// All of it is.
-    Decoded(Arc<Snapshot>),
-    /// There was no room: it is gone through for what is asked for.
-    Nothing {
-        form: Form,
-        room: u64,
-        /// Which file it was.
-        id: FileId,
-    },
+    /// Of the file as it lies on disk.
+    pub digest: Digest,
+    /// What it holds.
+    pub snapshot: Arc<Snapshot>,
+    /// Held open as long as values are read from it.
+    opened: Option<Opened>,
 }
 
 /// The memory for a snapshot.
 #[derive(Debug, Clone, Copy)]
 pub struct Room {
-    /// Its bytes when it is decompressed, if they are known.
-    pub size: Option<u64>,
-    /// Bytes of memory that it may take.
+    /// Bytes of it.
     pub bytes: u64,
+    /// True if it should be enough for all that the snapshot needs.
+    pub is_enough: bool,
 }
 
 /// Why a snapshot was not loaded.
@@ -60,91 +45,74 @@ pub enum Failure {
     Unread(Unread),
     /// They are no snapshot.
     Flaw(Flaw),
+    /// There is no place for its values.
+    Values(std::io::Error),
+}
+
+impl From<Unread> for Failure {
+    fn from(unread: Unread) -> Self {
+        Self::Unread(unread)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Flaw(flaw) => Self::Flaw(flaw),
+            Refusal::Values(e) => Self::Values(e),
+        }
+    }
 }
 
 impl Stored {
-    /// Reads all of the snapshot at `path`: into memory if there is room, else to know what it is.
-    pub async fn load(context: &Context, path: PathBuf, file: SnapshotFile, room: Room) -> Result<Result<(Self, Survey), Failure>> {
-        let size = match room.size {
-            Some(size) => size,
-            None => match Self::size(context, &path, &file).await? {
-                Ok(size) => size,
-                Err(failure) => return Ok(Err(failure)),
-            },
-        };
-        let (form, bytes) = (Form::of(&file, size), room.bytes);
-        if file.size.max(size) <= bytes {
-            let raw = match read::read(&context.buffers, &path, file.size, file.mtime).await {
-                Ok(raw) => raw,
-                Err(unread) => return Ok(Err(Failure::Unread(unread))),
-            };
-            fail_point::reach("read");
-            let buffers = context.buffers.clone();
-            let decode = move || {
-                let digest = Digest::of(&raw);
-                let snapshot = checkpoint::decode(raw, form, bytes, &buffers)?;
-                let days = snapshot.days().map_err(|reason| Flaw { offset: None, reason })?;
-                Ok((Survey { digest, from: snapshot.from, to: snapshot.to, days }, snapshot))
-            };
-            match context.workers.run(decode).await? {
-                Ok((survey, snapshot)) => return Ok(Ok((Self { path, file, kept: Kept::Decoded(Arc::new(snapshot)) }, survey))),
-                Err(Refusal::Flaw(flaw)) => return Ok(Err(Failure::Flaw(flaw))),
-                Err(Refusal::NoRoom) => {}
+    /// Goes through the snapshot at `path`: in memory if there is room, else as it lies on disk.
+    pub async fn load(context: &Context, path: PathBuf, file: SnapshotFile, room: Room) -> Result<Result<Self, Failure>> {
+        let bytes = if room.is_enough {
+            match read::read(&context.spool.buffers, &path, file.size, file.mtime).await {
+                Ok(bytes) => Some(bytes),
+                Err(unread) => return Ok(Err(unread.into())),
             }
-        }
-        tracing::debug!(path = %crate::error::Escaped(&path), room = bytes, "no room for all of it: it goes portion by portion");
-        let survey = Self::go_through(context, &path, &file, move |raw, id| (id, checkpoint::survey(raw, form))).await?;
-        Ok(match survey {
-            Ok((id, Ok(survey))) => Ok((Self { path, file, kept: Kept::Nothing { form, room: bytes, id } }, survey)),
-            Ok((_, Err(flaw))) => Err(Failure::Flaw(flaw)),
-            Err(unread) => Err(Failure::Unread(unread)),
-        })
+        } else {
+            tracing::debug!(path = %crate::error::Escaped(&path), room = room.bytes, "no room for all of it in memory: its values are read when their turn comes");
+            None
+        };
+        fail_point::reach("read");
+        let tools = context.spool.clone();
+        let form = Form::from(&file);
+        let load = move || {
+            let opened = if bytes.is_none() { Some(Opened::new(&path, file.size, file.mtime)?) } else { None };
+            let raw = match (bytes, &opened) {
+                (Some(bytes), _) => Raw::Memory(bytes),
+                (None, Some(opened)) => Raw::File(Arc::clone(&opened.file)),
+                (None, None) => unreachable!("it was read, or opened"),
+            };
+            let room = room.bytes as usize;
+            // an index that is larger than all values is made in parts where there is no room, and there is where there is enough
+            let index = if opened.is_none() { room.max(1 << 20) } else { room / 4 };
+            let decoded = checkpoint::decode(&raw, form, checkpoint::Room { values: room, index }, &tools);
+            // what was found in a file that changed meanwhile is worth nothing, not even a flaw
+            opened.as_ref().map_or(Ok(()), Opened::check)?;
+            let (digest, snapshot) = decoded?;
+            Ok(Self { path, file, digest, snapshot: Arc::new(snapshot), opened })
+        };
+        context.workers.run(load).await
     }
 
-    /// Its bytes when decompressed.
-    async fn size(context: &Context, path: &Path, file: &SnapshotFile) -> Result<Result<u64, Failure>> {
-        let (format, on_disk) = (file.format, file.size);
-        Ok(match Self::go_through(context, path, file, move |raw, _| checkpoint::measure(raw, format, on_disk)).await? {
-            Ok(Ok(measure)) => Ok(measure.size),
-            Ok(Err(e)) => Err(Failure::Flaw(checkpoint::unmeasured(&e, on_disk))),
-            Err(unread) => Err(Failure::Unread(unread)),
-        })
-    }
-
-    async fn go_through<T: Send + 'static>(
-        context: &Context,
-        path: &Path,
-        file: &SnapshotFile,
-        go: impl FnOnce(&File, FileId) -> T + Send + 'static,
-    ) -> Result<std::result::Result<T, Unread>> {
-        let (path, size, mtime) = (path.to_owned(), file.size, file.mtime);
-        context.workers.run(move || read::through(&path, size, mtime, go)).await
-    }
-
-    /// True if it is in memory.
-    pub fn is_decoded(&self) -> bool {
-        matches!(self.kept, Kept::Decoded(_))
-    }
-
-    /// What it has in `range`, or the first of that.
+    /// Makes sure that values which were read meanwhile are those of the snapshot that was loaded.
     ///
     /// # Errors
-    /// If it is no longer what was loaded: rows of it may have been handed over, so that is the end of the run.
-    pub async fn portion(&self, context: &Context, range: &Range) -> Result<Portion> {
-        let (form, room, known) = match &self.kept {
-            Kept::Decoded(snapshot) => return Ok(Portion { snapshot: Arc::clone(snapshot), end: None }),
-            Kept::Nothing { form, room, id } => (*form, *room, *id),
-        };
-        let (range, buffers) = (range.clone(), context.buffers.clone());
-        let take = move |raw: &File, id| (id == known).then(|| checkpoint::portion(raw, form, range, room / PORTIONS, &buffers));
-        let why = match Self::go_through(context, &self.path, &self.file, take).await? {
-            Ok(Some(Ok(portion))) => return Ok(portion),
-            Ok(Some(Err(flaw))) => flaw.to_string(),
-            Ok(None) | Err(Unread::Changed) => "it has changed".into(),
-            Err(Unread::Vanished) => "it was removed".into(),
-            Err(Unread::Failed(reason)) => reason,
-        };
-        Err(Error::io("while its rows were written, which the next run does again:", &self.path)(std::io::Error::other(why)))
+    /// If it is no longer that: rows of it may have been handed over, so that is the end of the run.
+    pub fn check(&self) -> Result<()> {
+        match self.opened.as_ref().map_or(Ok(()), Opened::check) {
+            Ok(()) => Ok(()),
+            Err(Unread::Failed(reason)) => Err(self.broken(reason)),
+            Err(Unread::Changed | Unread::Vanished) => Err(self.broken("it has changed".into())),
+        }
+    }
+
+    /// The error of a snapshot whose values cannot be read any more.
+    pub fn broken(&self, why: String) -> Error {
+        Error::io("while its rows were written, which the next run does again:", &self.path)(std::io::Error::other(why))
     }
 }
 
@@ -166,48 +134,36 @@ pub enum Origin<'a> {
         object: &'a ObjectLedger,
         /// The first and the last time that matters, in Unix s.
         times: (i64, i64),
-        /// Bytes of memory that they may take.
+        /// Bytes of memory that their values may take.
         room: u64,
-        /// All that are left, once there was room for them: ranges come in order.
-        known: Option<Arc<Snapshot>>,
+        /// How many rows they are at most.
+        rows: u64,
     },
 }
 
 impl Held<'_> {
-    /// True if all of it is in memory, or as far as is known will be.
-    pub fn is_decoded(&self) -> bool {
-        matches!(&self.origin, Origin::File(stored) if stored.is_decoded())
-    }
-
-    /// What it has in `range`, or the first of that.
+    /// The rows.
     ///
     /// # Errors
-    /// Those of the archive as a whole, and those of [`Stored::portion`].
-    pub async fn portion(&mut self, context: &Context, host: &Host, range: &Range) -> Result<Result<Portion, Unreadable>> {
-        match &mut self.origin {
-            Origin::File(stored) => stored.portion(context, range).await.map(Ok),
-            Origin::Object { known: Some(snapshot), .. } => Ok(Ok(Portion { snapshot: Arc::clone(snapshot), end: None })),
-            Origin::Object { object, times: (first, last), room, known } => {
+    /// Those of the archive as a whole.
+    pub async fn load(&self, context: &Context, host: &Host) -> Result<Result<Arc<Snapshot>, Unreadable>> {
+        match &self.origin {
+            Origin::File(stored) => Ok(Ok(Arc::clone(&stored.snapshot))),
+            Origin::Object { object, times: (first, last), room, rows } => {
                 tracing::debug!(object = %object.key, %host, first, last, "reading archived rows back");
-                let collector = Collector::new(range.clone(), (*room / PORTIONS) as usize, &context.buffers);
+                let spool = Spool::new(&context.spool, 4 * *rows as usize, *room as usize);
                 let source = catalog::Source { archive: &context.archive, workers: &context.workers, footers: &context.footers, object };
-                let unreadable = |why| Unreadable::new(context.archive.name_of(&object.key), why);
-                let reading = catalog::rows_between(source, host, (*first, *last), collector);
-                let portion = match catalog::unless_damaged(reading).await? {
-                    Ok(portion) => portion,
-                    Err(why) => return Ok(Err(unreadable(why))),
-                };
-                if range.from.is_none() && portion.end.is_some() {
-                    // whether all of it can be read must be known before anything is handed over
-                    if let Err(why) = catalog::unless_damaged(catalog::check_rows(source, host)).await? {
-                        return Ok(Err(unreadable(why)));
-                    }
-                }
-                if portion.end.is_none() {
-                    *known = Some(Arc::clone(&portion.snapshot));
-                }
-                Ok(Ok(portion))
+                let found = catalog::unless_damaged(catalog::rows_between(source, host, (*first, *last), spool)).await?;
+                Ok(found.map(Arc::new).map_err(|why| Unreadable::new(context.archive.name_of(&object.key), why)))
             }
+        }
+    }
+
+    /// As [`Stored::check`]. An object does not change.
+    pub fn check(&self) -> Result<()> {
+        match &self.origin {
+            Origin::File(stored) => stored.check(),
+            Origin::Object { .. } => Ok(()),
         }
     }
 }

@@ -1,15 +1,14 @@
 //! Which of a host's snapshots can be read: pruning keeps the newest that can, and cc-backend loads no others.
 
 use std::collections::BTreeMap;
-use std::io::Seek;
 use std::path::Path;
 
 use futures::{StreamExt, TryStreamExt};
 
 use super::pruning::{self, Pruning};
-use crate::checkpoint::{self, Flaw, Form};
+use crate::checkpoint::{self, Form};
 use crate::error::{Error, Result};
-use crate::files::{ClusterFiles, Compression, SnapshotFile};
+use crate::files::{ClusterFiles, SnapshotFile};
 use crate::ledger::Holdings;
 use crate::names::Date;
 use crate::prove::{self, Ledgers, Unhashed};
@@ -36,17 +35,8 @@ pub type UselessOnes = Vec<BTreeMap<usize, Useless>>;
 
 /// Decodes a file and keeps nothing of it. Blocks.
 pub fn decodes(path: &Path, file: &SnapshotFile) -> std::result::Result<(), Useless> {
-    let go = |mut raw: &std::fs::File, _| {
-        let cannot = |e: std::io::Error| Flaw { offset: None, reason: format!("cannot decompress: {e}") };
-        let mut size = file.size;
-        if file.format.compression != Compression::None {
-            size = checkpoint::measure(raw, file.format, file.size).map_err(cannot)?.size;
-            raw.rewind().map_err(cannot)?;
-        }
-        checkpoint::survey(raw, Form::of(file, size)).map(drop)
-    };
-    match read::through(path, file.size, file.mtime, go) {
-        Ok(Ok(())) => Ok(()),
+    match read::through(path, file.size, file.mtime, |raw| checkpoint::check(raw, Form::from(file))) {
+        Ok(Ok(_)) => Ok(()),
         Ok(Err(flaw)) => Err(Useless::Damaged(flaw.to_string())),
         Err(Unread::Vanished) => Err(Useless::Vanished),
         Err(Unread::Changed) => Err(Useless::Changed),

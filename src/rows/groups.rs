@@ -294,7 +294,9 @@ mod tests {
     use super::*;
     use crate::data::{Piece, SeriesRows, Span, Values};
     use crate::names::{Host, Selector};
-    use crate::rows::rows_of;
+    use std::convert::Infallible;
+
+    use crate::rows::{Behind, rows_of};
 
     /// Rows of one series, a minute apart.
     fn series(host: &str, level: &str, metric: &str, rows: usize) -> Rows {
@@ -429,15 +431,16 @@ mod tests {
     fn long_names_end_a_row_group_wherever_its_rows_were_cut() {
         let key = |m| SeriesKey { metric: format!("{m:060000}").into(), selector: Arc::new(Selector::node()) };
         let span = Span { start: 0, frequency: 60, at: 0, len: 5 };
-        let series = (0..700).map(|m| SeriesRows { key: key(m), pieces: vec![Piece { input: 0, span, dense: true }] }).collect::<Vec<_>>();
-        let bytes = Bytes::from_static(&[0; 20]);
+        let values = vec![Bytes::from_static(&[0; 20])];
+        let series = |key| SeriesRows { key, values: values.clone(), pieces: vec![Piece { of: 0, span, dense: true }], loaded: 0 };
+        let keys = (0..700).map(key).collect::<Vec<_>>();
         // all at once, and in two pieces
         let cuts = [&[700][..], &[1, 699], &[279, 421], &[280, 420]].map(|cuts| {
-            let (mut groups, mut found, mut rest) = (RowGroups::new(1 << 20), Vec::new(), series.iter());
+            let (mut groups, mut found, mut rest) = (RowGroups::new(1 << 20), Vec::new(), keys.iter());
             for cut in cuts {
-                let mut taken = rest.by_ref().take(*cut).map(|SeriesRows { key, pieces }| SeriesRows { key: key.clone(), pieces: pieces.clone() });
-                let rows = rows_of(&Host::new("a"), &mut taken, std::slice::from_ref(&bytes));
-                groups.push(&rows, |group| found.push(group));
+                let mut taken = rest.by_ref().take(*cut).cloned().map(series);
+                let rows = rows_of(&Host::new("a"), Behind { kept: 0, loaded: 1 }, || Ok::<_, Infallible>(taken.next()));
+                groups.push(&rows.expect("nothing fails"), |group| found.push(group));
             }
             found.extend(groups.finish());
             found.iter().map(|group| (group.series.len(), group.len())).collect::<Vec<_>>()
