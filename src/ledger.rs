@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::etag::ETag;
 use crate::info::ArchiveInfo;
 use crate::names::{Date, Digest};
-use crate::partition::{Buckets, ObjectKey, PlanId};
+use crate::partition::{Buckets, ObjectKey};
 use crate::schema::{FORMAT_VERSION, footer};
 
 mod block;
@@ -138,8 +138,6 @@ pub struct ObjectLedger {
 pub struct Footer<'a> {
     /// The object's key.
     pub key: &'a ObjectKey,
-    /// The plan that it is part of.
-    pub plan: PlanId,
     /// Sequences of the archive.
     pub buckets: Buckets,
     /// Digests of what stands in the slot before.
@@ -172,7 +170,6 @@ impl Footer<'_> {
             (footer::BUCKETS, self.buckets.count().to_string()),
             (footer::PART, self.key.place()),
             (footer::AFTER, self.after.iter().map(Digest::to_string).collect::<Vec<_>>().join(",")),
-            (footer::PLAN, self.plan.to_string()),
             (footer::ROWS, self.rows.to_string()),
             (footer::HOSTS, hosts.len().to_string()),
             (footer::SOURCES, self.entries.len().to_string()),
@@ -265,7 +262,7 @@ mod tests {
     }
 
     fn footer<'a>(key: &'a ObjectKey, entries: &'a [Entry], ledger: &'a Block) -> Footer<'a> {
-        Footer { key, plan: PlanId(7), buckets: Buckets::ONE, after: &[], missing: &[], rows: 1, extent: Some((0, 0)), entries, ledger }
+        Footer { key, buckets: Buckets::ONE, after: &[], missing: &[], rows: 1, extent: Some((0, 0)), entries, ledger }
     }
 
     fn entry() -> Entry {

@@ -5,13 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::config::Encoder;
 use crate::data::MAX_DATES;
 use crate::files::{ClusterFiles, SnapshotFile};
 use crate::ledger::{Entry, Holdings};
 use crate::names::{DAY, Date, Digest, Host};
-use crate::partition::{Bucket, Partition, PlanId};
-use crate::schema::{FORMAT_VERSION, Layout};
+use crate::partition::Bucket;
 
 /// A snapshot's first samples can lie a little before its `from`: less than one step of its series.
 const EARLY: i64 = 3_600;
@@ -114,36 +112,16 @@ pub struct ClusterPlan {
     pub bucket: Bucket,
     /// Sources, by host and `from`.
     pub work: Vec<Work>,
-    /// Partitions that they feed, as they claim.
-    pub partitions: BTreeMap<Date, PartitionPlan>,
-}
-
-/// What a run will do with one partition.
-#[derive(Debug, Clone)]
-pub struct PartitionPlan {
-    /// The plan's id, for footers.
-    pub id: PlanId,
-    /// What the partition holds already.
-    pub holdings: Arc<Holdings>,
+    /// The dates that they feed, as they claim, and what the archive holds of each.
+    pub partitions: BTreeMap<Date, Arc<Holdings>>,
 }
 
 impl ClusterPlan {
     /// Makes the plan from what is left, in order, and the holdings of every date in it.
-    pub fn new(files: &ClusterFiles, bucket: Bucket, mut work: Vec<Work>, holdings: &BTreeMap<Date, Arc<Holdings>>, layout: &Layout, encoder: Encoder) -> Self {
+    pub fn new(bucket: Bucket, mut work: Vec<Work>, holdings: &BTreeMap<Date, Arc<Holdings>>) -> Self {
         work.shrink_to_fit();
-        let mut feeds: BTreeMap<Date, Vec<&Work>> = BTreeMap::new();
-        for item in &work {
-            for date in item.left.dates() {
-                feeds.entry(date).or_default().push(item);
-            }
-        }
-        let plan = |(date, items): (&Date, &Vec<&Work>)| {
-            let holdings = holdings.get(date).cloned().unwrap_or_default();
-            let sources: Vec<_> = items.iter().map(|w| (&files.hosts[w.host].host, &files.hosts[w.host].snapshots[w.snapshot])).collect();
-            let partition = Partition { cluster: files.cluster.clone(), date: *date };
-            (*date, PartitionPlan { id: plan_id(&partition, bucket, &sources, &holdings, layout, encoder), holdings })
-        };
-        let partitions = feeds.iter().map(plan).collect();
+        let dates: BTreeSet<Date> = work.iter().flat_map(|item| item.left.dates()).collect();
+        let partitions = dates.into_iter().map(|date| (date, holdings.get(&date).cloned().unwrap_or_default())).collect();
         Self { bucket, work, partitions }
     }
 
@@ -196,36 +174,12 @@ impl ClusterPlan {
     }
 }
 
-/// Same format, settings, sources and holdings: same id. Anything else: another one.
-fn plan_id(partition: &Partition, bucket: Bucket, sources: &[(&Host, &SnapshotFile)], holdings: &Holdings, layout: &Layout, encoder: Encoder) -> PlanId {
-    let mut hasher = blake3::Hasher::new();
-    let mut field = |bytes: &[u8]| {
-        hasher.update(&(bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    };
-    field(format!("{FORMAT_VERSION} {} {layout:?} {encoder:?} {partition}", env!("CARGO_PKG_VERSION")).as_bytes());
-    for (host, file) in sources {
-        field(file.ledger_path(host).as_bytes());
-        field(format!("{} {}", file.size, file.mtime).as_bytes());
-    }
-    field(b"held");
-    for object in holdings.objects().iter().filter(|object| object.key.bucket == bucket) {
-        field(object.key.to_string().as_bytes());
-        field(&object.size.to_le_bytes());
-    }
-    let bytes = hasher.finalize();
-    let mut first = [0; 8];
-    first.copy_from_slice(&bytes.as_bytes()[..8]);
-    PlanId(u64::from_be_bytes(first))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::files::{Compression, Format, HostFiles, Kind};
     use crate::names::Cluster;
     use crate::partition::Buckets;
-    use crate::schema::ValueEncoding;
 
     const T0: i64 = 1_772_323_200;
 
@@ -239,22 +193,12 @@ mod tests {
         ClusterFiles { cluster: Cluster::new("c").expect("valid"), path: "c".into(), hosts: vec![host] }
     }
 
-    fn layout() -> Layout {
-        Layout {
-            compression: parquet::basic::Compression::SNAPPY,
-            value_encoding: ValueEncoding::Plain,
-            cluster_column: false,
-            row_group_rows: 10,
-            object_size: 10,
-        }
-    }
-
     fn plan(files: &ClusterFiles) -> ClusterPlan {
         let snapshots = &files.hosts[0].snapshots;
         let left = |i: usize| Left::claimed(&snapshots[i], Some((snapshots[i].from, snapshots[i].from + DAY / 2)));
         let work = (0..snapshots.len()).map(|i| Work { host: 0, snapshot: i, left: left(i), changed: false }).collect();
         let bucket = Buckets::ONE.of(&files.cluster, "n1");
-        ClusterPlan::new(files, bucket, work, &BTreeMap::new(), &layout(), Encoder::Runs)
+        ClusterPlan::new(bucket, work, &BTreeMap::new())
     }
 
     #[test]
@@ -268,18 +212,6 @@ mod tests {
             assert_eq!(dates(from, to), 1, "{from} to {to} is not believed");
         }
         assert_eq!(Left::claimed(&file(T0 + 4_000, 1), None).dates(), [file(T0 + 4_000, 1).home()]);
-    }
-
-    #[test]
-    fn ids_depend_on_sources_and_only_on_them() {
-        let ids = |sizes: [u64; 2]| {
-            let files = cluster(vec![file(T0 + 4_000, sizes[0]), file(T0 + DAY + 4_000, sizes[1])]);
-            plan(&files).partitions.values().map(|p| p.id).collect::<Vec<_>>()
-        };
-        assert_eq!(ids([1, 2]), ids([1, 2]));
-        assert_ne!(ids([1, 2])[0], ids([3, 2])[0]);
-        let changed = (ids([1, 2]), ids([1, 3]));
-        assert_eq!(changed.0[0], changed.1[0], "another date's sources do not matter");
     }
 
     #[test]

@@ -34,8 +34,6 @@ pub mod footer {
     /// Slots of the sequence that were empty when this object was planned, though later ones were not, separated by commas; absent if there
     /// were none.
     pub const MISSING: &str = "cc-archiver.missing";
-    /// The plan's id.
-    pub const PLAN: &str = "cc-archiver.plan";
     /// Count of rows.
     pub const ROWS: &str = "cc-archiver.rows";
     /// Unix time in s of the earliest row; absent in an object of no rows.

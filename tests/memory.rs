@@ -45,6 +45,11 @@ fn a_host_that_is_larger_than_the_memory_does_not_take_more_than_that() {
         tree.bin("c", "n1", &snapshot);
         assert_little_memory(what, &tree, rows);
     }
+    // of text and of what is compressed values go to a file
+    let text = day_of(200, MIDNIGHT, 1, |m| (format!("m{m:03}"), values.clone()));
+    let tree = Tree::new();
+    tree.json("c", "n1", &text);
+    assert_little_memory("text", &tree, 200 * 80_000);
     // two files of which one has the even seconds and one the odd ones: no two values stand beside each other
     let tree = Tree::new();
     for from in [MIDNIGHT, MIDNIGHT + 1] {

@@ -32,6 +32,13 @@ impl File {
         self.snapshot.rows("c", &self.host)
     }
 
+    /// With a header that covers all of its samples, as cc-backend writes it.
+    fn with_true_header(mut self) -> Self {
+        let last = self.rows().iter().map(|row| row.timestamp).max();
+        self.snapshot.to = last.map_or(self.snapshot.to, |last| self.snapshot.to.max(last + 1));
+        self
+    }
+
     fn write(&self, tree: &Tree) {
         if self.json { tree.json("c", &self.host, &self.snapshot) } else { tree.bin("c", &self.host, &self.snapshot) }
     }
@@ -96,7 +103,7 @@ fn archive(tree: &Tree, archive: &Archive, flags: &[&str]) -> Summary {
     run(tree, archive, flags, |_| {})
 }
 
-/// The same with next to no memory: no snapshot is decoded as a whole, and hardly a portion of one has two series.
+/// The same with next to no memory: no value is in memory before its turn comes, and hardly an index has two series.
 fn archive_cramped(tree: &Tree, archive: &Archive, flags: &[&str]) -> Summary {
     run(tree, archive, flags, |settings| settings.memory = 0)
 }
@@ -157,7 +164,7 @@ proptest! {
 
     #[test]
     fn a_run_archives_exactly_what_the_model_says(
-        files in forest(3, 3_000, 9_000),
+        files in forest(3, 3_000, 9_000).prop_map(|files| files.into_iter().map(File::with_true_header).collect::<Vec<_>>()),
         rows_per_group in 1..40_usize,
         workers in 1..4_usize,
         object_size in prop::sample::select(vec!["1", "3kB", "1GiB"]),
@@ -186,6 +193,7 @@ proptest! {
         prop_assert_eq!((cramped.rows_read, cramped.rows_written, cramped.files), (summary.rows_read, summary.rows_written, summary.files));
     }
 
+    // also where headers say something else than samples do
     #[test]
     fn no_row_is_lost_doubled_or_changed_whatever_came_in_which_run(
         // series that begin days before or after what the name says; or few hours, in which much is archived twice
@@ -233,7 +241,7 @@ proptest! {
 }
 
 proptest! {
-    // each has thousands of portions
+    // of each an index is made thousands of times
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default() })]
 
     #[test]

@@ -1,6 +1,6 @@
 //! What one run leaves to the next: after a crash, beside damaged objects, over snapshots that were rewritten.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -47,6 +47,32 @@ fn after_a_crash_between_two_dates_only_the_missing_one_is_archived() {
         assert!(ledger_entries(&healed).values().all(|count| *count == 1), "{:?}", ledger_entries(&healed));
         let summary = archive(tree.path(), target.path(), &[]).expect(0).summary();
         assert_eq!(summary["objects_written"], 0);
+    }
+}
+
+#[test]
+fn a_header_that_is_wrong_costs_a_second_reading_and_no_row() {
+    // it claims two hours of the first date, and goes on for two days; the newer one overlaps it in the second
+    let claimed = Snapshot { to: MIDNIGHT + 7_200, ..Snapshot::minutes(MIDNIGHT, [1.0; 2 * 1_440]) };
+    let newer = Snapshot::minutes(MIDNIGHT + DAY + 3_600, [2.0; 120]);
+    let other = Snapshot::minutes(MIDNIGHT + DAY + 7_200, [3.0; 60]);
+    for json in [false, true] {
+        let (tree, target) = (Tree::new(), tempfile::tempdir().expect("a folder"));
+        let put = |host: &str, snapshot: &Snapshot| if json { tree.json("c", host, snapshot) } else { tree.bin("c", host, snapshot) };
+        put("n1", &claimed);
+        put("n1", &newer);
+        put("n2", &other);
+        let summary = archive(tree.path(), target.path(), &[]).expect(0).summary();
+        assert_eq!((summary["files"].as_u64(), summary["already_archived"].as_u64(), summary["superseded"].as_u64()), (Some(3), Some(0), None), "{summary}");
+        let mut expected = newer.rows("c", "n1");
+        let held: BTreeSet<i64> = expected.iter().map(|row| row.timestamp).collect();
+        expected.extend(claimed.rows("c", "n1").into_iter().filter(|row| !held.contains(&row.timestamp)));
+        expected.extend(other.rows("c", "n2"));
+        let objects = files_below(target.path());
+        assert_same_rows("the archive", rows_of(&objects), expected);
+        assert!(ledger_entries(&objects).values().all(|count| *count == 1), "{:?}", ledger_entries(&objects));
+        let summary = archive(tree.path(), target.path(), &[]).expect(0).summary();
+        assert_eq!((summary["objects_written"].as_u64(), summary["already_archived"].as_u64()), (Some(0), Some(3)), "{summary}");
     }
 }
 

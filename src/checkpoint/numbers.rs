@@ -130,4 +130,3 @@ fn all_digits(text: &[u8], mut at: usize, mut digits: u64) -> (u64, usize) {
     }
     (digits, at)
 }
-

@@ -73,7 +73,7 @@ impl<'a> ClusterRun<'a> {
 
     /// Makes the job of a host when its turn comes: all at once would take much memory.
     fn jobs<'b>(&self, window: usize, works: &'b [usize]) -> impl Iterator<Item = HostJob> + use<'a, 'b> {
-        let dates = self.windows[window].iter().filter_map(|date| Some((*date, Arc::clone(&self.plan.partitions.get(date)?.holdings))));
+        let dates = self.windows[window].iter().filter_map(|date| Some((*date, Arc::clone(self.plan.partitions.get(date)?))));
         let dates = Arc::new(dates.collect::<BTreeMap<_, _>>());
         let (files, plan) = (self.files, self.plan);
         let source = |index: &usize| {
@@ -117,8 +117,8 @@ impl<'a> ClusterRun<'a> {
         let open: Vec<usize> = self.open.keys().copied().collect();
         open.into_iter().for_each(|work| self.book_if_done(work, booked, summary));
         for (date, written) in visible {
-            let Some(plan) = self.plan.partitions.get(&date) else { continue };
-            let wrong = watch.at(Stage::Prove, proof::prove_partition(self.context, self.files, &plan.holdings, written).await)?;
+            let Some(holdings) = self.plan.partitions.get(&date) else { continue };
+            let wrong = watch.at(Stage::Prove, proof::prove_partition(self.context, self.files, holdings, written).await)?;
             fail_point::reach("proven");
             wrong.into_iter().for_each(|note| watch.set_aside(Stage::Prove, note, summary));
         }
@@ -229,10 +229,10 @@ impl<'a> ClusterRun<'a> {
 
     fn writer(&self, date: Date) -> Result<Writer> {
         let partition = Partition { cluster: self.files.cluster.clone(), date };
-        let Some(plan) = self.plan.partitions.get(&date).cloned() else {
+        let Some(holdings) = self.plan.partitions.get(&date).cloned() else {
             unreachable!("a host only has rows for dates of its window, and those are in the plan")
         };
-        Writer::start(Target { context: Arc::clone(self.context), partition, bucket: self.plan.bucket, buckets: self.buckets, plan })
+        Writer::start(Target { context: Arc::clone(self.context), partition, bucket: self.plan.bucket, buckets: self.buckets, holdings })
     }
 
     /// Notes what became of a host, and gives its rows on.

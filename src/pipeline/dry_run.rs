@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytesize::ByteSize;
@@ -15,9 +16,10 @@ use crate::config::Settings;
 use crate::error::Result;
 use crate::files::{ClusterFiles, Compression, Kind, Tree};
 use crate::info::ArchiveInfo;
+use crate::ledger::Holdings;
 use crate::names::Date;
 use crate::partition::{ObjectKey, Partition};
-use crate::plan::{ClusterPlan, Left, PartitionPlan, Work};
+use crate::plan::{ClusterPlan, Left, Work};
 use crate::read;
 use crate::telemetry::{FileNote, PruneSummary, thousands};
 
@@ -148,13 +150,13 @@ fn partitions(files: &ClusterFiles, plan: &ClusterPlan) -> Vec<PartitionDryRun> 
     let home = |w: &Work| files.hosts[w.host].snapshots[w.snapshot].home();
     // that first samples lie before midnight is possible, and seldom
     let feeds = |w: &Work, date| w.left.holds(date) && (date >= home(w) || matches!(w.left, Left::Exactly(_)));
-    let partition = |(date, partition): (&Date, &PartitionPlan)| {
+    let partition = |(date, holdings): (&Date, &Arc<Holdings>)| {
         let folder = Partition { cluster: files.cluster.clone(), date: *date };
-        let slot = partition.holdings.next_slot(plan.bucket);
+        let slot = holdings.next_slot(plan.bucket);
         PartitionDryRun {
             partition: folder.to_string(),
             files: plan.work.iter().filter(|w| feeds(w, *date)).count() as u64,
-            objects: partition.holdings.objects().iter().filter(|object| object.key.bucket == plan.bucket).count() as u64,
+            objects: holdings.objects().iter().filter(|object| object.key.bucket == plan.bucket).count() as u64,
             first_object: ObjectKey { partition: folder, bucket: plan.bucket, slot, beside: None }.to_string(),
         }
     };

@@ -216,7 +216,11 @@ impl HostJob {
                 return Ok(None);
             }
             Err(Failure::Values(e)) => {
-                done.set_aside.push((index, Stage::Decode, SetAside::new(path, format!("kept: {e}; give it more --memory, or set TMPDIR to a directory with room"))));
+                done.set_aside.push((
+                    index,
+                    Stage::Decode,
+                    SetAside::new(path, format!("kept: {e}; give it more --memory, or set TMPDIR to a directory with room")),
+                ));
                 return Ok(None);
             }
             Err(Failure::Flaw(flaw)) if is_young(&file, means.context.min_age) => {

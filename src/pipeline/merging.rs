@@ -78,11 +78,8 @@ impl Merging<'_> {
                 new.iter().try_for_each(|source| source.stored.check())?;
                 held.iter().try_for_each(Held::check)?;
             }
-            let entered = |(source, tally): (&&Source, &Tally)| Entered {
-                work: source.index,
-                entry: entry(host, source, tally, &held, new.len()),
-                tally: tally.clone(),
-            };
+            let entered =
+                |(source, tally): (&&Source, &Tally)| Entered { work: source.index, entry: entry(host, source, tally, &held, new.len()), tally: tally.clone() };
             let sources = is_last.then(|| new.iter().zip(merge.tallies()).map(entered).collect());
             let day = HostDay { rows, sources, piece };
             to.send(HostDone { day: Some((date, day)), ..HostDone::default() }).await.map_err(|_| Error::Interrupted)?;

@@ -52,7 +52,7 @@ impl Writer {
     fn with_encoder<E: ObjectEncoder<Sink>>(target: Target, format: Arc<Format>) -> Self {
         let (to, inbox) = mpsc::channel(1);
         let groups = RowGroups::new(target.context.layout.row_group_rows);
-        let holdings = &target.plan.holdings;
+        let holdings = &target.holdings;
         let (slot, after, listed) = (holdings.next_slot(target.bucket), holdings.last(target.bucket), Listed::new(holdings.listed));
         let state = PartitionState::<E> { target, format, slot, after, listed, groups, open: None, written: Vec::new(), lost: None };
         Self { to, task: tokio::spawn(state.run(inbox)) }
@@ -257,11 +257,11 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
         }
         self.renew().await?;
         let Some(open) = self.open.as_ref().filter(|_| self.lost.is_none()) else { return Ok(()) };
-        let (plan, buckets) = (self.target.plan.id, self.target.buckets);
-        let missing = self.target.plan.holdings.missing(self.target.bucket);
+        let buckets = self.target.buckets;
+        let missing = self.target.holdings.missing(self.target.bucket);
         let ledger = Block::of(&open.entries);
         let OpenObject { key, rows, extent, entries, .. } = open;
-        let footer = Footer { key, plan, buckets, after: &self.after, missing: &missing, rows: *rows, extent: *extent, entries, ledger: &ledger };
+        let footer = Footer { key, buckets, after: &self.after, missing: &missing, rows: *rows, extent: *extent, entries, ledger: &ledger };
         let metadata = footer.key_values();
         let Block { bytes, digest: ledger } = ledger;
         self.with_encoder(move |encoder| encoder.finish(bytes, metadata)).await?;

@@ -9,9 +9,8 @@ use super::{Context, Task};
 use crate::data::Tally;
 use crate::encode::{Format, ObjectEncoder};
 use crate::error::{Error, Result};
-use crate::ledger::Entry;
+use crate::ledger::{Entry, Holdings};
 use crate::partition::{Bucket, Buckets, ObjectKey, Partition};
-use crate::plan::PartitionPlan;
 use crate::upload::{Listed, Sink};
 
 /// Row groups of one object that are encoded ahead of the one that is appended, at most; the same for any number of workers.
@@ -29,8 +28,8 @@ pub struct Target {
     pub bucket: Bucket,
     /// Sequences of the archive.
     pub buckets: Buckets,
-    /// What was planned, and on what.
-    pub plan: PartitionPlan,
+    /// What the archive holds of it, which its objects are planned on.
+    pub holdings: Arc<Holdings>,
 }
 
 /// An object that takes hosts.

@@ -99,7 +99,7 @@ pub async fn plan_cluster(
     for item in work {
         buckets.entry(info.buckets.of(&files.cluster, files.hosts[item.host].host.as_str())).or_default().push(item);
     }
-    let plan = |(bucket, work)| ClusterPlan::new(files, bucket, work, &ledgers.loaded, &context.layout, context.encoder);
+    let plan = |(bucket, work)| ClusterPlan::new(bucket, work, &ledgers.loaded);
     Ok(Planned { plans: buckets.into_iter().map(plan).collect(), archived, too_recent, set_aside })
 }
 

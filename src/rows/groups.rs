@@ -439,7 +439,7 @@ mod tests {
             let (mut groups, mut found, mut rest) = (RowGroups::new(1 << 20), Vec::new(), keys.iter());
             for cut in cuts {
                 let mut taken = rest.by_ref().take(*cut).cloned().map(series);
-                let rows = rows_of(&Host::new("a"), Behind { kept: 0, loaded: 1 }, || Ok::<_, Infallible>(taken.next()));
+                let rows = rows_of(&Host::new("a"), Behind { kept: 0, loaded: usize::MAX }, || Ok::<_, Infallible>(taken.next()));
                 groups.push(&rows.expect("nothing fails"), |group| found.push(group));
             }
             found.extend(groups.finish());
