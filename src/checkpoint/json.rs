@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::io::BufReader;
 use std::sync::Arc;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -15,7 +16,7 @@ use crate::names::Selector;
 /// Hands all series of a text to `found`, and says from when to when it goes, by its header or else by its name.
 pub fn decode(text: Window<'_>, name_from: i64, Found { values, list }: &mut Found) -> Result<Extent, Refusal> {
     let mut skeleton = Skeleton::new(text, values);
-    let mut json = serde_json::Deserializer::from_reader(&mut skeleton);
+    let mut json = serde_json::Deserializer::from_reader(BufReader::with_capacity(Skeleton::BUFFER, &mut skeleton));
     let mut decoded = Decoded { values, list, metrics: Names::default(), refused: None };
     let level = Level { decoded: &mut decoded, selector: Arc::new(Selector::node()), depth: 0 };
     let header = level.deserialize(&mut json).and_then(|header| json.end().map(|()| header));

@@ -61,8 +61,8 @@ impl<'a> Window<'a> {
 /// How close to the end of the text at hand an array must fail to be looked at again when there is more: no number is longer.
 const NEAR: usize = 4 << 10;
 
-/// How many pieces are known of what was handed on last.
-const PIECES: usize = 16;
+/// Bytes of the skeleton whose places in the text are known still: more than a parser is behind.
+const KNOWN: usize = 4 * Skeleton::BUFFER;
 
 /// A text without its arrays of numbers, as a parser reads it; their values go where values are collected.
 pub struct Skeleton<'a> {
@@ -78,23 +78,39 @@ pub struct Skeleton<'a> {
     /// Bytes of the text that were consumed, and of the skeleton that were handed on.
     consumed: usize,
     handed: usize,
-    /// Where the last pieces begin, in the skeleton and in the text.
+    /// Where pieces begin, in the skeleton and in the text.
     pieces: VecDeque<(usize, usize)>,
-    /// Where the last two lines begin in the skeleton, and how many there are.
-    lines: ([usize; 2], usize),
+    /// Where the last lines begin in the skeleton.
+    lines: VecDeque<usize>,
+    /// The number of the very last one.
+    line: usize,
 }
 
 impl<'a> Skeleton<'a> {
+    /// Bytes that a parser may read ahead.
+    pub const BUFFER: usize = 4 << 10;
+
     /// Of a text.
     pub fn new(window: Window<'a>, values: &'a RefCell<Values>) -> Self {
-        let pieces = VecDeque::from([(0, 0)]);
-        Self { window, values, plain: 0, array: 0, stand_in: VecDeque::new(), in_string: false, consumed: 0, handed: 0, pieces, lines: ([0, 0], 1) }
+        Self {
+            window,
+            values,
+            plain: 0,
+            array: 0,
+            stand_in: VecDeque::new(),
+            in_string: false,
+            consumed: 0,
+            handed: 0,
+            pieces: VecDeque::from([(0, 0)]),
+            lines: VecDeque::from([0]),
+            line: 1,
+        }
     }
 
-    /// Where in the text a place comes from that a parser names, which has read hardly further.
+    /// Where in the text a place comes from that a parser names, which is hardly behind.
     pub fn origin(&self, line: usize, column: usize) -> usize {
-        let ([before, last], count) = self.lines;
-        let at = if line < count { before } else { last } + column;
+        let begin = self.lines.iter().rev().nth(self.line.saturating_sub(line)).or(self.lines.front());
+        let at = begin.copied().unwrap_or_default() + column;
         let (piece, origin) = self.pieces.iter().rev().find(|(piece, _)| *piece <= at).copied().unwrap_or_default();
         (origin + at - piece).min(self.consumed)
     }
@@ -104,33 +120,15 @@ impl<'a> Skeleton<'a> {
         self.consumed += len;
     }
 
-    fn next_byte(&mut self) -> io::Result<Option<u8>> {
-        loop {
-            if self.plain > 0 {
-                let byte = self.window.text()[0];
-                self.consume(1);
-                self.plain -= 1;
-                return Ok(Some(self.hand_on(byte)));
-            }
-            if self.array > 0 {
-                let array = std::mem::take(&mut self.array);
-                self.consume(array);
-            }
-            if let Some(byte) = self.stand_in.pop_front() {
-                return Ok(Some(self.hand_on(byte)));
-            }
-            if !self.look()? {
-                return Ok(None);
-            }
+    /// Forgets places that no parser asks for any more.
+    fn forget(&mut self) {
+        let known = self.handed.saturating_sub(KNOWN);
+        while self.pieces.get(1).is_some_and(|(piece, _)| *piece < known) {
+            self.pieces.pop_front();
         }
-    }
-
-    fn hand_on(&mut self, byte: u8) -> u8 {
-        self.handed += 1;
-        if byte == b'\n' {
-            self.lines = ([self.lines.0[1], self.handed], self.lines.1 + 1);
+        while self.lines.get(1).is_some_and(|line| *line < known) {
+            self.lines.pop_front();
         }
-        byte
     }
 
     /// Finds out what comes next. False at the end.
@@ -171,9 +169,7 @@ impl<'a> Skeleton<'a> {
     }
 
     fn begin_piece(&mut self, plain: usize) -> bool {
-        if self.pieces.len() == PIECES {
-            self.pieces.pop_front();
-        }
+        self.forget();
         self.pieces.push_back((self.handed, self.consumed));
         self.plain = plain;
         true
@@ -217,13 +213,31 @@ enum Taken {
 
 impl Read for Skeleton<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        for (i, byte) in out.iter_mut().enumerate() {
-            match self.next_byte()? {
-                Some(next) => *byte = next,
-                None => return Ok(i),
+        let mut len = 0;
+        while len < out.len() {
+            if self.plain > 0 {
+                let count = self.plain.min(out.len() - len);
+                let piece = &mut out[len..len + count];
+                piece.copy_from_slice(&self.window.text()[..count]);
+                for at in piece.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at) {
+                    self.lines.push_back(self.handed + at + 1);
+                    self.line += 1;
+                }
+                self.plain -= count;
+                self.consume(count);
+                (self.handed, len) = (self.handed + count, len + count);
+                continue;
+            }
+            let array = std::mem::take(&mut self.array);
+            self.consume(array);
+            if let Some(byte) = self.stand_in.pop_front() {
+                out[len] = byte;
+                (self.handed, len) = (self.handed + 1, len + 1);
+            } else if !self.look()? {
+                break;
             }
         }
-        Ok(out.len())
+        Ok(len)
     }
 }
 
