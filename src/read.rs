@@ -1,30 +1,20 @@
 //! Stage 4: the bytes of one snapshot, read once, without following links, and only if nobody wrote to it meanwhile.
 
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use bytes::Bytes;
-use rustix::fs::OFlags;
 
 use crate::buffers::Buffers;
+use crate::fail_point;
+use crate::files::trusted::{self, Identity};
 use crate::workers::blocking;
-use crate::{fail_point, files};
+
+pub use crate::files::trusted::{FileId, Unread};
 
 /// No snapshot is larger. A file that claims to be is not read: a sparse one can claim anything.
 const MAX_SIZE: u64 = 4 << 30;
-
-/// Why a file's bytes were not taken.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Unread {
-    /// It is gone: cc-backend cleaned up.
-    Vanished,
-    /// It is not, or no longer, what the scan saw.
-    Changed,
-    /// It cannot be read.
-    Failed(String),
-}
 
 /// Reads the file at `path`, which the scan saw with `size` and `mtime` (ns).
 pub async fn read(buffers: &Buffers, path: &Path, size: u64, mtime: i64) -> Result<Bytes, Unread> {
@@ -41,7 +31,7 @@ fn read_blocking(buffers: &Buffers, path: &Path, size: u64, mtime: i64) -> Resul
         fail_point::reach("reading");
         let mut bytes = buffers.try_take(size as usize + 1).map_err(|e| Unread::Failed(e.to_string()))?;
         // at most one byte more than it should have, so that a file that grows is seen to
-        file.take(size + 1).read_to_end(&mut bytes).map_err(failed)?;
+        file.take(size + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 == size { Ok(bytes.freeze()) } else { Err(Unread::Changed) }
     })?
 }
@@ -54,36 +44,6 @@ pub fn through<T>(path: &Path, size: u64, mtime: i64, go: impl FnOnce(&File, Fil
     if size > MAX_SIZE {
         return Err(Unread::Failed(format!("it has {size} bytes, and no snapshot has more than {MAX_SIZE}")));
     }
-    // NONBLOCK: a FIFO that took the file's place must not hang the run
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
-    let before = file.metadata().map_err(failed)?;
-    if !before.is_file() || before.len() != size || files::mtime(&before) != mtime {
-        return Err(Unread::Changed);
-    }
-    let found = go(&file, FileId::of(&before));
-    let after = file.metadata().map_err(failed)?;
-    let identity = |m: &Metadata| (FileId::of(m), m.len(), m.mtime(), m.mtime_nsec());
-    if identity(&before) == identity(&after) { Ok(found) } else { Err(Unread::Changed) }
-}
-
-/// Which file is open, whatever its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileId {
-    device: u64,
-    inode: u64,
-}
-
-impl FileId {
-    fn of(metadata: &Metadata) -> Self {
-        Self { device: metadata.dev(), inode: metadata.ino() }
-    }
-}
-
-fn failed(e: io::Error) -> Unread {
-    match e.kind() {
-        ErrorKind::NotFound => Unread::Vanished,
-        _ if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Unread::Changed,
-        _ => Unread::Failed(e.to_string()),
-    }
+    let is_meant = |found: &Identity| found.size() == size && found.mtime() == mtime;
+    trusted::through(trusted::open(path), is_meant, go).map(|(found, _)| found)
 }

@@ -7,8 +7,8 @@ use futures::{StreamExt, TryStreamExt};
 use super::pruning::{Candidate, Pruning, file_of};
 use super::successors::{self, Useless, UselessOnes};
 use crate::error::{Error, Result, SetAside};
-use crate::files::ClusterFiles;
-use crate::prove::{Hashed, Unproven};
+use crate::files::{ClusterFiles, Hashed, Unread};
+use crate::prove::Unproven;
 use crate::telemetry::{PruneSummary, Stage};
 
 impl Pruning {
@@ -24,8 +24,8 @@ impl Pruning {
     /// Keeps what is of no use.
     pub fn keep_useless_one(&self, path: PathBuf, why: Useless, summary: &mut PruneSummary) {
         match why {
-            Useless::Vanished => {}
-            Useless::Changed => changed(path, "changed", summary),
+            Useless::Unread(Unread::Vanished) => {}
+            Useless::Unread(Unread::Changed) => changed(path, "changed", summary),
             Useless::Damaged(reason) => {
                 summary.kept.damaged += 1;
                 let advice = "no archive and no cc-backend can take it: put a copy in its place, or remove it";
@@ -36,7 +36,7 @@ impl Pruning {
                 let reason = "kept: the time in its name has not come yet, so it stands for no older one: remove it, or set the clock right";
                 summary.attention.push(SetAside::new(path, reason).into());
             }
-            Useless::Unread(reason) => {
+            Useless::Unread(Unread::Failed(reason)) => {
                 self.progress.watch.failed(Stage::Read);
                 summary.kept.undeletable += 1;
                 summary.attention.push(SetAside::new(path, format!("kept: it cannot be read: {reason}")).into());

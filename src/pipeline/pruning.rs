@@ -15,13 +15,13 @@ use crate::catalog;
 use crate::config::{PruneRules, PruneSettings, Settings};
 use crate::error::{Error, Escaped, Result, SetAside};
 use crate::fail_point;
-use crate::files::{ClusterFiles, Filter, Place, SnapshotFile, Tree};
+use crate::files::{ClusterFiles, Filter, Hashed, Place, SnapshotFile, Tree, Unread};
 use crate::ledger::{Holdings, ObjectLedger};
 use crate::names::{Cluster, DAY, Date, Host};
 use crate::object::Hashers;
 use crate::partition::{ObjectKey, Partition};
-use crate::prove::{self, Hashed, Ledgers, Proofs, Unhashed, Unproven};
-use crate::prune::{self, Age, Deletion, Now, Readable};
+use crate::prove::{self, Ledgers, Proofs, Unproven};
+use crate::prune::{self, Age, Now, Readable};
 use crate::scan;
 use crate::store::Archive;
 use crate::telemetry::{Progress, PruneSummary, Stage};
@@ -261,9 +261,7 @@ impl Pruning {
                     self.progress.bytes_read.fetch_add(file.size(), Ordering::Relaxed);
                     all.push((candidate, file));
                 }
-                Err(Unhashed::Vanished) => {}
-                Err(Unhashed::Changed) => self.keep_useless_one(path, Useless::Changed, summary),
-                Err(Unhashed::Failed(reason)) => self.keep_useless_one(path, Useless::Unread(reason), summary),
+                Err(unread) => self.keep_useless_one(path, Useless::Unread(unread), summary),
             }
         }
         Ok(all)
@@ -318,15 +316,15 @@ impl Pruning {
         fail_point::reach("to-be-deleted");
         let deletion = self.workers.run(move || (!workers.is_stopped()).then(|| prune::delete(proven))).await?;
         match deletion.ok_or(Error::Interrupted)? {
-            Deletion::Done => {
+            Ok(()) => {
                 fail_point::reach("deleted");
                 tracing::debug!(path = %Escaped(&path), bytes, "pruned");
                 summary.pruned += 1;
                 summary.bytes += bytes;
             }
-            Deletion::Vanished => {}
-            Deletion::Replaced => keeping::changed(path, "was replaced", summary),
-            Deletion::Failed(reason) => {
+            Err(Unread::Vanished) => {}
+            Err(Unread::Changed) => keeping::changed(path, "was replaced", summary),
+            Err(Unread::Failed(reason)) => {
                 self.progress.watch.failed(Stage::Prune);
                 keeping::undeletable(&path, &reason, summary);
             }
@@ -336,7 +334,7 @@ impl Pruning {
 }
 
 /// Hashes a file when one of `workers` is free; gives up if they are stopped.
-pub async fn hash(workers: &Workers, place: Place, size: u64) -> Result<Result<Hashed, Unhashed>> {
+pub async fn hash(workers: &Workers, place: Place, size: u64) -> Result<Result<Hashed, Unread>> {
     let asked = workers.clone();
     workers.run(move || Hashed::new(place, size, || !asked.is_stopped())).await
 }
