@@ -73,7 +73,7 @@ fn oddities(root: &Path, tree: &Tree) -> Option<Check> {
     // a tree without snapshots, and directories that are closed, are told as such
     let is_odd = |note: &&SetAside| note.path != root && rights::may_read(folder_of(note));
     let odd: Vec<&SetAside> = tree.set_aside.iter().filter(is_odd).collect();
-    let named: Vec<String> = odd.iter().take(NAMED).map(|note| format!("{}: {}", Escaped(&note.path), note.reason)).collect();
+    let named: Vec<String> = odd.iter().copied().take(NAMED).map(SetAside::to_string).collect();
     let more = if odd.len() > NAMED { format!("; and {} more", odd.len() - NAMED) } else { String::new() };
     (!odd.is_empty())
         .then(|| Check::warning("oddities", format!("{}{more}", named.join("; ")), "take them out of the tree: each run names them, and ends with exit code 3"))

@@ -13,7 +13,7 @@ use super::successors::Useless;
 use super::{Context, keeping, lock, planning, stopped_by};
 use crate::catalog;
 use crate::config::{PruneRules, PruneSettings, Settings};
-use crate::error::{Error, Escaped, Result, SetAside};
+use crate::error::{Error, Escaped, Result};
 use crate::fail_point;
 use crate::files::{ClusterFiles, Filter, Hashed, Place, SnapshotFile, Tree, Unread};
 use crate::ledger::{Holdings, ObjectLedger};
@@ -24,7 +24,7 @@ use crate::prove::{self, Ledgers, Proofs, Unproven};
 use crate::prune::{self, Age, Now, Readable};
 use crate::scan;
 use crate::store::Archive;
-use crate::telemetry::{Progress, PruneSummary, Stage};
+use crate::telemetry::{KeepReason, Progress, PruneSummary, Stage};
 use crate::workers::{Workers, blocking};
 
 /// Snapshots of one date that are hashed, and then deleted, at a time.
@@ -62,7 +62,7 @@ pub async fn prune_in(
     let (clusters, dry_run, version) = (tree.clusters.len(), settings.dry_run, env!("CARGO_PKG_VERSION"));
     tracing::info!(checkpoints = %Escaped(&settings.checkpoints), archive = %settings.archive, clusters, hosts, snapshots, dry_run, version, "pruning");
     let mut summary = PruneSummary { dry_run: settings.dry_run, ..Default::default() };
-    summary.attention.extend(tree.set_aside.iter().cloned().map(Into::into));
+    summary.attention.extend_from_slice(&tree.set_aside);
     let workers = pruning.workers.clone();
     let run = async {
         progress.watch.at(Stage::Catalog, catalog::info(&pruning.archive, None).await)?;
@@ -157,8 +157,8 @@ impl Pruning {
             for (snapshot, age) in prune::ages(&h.snapshots, limit, &readable).into_iter().enumerate() {
                 match age {
                     _ if readable.contains_key(&snapshot) => {}
-                    Age::Recent => summary.kept.recent += 1,
-                    Age::Newest if !self.rules.include_newest => summary.kept.newest += 1,
+                    Age::Recent => summary.count_kept(KeepReason::Recent),
+                    Age::Newest if !self.rules.include_newest => summary.count_kept(KeepReason::Newest),
                     _ => homes.entry(h.snapshots[snapshot].home()).or_default().push(Candidate { host: host as u32, snapshot: snapshot as u32, age }),
                 }
             }
@@ -193,7 +193,9 @@ impl Pruning {
         let (mut ready, mut not_archived) = (Vec::new(), Vec::new());
         for (candidate, file) in hashed {
             match prove::look_up(&file, home, ledgers, self.rules.conflicting) {
-                Ok(archived) if candidate.age == Age::Newest && archived.to.max(file_of(files, candidate).1.from) >= limit => summary.kept.newest += 1,
+                Ok(archived) if candidate.age == Age::Newest && archived.to.max(file_of(files, candidate).1.from) >= limit => {
+                    summary.count_kept(KeepReason::Newest)
+                }
                 Ok(archived) => {
                     objects.extend(archived.objects.into_iter().map(|object| (&object.key, object)));
                     ready.push(file);
@@ -242,8 +244,7 @@ impl Pruning {
             } else if self.archived_first.contains(&place.path()) {
                 summary.would_archive(&place.path(), file.size);
             } else if let Some(object) = holdings.and_then(|holdings| holdings.unreadable_of(host.as_str())) {
-                summary.kept.not_proven += 1;
-                summary.attention.push(SetAside::new(place.path(), planning::undecidable(object)).into());
+                summary.keep(KeepReason::NotProven, place.path(), planning::undecidable(object));
             } else {
                 not_archived.push((candidate, "it is not archived".to_owned()));
             }
