@@ -74,7 +74,6 @@ pub struct Archive {
     part_size: usize,
     parts: usize,
     tags: TagSet,
-    storage_class: Option<String>,
     /// What objects are to be, and whether the server keeps to it.
     asked: Arc<Asked>,
     requests: Option<Arc<Requests>>,
@@ -145,13 +144,11 @@ impl Archive {
         let location = Location::S3 { bucket: bucket.into(), prefix: prefix.into() }.to_string();
         let mut tags = TagSet::default();
         settings.tags.iter().for_each(|tag| tags.push(&tag.key, &tag.value));
-        let storage_class = settings.storage_class.clone();
         Ok(Self {
             impatient,
             parts: settings.parts,
             retry_for: settings.retry_for,
             tags,
-            storage_class,
             asked,
             requests: Some(requests),
             bucket: Some(Arc::new(opened)),
@@ -170,7 +167,6 @@ impl Archive {
             part_size: PART_SIZE,
             parts: PARTS,
             tags: TagSet::default(),
-            storage_class: None,
             asked: Arc::default(),
             requests: None,
             bucket: None,
@@ -294,7 +290,7 @@ impl Archive {
             return Attributes::new();
         }
         let token = (Attribute::Metadata(UPLOAD_TOKEN.into()), token.to_owned());
-        let class = self.storage_class.iter().map(|class| (Attribute::StorageClass, class.clone()));
+        let class = self.asked.storage_class.iter().map(|class| (Attribute::StorageClass, class.clone()));
         Attributes::from_iter(std::iter::once(token).chain(class))
     }
 
@@ -305,12 +301,7 @@ impl Archive {
 
     /// Says, once a run, what of the settings the server has ignored, by the answer to a HEAD of an object of this run.
     pub async fn compare(&self, key: &Key, head: &Extensions) {
-        let shown = head.get::<Shown>();
-        if let Some(shown) = shown {
-            self.asked.compare(&self.name_of(key), shown);
-        }
-        if self.asked.has_to_ask_for_tags(shown) {
-            // a HEAD need not count tags, a GET does
+        if head.get::<Shown>().is_some_and(|shown| self.asked.compare(&self.name_of(key), shown)) {
             let options = GetOptions { range: Some((0..4).into()), ..Default::default() };
             match self.store.get_opts(key, options).await {
                 Ok(got) => self.asked.compare_tags(&self.name_of(key), got.extensions.get::<Shown>()),

@@ -108,13 +108,9 @@ impl Asked {
         *self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True if an object's tags must be asked for, as its HEAD did not show them; once a run.
-    pub fn has_to_ask_for_tags(&self, shown: Option<&Shown>) -> bool {
-        self.tags > 0 && shown.is_some_and(|shown| shown.tags.is_none()) && first(&self.said.tags)
-    }
-
-    /// Says, once a run, which settings the server has ignored, by the answer to a HEAD of an object of this run.
-    pub fn compare(&self, object: &str, shown: &Shown) {
+    /// Says, once a run, which settings the server has ignored, by the answer to a HEAD of an object of this run. True if a GET has to tell
+    /// of the tags: a HEAD need not count them.
+    pub fn compare(&self, object: &str, shown: &Shown) -> bool {
         let was = |shown: &Option<String>| shown.clone().unwrap_or_else(|| "nothing".into());
         if let Some(encryption) = &self.encryption
             && shown.encryption.as_deref() != Some(encryption.header())
@@ -128,16 +124,14 @@ impl Asked {
         {
             tracing::warn!(object, "the server ignored --storage-class {class}: it says {}", was(&shown.storage_class));
         }
-        if let Some(tags) = shown.tags
-            && tags != self.tags
-            && self.tags > 0
-            && first(&self.said.tags)
-        {
-            tracing::warn!(object, "the server ignored --tag: it counts {tags} tags of {}", self.tags);
+        let is_news = self.tags > 0 && shown.tags != Some(self.tags) && first(&self.said.tags);
+        if is_news && shown.tags.is_some() {
+            self.compare_tags(object, Some(shown));
         }
+        is_news && shown.tags.is_none()
     }
 
-    /// Says that no answer shows an object's tags.
+    /// Says which tags the server has ignored, by the answer to a GET.
     pub fn compare_tags(&self, object: &str, shown: Option<&Shown>) {
         match shown.and_then(|shown| shown.tags) {
             Some(tags) if tags == self.tags => {}

@@ -116,12 +116,15 @@ pub fn hint(kind: Kind, refusal: &Refusal, asked: &Asked) -> Option<String> {
         }
         _ if refusal.is_redirect() => elsewhere(refusal, asked),
         _ if refusal.says(&["http request to an https server"]) => "the server speaks TLS; begin --endpoint (AWS_ENDPOINT_URL) with https://".into(),
-        _ if refused_option(kind, refusal, asked).is_some() => refused_option(kind, refusal, asked)?,
-        _ if refusal.status == 403 => denied(kind, refusal, asked, clock),
-        _ if refusal.status == 401 => format!("the server does not accept the credentials ({}); {}", asked.credentials.0, asked.credentials.1),
-        // a HEAD has no body to say it in
-        _ if refusal.status == 400 && refusal.region.as_ref().is_some_and(|region| *region != asked.region) => elsewhere(refusal, asked),
-        _ => return None,
+        _ => {
+            return refused_option(kind, refusal, asked).or_else(|| match refusal.status {
+                403 => Some(denied(kind, refusal, asked, clock)),
+                401 => Some(format!("the server does not accept the credentials ({}); {}", asked.credentials.0, asked.credentials.1)),
+                // a HEAD has no body to say it in
+                400 if refusal.region.as_ref().is_some_and(|region| *region != asked.region) => Some(elsewhere(refusal, asked)),
+                _ => None,
+            });
+        }
     })
 }
 

@@ -117,7 +117,7 @@ impl Request {
         let (kind, uri) = (Kind::of(request, s3), request.uri());
         let host = uri.authority().map_or("", |authority| authority.as_str());
         let prefix = uri.query().into_iter().flat_map(|query| query.split('&')).find_map(|pair| pair.strip_prefix("prefix="));
-        let path = [uri.path()].into_iter().chain(prefix).filter(|_| host == s3);
+        let path = [uri.path()].into_iter().chain(prefix).filter(|_| kind != Kind::Credentials);
         let readable = |text: &str| Key::from_url_path(text).map_or_else(|_| text.to_owned(), |key| key.to_string());
         let parts = [host.to_owned()].into_iter().chain(path.map(readable)).filter(|part| !part.is_empty());
         Self {
