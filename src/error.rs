@@ -6,6 +6,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::{Serialize, Serializer};
+
 pub mod rights;
 
 /// How a run ended, as the process' exit code.
@@ -194,21 +196,37 @@ fn local_kind(source: &object_store::Error) -> Option<std::io::ErrorKind> {
     None
 }
 
-/// A file that stays where it is because this run could not archive it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A file, a directory or an object that a run leaves as it is, and why. It costs itself; the run goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SetAside {
-    /// The file, or the directory.
+    /// Where it is; shown as [`Escaped`].
+    #[serde(serialize_with = "as_shown")]
     pub path: PathBuf,
     /// The byte at which decoding failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
     /// Why.
     pub reason: String,
+}
+
+fn as_shown<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&Escaped(path))
 }
 
 impl SetAside {
     /// Without an offset.
     pub fn new(path: impl Into<PathBuf>, reason: impl Into<String>) -> Self {
         Self { path: path.into(), offset: None, reason: reason.into() }
+    }
+
+    /// Its path as it is shown.
+    pub fn shown(&self) -> String {
+        Escaped(&self.path).to_string()
+    }
+
+    /// Puts notes in the order in which they are shown: bytewise by path.
+    pub fn sort(notes: &mut [Self]) {
+        notes.sort_by(|a, b| a.path.as_os_str().cmp(b.path.as_os_str()));
     }
 }
 

@@ -1,11 +1,8 @@
 //! Files of a checkpoint tree by name and status: what [`crate::scan`] finds, and all later stages refer to.
 
-use std::fs::{File, Metadata};
-use std::os::fd::OwnedFd;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-
-use rustix::fs::{Mode, OFlags};
 
 use crate::error::SetAside;
 use crate::names::{Cluster, Date, Host, host_number};
@@ -13,8 +10,10 @@ use crate::partition::Buckets;
 
 mod name;
 pub mod shape;
+pub mod trusted;
 
 pub use name::FileName;
+pub use trusted::{Hashed, Identity, Place, Unread};
 
 /// A checkpoint tree.
 #[derive(Debug, Default)]
@@ -214,67 +213,6 @@ impl Format {
 /// Time of a file's last change, in ns since 1970, as ledgers hold it.
 pub fn mtime(status: &Metadata) -> i64 {
     status.mtime().saturating_mul(1_000_000_000).saturating_add(status.mtime_nsec())
-}
-
-/// Where a snapshot lies: below the tree's directory no link is followed on the way to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The checkpoint tree.
-    pub tree: PathBuf,
-    /// The cluster's name.
-    pub cluster: Cluster,
-    /// The host's name.
-    pub host: Host,
-    /// The file's name.
-    pub name: Box<str>,
-}
-
-impl Place {
-    /// The file's path.
-    pub fn path(&self) -> PathBuf {
-        self.tree.join(self.cluster.as_str()).join(self.host.as_str()).join(&*self.name)
-    }
-
-    /// How a ledger calls it.
-    pub fn ledger_path(&self) -> Box<str> {
-        format!("{}/{}", self.host.as_str(), self.name).into()
-    }
-
-    /// Opens the host's directory.
-    pub fn open_directory(&self) -> std::io::Result<OwnedFd> {
-        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let tree = rustix::fs::open(&self.tree, flags, Mode::empty())?;
-        let cluster = rustix::fs::openat(tree, self.cluster.as_str(), flags | OFlags::NOFOLLOW, Mode::empty())?;
-        Ok(rustix::fs::openat(cluster, self.host.as_str(), flags | OFlags::NOFOLLOW, Mode::empty())?)
-    }
-
-    /// Opens the file in its host's directory. A FIFO that took its place does not block.
-    pub fn open_in(&self, directory: &OwnedFd) -> std::io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Ok(File::from(rustix::fs::openat(directory, &*self.name, flags, Mode::empty())?))
-    }
-}
-
-/// What tells a file from any other one, and from itself after a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
-    place: (u64, u64),
-    size: u64,
-    changed: i64,
-    status_changed: (i64, i64),
-}
-
-impl Identity {
-    /// Of an open file; None if it is no regular file.
-    pub fn of(status: &Metadata) -> Option<Self> {
-        let (place, status_changed) = ((status.dev(), status.ino()), (status.ctime(), status.ctime_nsec()));
-        status.is_file().then(|| Self { place, size: status.len(), changed: mtime(status), status_changed })
-    }
-
-    /// Its bytes.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
 }
 
 #[cfg(test)]

@@ -12,11 +12,9 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path as Key;
 use object_store::{GetOptions, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
-use parquet::arrow::async_reader::{AsyncFileReader, MetadataFetch};
+use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
-use parquet::file::FOOTER_SIZE;
-use parquet::file::metadata::{FooterTail, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
-use tokio::sync::SemaphorePermit;
+use parquet::file::metadata::ParquetMetaData;
 
 use crate::error::{Error, Result};
 use crate::etag::ETag;
@@ -27,13 +25,13 @@ use crate::schema::{COLUMNS, footer};
 use crate::store::Archive;
 use crate::workers::Workers;
 
+mod end;
 pub mod trouble;
 
-/// Bytes fetched from an object's end at first: footer and ledger of most objects. Of large objects it is a part of their bytes, as footers grow with
-/// rows, but no more than is fetched at once in any case.
-const FOOTER_GUESS: u64 = 128 << 10;
-const FOOTER_SHARE: u64 = 128;
-const MOST_GUESSED: u64 = 2 << 20;
+pub use end::{footer, footer_and_pages};
+
+use end::{End, digits_of};
+
 /// Bytes of one request where an object is read in full, and how many are fetched ahead of the one that is hashed.
 const RANGE: u64 = 8 << 20;
 const RANGES_AHEAD: usize = 2;
@@ -53,14 +51,11 @@ pub async fn ledger(archive: &Archive, listed: &ObjectMeta) -> Found<ObjectLedge
 pub async fn opened(archive: &Archive, listed: &ObjectMeta) -> Found<(ObjectLedger, ParquetMetaData)> {
     let ObjectMeta { location, size, e_tag, .. } = listed;
     let ours = ObjectKey::parse(location);
-    // held until the ledger is read
-    let mut turn = None;
     let read = async {
-        let tail = Tail::fetch(archive, location, *size, &mut turn).await?;
-        let metadata = ParquetMetaDataReader::decode_metadata(tail.footer())?;
-        Ok((tail, metadata))
+        let mut end = End::fetch(archive, location, *size).await?;
+        end.metadata().await.map(|metadata| (end, metadata))
     };
-    let (tail, metadata) = match read.await {
+    let (mut end, metadata) = match read.await {
         Ok(read) => read,
         Err(e) => {
             return Ok(Err(match trouble::of_reader(archive, location, "cannot read", e).await? {
@@ -87,108 +82,11 @@ pub async fn opened(archive: &Archive, listed: &ObjectMeta) -> Found<(ObjectLedg
         Ok(described) => described,
         Err(why) => return Ok(Err(why)),
     };
-    let ledger = match tail.before_footer(archive, location, described.ledger_size, &mut turn).await {
+    let ledger = match end.ledger(described.ledger_size).await {
         Ok(ledger) => ledger,
         Err(e) => return Ok(Err(trouble::of_reader(archive, location, "cannot read", e).await?)),
     };
     Ok(described.with_ledger(&ledger).map(|ledger| (ObjectLedger { e_tag: ETag::of(e_tag.as_deref()), ..ledger }, metadata)))
-}
-
-/// Reads an object's footer.
-pub async fn footer(archive: &Archive, location: &Key, size: u64) -> Result<ParquetMetaData, ParquetError> {
-    ParquetMetaDataReader::decode_metadata(Tail::fetch(archive, location, size, &mut None).await?.footer())
-}
-
-/// The same, with its page index.
-pub async fn footer_and_pages(archive: &Archive, location: &Key, size: u64) -> Result<ParquetMetaData, ParquetError> {
-    let metadata = footer(archive, location, size).await?;
-    let mut reader = ParquetMetaDataReader::new_with_metadata(metadata).with_page_index_policy(PageIndexPolicy::Required);
-    reader.load_page_index(Fetch { archive, location, turn: &mut None }).await?;
-    reader.finish()
-}
-
-/// The end of an object, from some byte before its footer on.
-struct Tail {
-    bytes: Bytes,
-    /// Where in it the footer is.
-    footer: Range<usize>,
-    /// Where it begins in the object.
-    at: u64,
-}
-
-impl Tail {
-    /// Fetches so much that the footer is in it, and the ledger as a rule: at once, if both take as little as they mostly do.
-    async fn fetch<'a>(archive: &'a Archive, location: &Key, size: u64, turn: &mut Option<SemaphorePermit<'a>>) -> Result<Self, ParquetError> {
-        let short = |bytes: u64| ParquetError::General(format!("it has {bytes} bytes"));
-        if size < FOOTER_SIZE as u64 {
-            return Err(short(size));
-        }
-        let mut fetch = Fetch { archive, location, turn };
-        let mut at = size - size.min(FOOTER_GUESS.max(size / FOOTER_SHARE).min(MOST_GUESSED));
-        let mut bytes = fetch.fetch(at..size).await?;
-        let trailer = bytes.last_chunk::<FOOTER_SIZE>().filter(|_| bytes.len() as u64 == size - at);
-        // what was replaced by something shorter meanwhile
-        let trailer = trailer.ok_or_else(|| short(at + bytes.len() as u64))?;
-        let length = FooterTail::try_from(*trailer)?.metadata_length() + FOOTER_SIZE;
-        if length as u64 > size {
-            return Err(ParquetError::General(format!("its footer is said to have {length} bytes, and all of it {size}")));
-        }
-        if length > bytes.len() {
-            let from = (size - length as u64).saturating_sub(FOOTER_GUESS);
-            let before = fetch.fetch(from..at).await?;
-            (at, bytes) = (from, [before, bytes].concat().into());
-        }
-        let begin = bytes.len().checked_sub(length).ok_or_else(|| short(at + bytes.len() as u64))?;
-        Ok(Self { footer: begin..bytes.len() - FOOTER_SIZE, bytes, at })
-    }
-
-    fn footer(&self) -> &[u8] {
-        &self.bytes[self.footer.clone()]
-    }
-
-    /// So many bytes that end where the footer begins.
-    async fn before_footer<'a>(&self, archive: &'a Archive, location: &Key, count: u64, turn: &mut Option<SemaphorePermit<'a>>) -> Result<Bytes, ParquetError> {
-        let end = self.at + self.footer.start as u64;
-        let from = end.checked_sub(count).ok_or_else(|| ParquetError::General(format!("its ledger is said to have {count} bytes")))?;
-        if from >= self.at {
-            return Ok(self.bytes.slice((from - self.at) as usize..self.footer.start));
-        }
-        Fetch { archive, location, turn }.fetch(from..end).await
-    }
-}
-
-/// Ranges of one object.
-struct Fetch<'a, 'b> {
-    archive: &'a Archive,
-    location: &'b Key,
-    /// Taken where the footer is large.
-    turn: &'b mut Option<SemaphorePermit<'a>>,
-}
-
-impl MetadataFetch for Fetch<'_, '_> {
-    fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
-        async move {
-            let store = self.archive.for_reading();
-            let size = range.end - range.start;
-            if size <= FOOTER_GUESS {
-                return store.get_range(self.location, range).await.map_err(external);
-            }
-            if self.turn.is_none() {
-                *self.turn = self.archive.turn_of_large_footer().await;
-            }
-            if !self.archive.is_local() {
-                return store.get_range(self.location, range).await.map_err(external);
-            }
-            // piece by piece: glibc's allocator keeps what each of the threads that read files held at once
-            let mut footer = Vec::with_capacity(size as usize);
-            for from in range.clone().step_by(FOOTER_GUESS as usize) {
-                let piece = from..range.end.min(from + FOOTER_GUESS);
-                footer.extend_from_slice(&store.get_range(self.location, piece).await.map_err(external)?);
-            }
-            Ok(footer.into())
-        }
-        .boxed()
-    }
 }
 
 /// Reads the pages of an object whose footer is known.
@@ -247,7 +145,7 @@ impl Hashers {
 
     /// Reads all of an object, and says what is wrong if it is not the one with this digest, or cannot be read.
     pub async fn check(&self, location: &Key, size: u64, expected: Digest) -> Found<()> {
-        let digits = match self.digits_of(location, size, expected).await {
+        let digits = match digits_of(&self.archive, location, size, expected).await {
             Ok(Some(digits)) => digits,
             Ok(None) => return Ok(Err(NotOurs::damaged(format!("its footer does not hold the digest {expected}")))),
             Err(e) => return Ok(Err(trouble::of_reader(&self.archive, location, "cannot read", e).await?)),
@@ -273,14 +171,6 @@ impl Hashers {
             (_, false) => Err(format!("its bytes are not those that were written: their digest is {found}, and its footer says {expected}")),
             _ => Ok(()),
         })
-    }
-
-    /// Where the digits of the digest stand, by the footer as it is now.
-    async fn digits_of(&self, location: &Key, size: u64, expected: Digest) -> Result<Option<u64>, ParquetError> {
-        let tail = Tail::fetch(&self.archive, location, size, &mut None).await?;
-        let mut digits = ledger::DIGEST_PLACEHOLDER;
-        digits.copy_from_slice(expected.to_string().as_bytes());
-        Ok(ledger::digest_position(tail.footer(), &digits).map(|at| tail.at + (tail.footer.start + at) as u64))
     }
 
     /// A directory's object as the file that it is, so that its bytes need not be copied twice.

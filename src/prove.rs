@@ -5,7 +5,6 @@
 //! deletes asks for a [`Proven`], so code that deletes without proof does not compile.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::sync::Arc;
 
 use object_store::{Attribute, GetOptions, ObjectStoreExt};
@@ -13,7 +12,7 @@ use object_store::{Attribute, GetOptions, ObjectStoreExt};
 use crate::config::Depth;
 use crate::error::{Error, Result};
 use crate::etag::ETag;
-use crate::files::{Identity, Place};
+use crate::files::{Hashed, Identity, Place};
 use crate::ledger::{self, Entry, Holdings, NotOurs, ObjectLedger, Trouble, Unreadable};
 use crate::names::{Date, Digest, Host};
 use crate::object::{self, Found, Hashers, trouble};
@@ -142,85 +141,6 @@ pub fn stand_twice<'a>(claim: &'a Claim, others: &'a Holdings) -> impl Iterator<
     claim.sources.iter().flat_map(twins)
 }
 
-/// How often a file is hashed that changes meanwhile.
-const TRIES: usize = 3;
-
-/// A file whose bytes were hashed.
-#[derive(Debug, Clone)]
-pub struct Hashed {
-    place: Place,
-    identity: Identity,
-    digest: Digest,
-}
-
-/// Why a file could not be hashed.
-#[derive(Debug)]
-pub enum Unhashed {
-    /// It is gone.
-    Vanished,
-    /// It is not what the scan saw, or somebody writes to it.
-    Changed,
-    /// It cannot be read.
-    Failed(String),
-}
-
-impl Hashed {
-    /// Hashes the file at `place`, of which the scan saw `size`. Blocks. `go_on` is asked now and then.
-    pub fn new(place: Place, size: u64, go_on: impl Fn() -> bool) -> Result<Self, Unhashed> {
-        // a backup that makes links changes a file's status while it is read, and not its bytes
-        let mut hashed = Self::once(&place, size, &go_on);
-        for _ in 1..TRIES {
-            if matches!(hashed, Err(Unhashed::Changed)) {
-                hashed = Self::once(&place, size, &go_on);
-            }
-        }
-        hashed
-    }
-
-    fn once(place: &Place, size: u64, go_on: impl Fn() -> bool) -> Result<Self, Unhashed> {
-        let failed = |e: std::io::Error| match e.kind() {
-            std::io::ErrorKind::NotFound => Unhashed::Vanished,
-            _ if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Unhashed::Changed,
-            _ => Unhashed::Failed(e.to_string()),
-        };
-        let mut file = place.open_directory().and_then(|directory| place.open_in(&directory)).map_err(failed)?;
-        let before = Identity::of(&file.metadata().map_err(failed)?).filter(|found| found.size() == size).ok_or(Unhashed::Changed)?;
-        let (mut hasher, mut piece, mut read) = (blake3::Hasher::new(), vec![0; 256 << 10], 0);
-        // a file that grows as fast as it is read must not keep this going
-        while read <= size && go_on() {
-            match file.read(&mut piece) {
-                Ok(0) => break,
-                Ok(count) => {
-                    hasher.update(&piece[..count]);
-                    read += count as u64;
-                }
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(failed(e)),
-            }
-        }
-        let after = Identity::of(&file.metadata().map_err(failed)?);
-        if read != size || after != Some(before) {
-            return Err(Unhashed::Changed);
-        }
-        Ok(Self { place: place.clone(), identity: before, digest: hasher.finalize().into() })
-    }
-
-    /// Where it is.
-    pub fn place(&self) -> &Place {
-        &self.place
-    }
-
-    /// Its bytes.
-    pub fn size(&self) -> u64 {
-        self.identity.size()
-    }
-
-    /// Its digest.
-    pub fn digest(&self) -> Digest {
-        self.digest
-    }
-}
-
 /// A source of which nothing is lost if its file is deleted.
 #[derive(Debug)]
 pub struct Proven {
@@ -230,18 +150,18 @@ pub struct Proven {
 impl Proven {
     /// Where the file is.
     pub fn place(&self) -> &Place {
-        &self.file.place
+        self.file.place()
     }
 
     /// What the file was when it was hashed.
     pub fn identity(&self) -> Identity {
-        self.file.identity
+        self.file.identity()
     }
 
     /// Hashes the file again, as it is now; None if its bytes are others. Blocks.
     pub fn again(&self) -> Option<Self> {
-        let file = Hashed::new(self.file.place.clone(), self.file.size(), || true).ok()?;
-        (file.digest == self.file.digest).then_some(Self { file })
+        let file = Hashed::new(self.file.place().clone(), self.file.size(), || true).ok()?;
+        (file.digest() == self.file.digest()).then_some(Self { file })
     }
 }
 
@@ -276,14 +196,14 @@ pub fn dates_of(file: &Hashed, home: &Holdings) -> Option<Vec<Date>> {
 }
 
 fn entries_of<'a>(file: &Hashed, holdings: &'a Holdings) -> impl Iterator<Item = (&'a ObjectLedger, &'a Entry)> {
-    let (path, digest) = (file.place.ledger_path(), file.digest);
-    holdings.of_host(file.place.host.as_str()).filter(move |(_, entry)| entry.path == path && entry.blake3 == digest)
+    let (path, digest) = (file.place().ledger_path(), file.digest());
+    holdings.of_host(file.place().host.as_str()).filter(move |(_, entry)| entry.path == path && entry.blake3 == digest)
 }
 
 /// Looks a source up on all its dates. `ledgers` must have those of all of them.
 pub fn look_up<'a>(file: &Hashed, home: Date, ledgers: &'a Ledgers, conflicting: bool) -> Result<Archived<'a>, Unproven> {
     let missing = |date: Date| Unproven::NotArchived(format!("it is not archived on {date}"));
-    let damaged = |holdings: &Holdings| holdings.unreadable_of(file.place.host.as_str()).cloned().map(Unproven::Unreadable);
+    let damaged = |holdings: &Holdings| holdings.unreadable_of(file.place().host.as_str()).cloned().map(Unproven::Unreadable);
     let home_holdings = ledgers.get(&home).ok_or_else(|| missing(home))?;
     if let Some(doubt) = damaged(home_holdings).or_else(|| broken(home_holdings, file)) {
         return Err(doubt);
@@ -306,7 +226,7 @@ pub fn look_up<'a>(file: &Hashed, home: Date, ledgers: &'a Ledgers, conflicting:
         conflicts |= entry.conflicting > 0;
         to = to.max(entry.to).max(entry.from).max(entry.last.unwrap_or(i64::MIN));
         objects.insert(&object.key, object);
-        for holder in holders(&file.place.host, entry, holdings)? {
+        for holder in holders(&file.place().host, entry, holdings)? {
             objects.insert(&holder.key, holder);
         }
     }
@@ -319,7 +239,7 @@ pub fn look_up<'a>(file: &Hashed, home: Date, ledgers: &'a Ledgers, conflicting:
 /// Rows stand twice in a sequence that the host has rows in: which of them will stay is not known. What was removed by hand shows where its rows
 /// are missed.
 fn broken(holdings: &Holdings, file: &Hashed) -> Option<Unproven> {
-    let buckets: BTreeSet<Bucket> = holdings.of_host(file.place.host.as_str()).map(|(object, _)| object.key.bucket).collect();
+    let buckets: BTreeSet<Bucket> = holdings.of_host(file.place().host.as_str()).map(|(object, _)| object.key.bucket).collect();
     let doubt = holdings.doubts().iter().find(|doubt| doubt.is_double() && buckets.contains(&doubt.bucket))?;
     Some(Unproven::Doubt(format!("{}: {doubt}", doubt.key)))
 }
@@ -356,36 +276,4 @@ pub fn source(file: &Hashed, home: Date, ledgers: &Ledgers, proofs: &Proofs, con
     };
     look_up(file, home, ledgers, conflicting)?.objects.iter().try_for_each(proven)?;
     Ok(Proven { file: file.clone() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::names::Cluster;
-    use std::cell::Cell;
-
-    #[test]
-    fn a_link_that_is_made_while_a_file_is_hashed_is_no_change() {
-        let tree = tempfile::tempdir().expect("a folder");
-        let place = Place { tree: tree.path().into(), cluster: Cluster::new("c").expect("valid"), host: Host::new("n1"), name: "0.bin".into() };
-        std::fs::create_dir_all(tree.path().join("c/n1")).expect("made");
-        std::fs::write(place.path(), b"bytes").expect("written");
-        let asked = Cell::new(0);
-        let hash = |change: &dyn Fn(u32)| {
-            asked.set(0);
-            Hashed::new(place.clone(), 5, || {
-                asked.set(asked.get() + 1);
-                change(asked.get());
-                true
-            })
-        };
-        let link_once = |n| {
-            if n == 1 {
-                std::fs::hard_link(place.path(), tree.path().join("copy")).expect("linked")
-            }
-        };
-        assert_eq!(hash(&link_once).expect("hashed").digest(), Digest::of(b"bytes"));
-        let write_always = |n: u32| std::fs::write(place.path(), [n as u8; 5]).expect("written");
-        assert!(matches!(hash(&write_always), Err(Unhashed::Changed)), "it ends");
-    }
 }

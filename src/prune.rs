@@ -1,70 +1,41 @@
 //! Stage 11: deletes local snapshots, and nothing else: those that are old enough and [`Proven`].
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::time::Duration;
 
 use rustix::fs::AtFlags;
 
-use crate::files::{Compression, Identity, SnapshotFile};
+use crate::files::{Compression, Identity, SnapshotFile, Unread};
 use crate::prove::Proven;
 
 /// How often a file is tried to delete that changes meanwhile.
 const TRIES: usize = 3;
-
-/// What became of a file that was to be deleted.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Deletion {
-    /// It is deleted.
-    Done,
-    /// It was gone already.
-    Vanished,
-    /// It is not the one that was proven any more, and stays.
-    Replaced,
-    /// It cannot be deleted.
-    Failed(String),
-}
 
 /// Deletes a file, if its bytes are still those that were proven. Blocks.
 ///
 /// Between the last look and the deletion lies no more than two system calls; cc-backend renames or writes files at the
 /// end of a checkpoint only, under names of that time. Other times of change alone, as a backup that makes links leaves
 /// them, are no other bytes: the file is hashed again.
-pub fn delete(mut source: Proven) -> Deletion {
+///
+/// # Errors
+/// [`Unread`]; it stays if it is not the one that was proven any more.
+pub fn delete(mut source: Proven) -> Result<(), Unread> {
     for _ in 0..TRIES {
         match delete_unchanged(&source) {
-            Deletion::Replaced => match source.again() {
-                Some(same) => source = same,
-                None => break,
-            },
+            Err(Unread::Changed) => source = source.again().ok_or(Unread::Changed)?,
             done => return done,
         }
     }
-    Deletion::Replaced
+    Err(Unread::Changed)
 }
 
-fn delete_unchanged(source: &Proven) -> Deletion {
-    let failed = |e: std::io::Error| match e.kind() {
-        ErrorKind::NotFound => Deletion::Vanished,
-        _ if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Deletion::Replaced,
-        _ => Deletion::Failed(e.to_string()),
-    };
+fn delete_unchanged(source: &Proven) -> Result<(), Unread> {
     let place = source.place();
-    let directory = match place.open_directory() {
-        Ok(directory) => directory,
-        Err(e) => return failed(e),
-    };
-    let now = match place.open_in(&directory).and_then(|file| file.metadata()) {
-        Ok(status) => Identity::of(&status),
-        Err(e) => return failed(e),
-    };
-    if now != Some(source.identity()) {
-        return Deletion::Replaced;
+    let directory = place.open_directory()?;
+    if Identity::of(&place.open_in(&directory)?.metadata()?) != Some(source.identity()) {
+        return Err(Unread::Changed);
     }
-    match rustix::fs::unlinkat(&directory, &*place.name, AtFlags::empty()) {
-        Ok(()) => Deletion::Done,
-        Err(e) => failed(e.into()),
-    }
+    Ok(rustix::fs::unlinkat(&directory, &*place.name, AtFlags::empty()).map_err(std::io::Error::from)?)
 }
 
 /// How old a snapshot is, as far as pruning goes.

@@ -10,7 +10,7 @@ use object_store::client::{HttpConnector, ReqwestConnector};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path as Key;
-use object_store::{Attribute, Attributes, BackoffConfig, Extensions, GetOptions, ObjectStore, TagSet};
+use object_store::{Attribute, Attributes, Extensions, GetOptions, ObjectStore, TagSet};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -18,18 +18,17 @@ use crate::config::S3Settings;
 use crate::error::{Error, Escaped, Result};
 use crate::telemetry::Requests;
 
-mod answers;
-mod conditional;
-mod counted;
+mod asked;
 mod creating;
 mod hints;
+mod http;
 mod lifecycle;
 mod limit;
 mod location;
-mod patient;
+mod patience;
 mod publish;
+mod request;
 mod s3;
-mod spoiled;
 mod staging;
 
 pub use creating::{Created, Way};
@@ -38,8 +37,7 @@ pub use limit::RateLimit;
 pub use location::{Location, check_expanded};
 pub use publish::{FileNames, Naming};
 
-use answers::{Asked, Shown};
-use counted::Counted;
+use asked::{Asked, Shown};
 use creating::Trials;
 use publish::SystemNames;
 use staging::{STAGING, Staging, clear_abandoned};
@@ -75,9 +73,7 @@ pub struct Archive {
     staging: Option<Arc<Staging>>,
     part_size: usize,
     parts: usize,
-    limit: Option<Arc<RateLimit>>,
     tags: TagSet,
-    storage_class: Option<String>,
     /// What objects are to be, and whether the server keeps to it.
     asked: Arc<Asked>,
     requests: Option<Arc<Requests>>,
@@ -112,7 +108,7 @@ impl Archive {
             }
             (Location::S3 { bucket, prefix }, Some(settings)) => {
                 s3::say(bucket, settings);
-                Self::in_s3(bucket, prefix, settings, Arc::new(ReqwestConnector::default()), s3::PAUSES)
+                Self::in_s3(bucket, prefix, settings, s3::Line { through: Arc::new(ReqwestConnector::default()), pauses: s3::PAUSES, spoils: false })
             }
             (Location::S3 { .. }, None) => Err(Error::Internal("an archive in S3 without settings".into())),
         }
@@ -129,36 +125,30 @@ impl Archive {
     /// An archive in a bucket whose requests go through `connector`: a test's, which loses answers and changes bytes. Pauses are
     /// shorter; all else is as in [`Self::open`].
     pub fn in_bucket_through(connector: impl HttpConnector, bucket: &str, settings: &S3Settings) -> Result<Self> {
-        Self::in_s3(bucket, "", settings, Arc::new(connector), s3::SHORT_PAUSES)
+        Self::in_s3(bucket, "", settings, s3::Line { through: Arc::new(connector), pauses: s3::SHORT_PAUSES, spoils: false })
     }
 
     /// The same archive over a line that changes what is sent, to see whether its server notices; None if there is no server.
     pub fn spoiled(location: &Location, settings: Option<&S3Settings>) -> Result<Option<Self>> {
         match (location, settings) {
             (Location::S3 { bucket, prefix }, Some(settings)) => {
-                let line = Arc::new(spoiled::Spoiled(Arc::new(ReqwestConnector::default())));
-                Self::in_s3(bucket, prefix, settings, line, s3::SHORT_PAUSES).map(Some)
+                let line = s3::Line { through: Arc::new(ReqwestConnector::default()), pauses: s3::SHORT_PAUSES, spoils: true };
+                Self::in_s3(bucket, prefix, settings, line).map(Some)
             }
             _ => Ok(None),
         }
     }
 
-    fn in_s3(bucket: &str, prefix: &str, settings: &S3Settings, through: Arc<dyn HttpConnector>, pauses: BackoffConfig) -> Result<Self> {
-        let requests = Arc::<Requests>::default();
-        let counted = Arc::new(Counted::new(through, Arc::clone(&requests)));
-        let s3::Opened { store, impatient, asked, bucket: opened } = s3::open(bucket, prefix, settings, counted, pauses)?;
+    fn in_s3(bucket: &str, prefix: &str, settings: &S3Settings, line: s3::Line) -> Result<Self> {
+        let s3::Opened { store, impatient, asked, requests, bucket: opened } = s3::open(bucket, prefix, settings, line)?;
         let location = Location::S3 { bucket: bucket.into(), prefix: prefix.into() }.to_string();
         let mut tags = TagSet::default();
         settings.tags.iter().for_each(|tag| tags.push(&tag.key, &tag.value));
-        let storage_class = settings.storage_class.clone();
-        let limit = asked.limit.clone();
         Ok(Self {
             impatient,
             parts: settings.parts,
             retry_for: settings.retry_for,
-            limit,
             tags,
-            storage_class,
             asked,
             requests: Some(requests),
             bucket: Some(Arc::new(opened)),
@@ -176,9 +166,7 @@ impl Archive {
             staging: None,
             part_size: PART_SIZE,
             parts: PARTS,
-            limit: None,
             tags: TagSet::default(),
-            storage_class: None,
             asked: Arc::default(),
             requests: None,
             bucket: None,
@@ -222,7 +210,7 @@ impl Archive {
 
     /// How fast parts may be sent.
     pub fn limit(&self) -> Option<&Arc<RateLimit>> {
-        self.limit.as_ref()
+        self.asked.limit.as_ref()
     }
 
     /// An archive in memory, for tests.
@@ -302,7 +290,7 @@ impl Archive {
             return Attributes::new();
         }
         let token = (Attribute::Metadata(UPLOAD_TOKEN.into()), token.to_owned());
-        let class = self.storage_class.iter().map(|class| (Attribute::StorageClass, class.clone()));
+        let class = self.asked.storage_class.iter().map(|class| (Attribute::StorageClass, class.clone()));
         Attributes::from_iter(std::iter::once(token).chain(class))
     }
 
@@ -313,12 +301,7 @@ impl Archive {
 
     /// Says, once a run, what of the settings the server has ignored, by the answer to a HEAD of an object of this run.
     pub async fn compare(&self, key: &Key, head: &Extensions) {
-        let shown = head.get::<Shown>();
-        if let Some(shown) = shown {
-            self.asked.compare(&self.name_of(key), shown);
-        }
-        if self.asked.has_to_ask_for_tags(shown) {
-            // a HEAD need not count tags, a GET does
+        if head.get::<Shown>().is_some_and(|shown| self.asked.compare(&self.name_of(key), shown)) {
             let options = GetOptions { range: Some((0..4).into()), ..Default::default() };
             match self.store.get_opts(key, options).await {
                 Ok(got) => self.asked.compare_tags(&self.name_of(key), got.extensions.get::<Shown>()),

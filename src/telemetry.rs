@@ -23,7 +23,7 @@ mod watch;
 
 pub use figures::{Figures, Verified};
 pub use lines::{RunId, init};
-pub use prune::{Kept, PruneSummary};
+pub use prune::{KeepReason, Kept, PruneSummary};
 pub use publish::PushUrl;
 pub use run::{Run, Subject};
 pub use watch::{Left, Requests, Stage, Unarchived, Watch};
@@ -181,9 +181,9 @@ pub struct Summary {
     /// True if the store would overwrite, so that rows can stand twice after races.
     pub store_overwrites: bool,
     /// Snapshots that are left for the next run: still being written, or gone.
-    pub waiting: Vec<FileNote>,
+    pub waiting: Vec<SetAside>,
     /// What could not be archived, and stays where it is.
-    pub set_aside: Vec<FileNote>,
+    pub set_aside: Vec<SetAside>,
     /// Keys of the objects written.
     pub objects: Vec<String>,
     /// Wall time.
@@ -197,41 +197,13 @@ pub struct Summary {
     pub prune: Option<PruneSummary>,
 }
 
-/// A file and what is to be said of it.
-#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
-pub struct FileNote {
-    /// The file; what is not UTF-8 or printable in it is escaped.
-    pub path: String,
-    /// Byte at which decoding failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub offset: Option<u64>,
-    /// Why.
-    pub reason: String,
-}
-
-impl From<SetAside> for FileNote {
-    fn from(note: SetAside) -> Self {
-        Self { path: crate::error::Escaped(&note.path).to_string(), offset: note.offset, reason: note.reason }
-    }
-}
-
-impl fmt::Display for FileNote {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.path)?;
-        if let Some(offset) = self.offset {
-            write!(f, "byte {offset}: ")?;
-        }
-        f.write_str(&self.reason)
-    }
-}
-
 impl Summary {
     /// Adds time and memory, which are known at the end.
     pub fn finish(&mut self, since: Instant) {
         self.seconds = since.elapsed().as_secs_f64();
         self.peak_memory = peak_memory();
-        self.set_aside.sort_by(|a, b| a.path.cmp(&b.path));
-        self.waiting.sort_by(|a, b| a.path.cmp(&b.path));
+        SetAside::sort(&mut self.set_aside);
+        SetAside::sort(&mut self.waiting);
         self.objects.sort();
     }
 
@@ -275,17 +247,19 @@ impl fmt::Display for Summary {
         if self.store_overwrites {
             line("conditions", "the store does not keep to them: let one machine alone write to this archive".into())?;
         }
-        let mut list = |name: &str, notes: &[FileNote]| {
-            if notes.is_empty() {
-                return Ok(());
-            }
-            writeln!(f, "{name:<17} {}", thousands(notes.len() as u64))?;
-            notes.iter().try_for_each(|note| writeln!(f, "  {note}"))
-        };
-        list("waiting", &self.waiting)?;
-        list("set aside", &self.set_aside)?;
+        list(f, "waiting", &self.waiting)?;
+        list(f, "set aside", &self.set_aside)?;
         self.prune.as_ref().map_or(Ok(()), |pruned| pruned.fmt(f))
     }
+}
+
+/// Writes how many there are, and each on a line of its own; nothing if there are none.
+pub fn list(f: &mut fmt::Formatter<'_>, name: &str, notes: &[impl fmt::Display]) -> fmt::Result {
+    if notes.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "{name:<17} {}", thousands(notes.len() as u64))?;
+    notes.iter().try_for_each(|note| writeln!(f, "  {note}"))
 }
 
 /// A number with its digits in groups of three.

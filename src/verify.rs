@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::ledger::{Doubt, Entry, Holdings, ObjectLedger, Trouble, Unreadable};
 use crate::names::{Date, Digest};
 use crate::partition::ObjectKey;
-use crate::telemetry::thousands;
+use crate::telemetry::{list, thousands};
 
 mod decode;
 
@@ -240,10 +240,7 @@ impl fmt::Display for Report {
             line("local snapshots", format!("{} archived, {} not", thousands(local.archived), thousands(local.not_archived.len() as u64)))?;
             local.not_archived.iter().try_for_each(|path| writeln!(f, "  not archived: {path}"))?;
         }
-        if !self.warnings.is_empty() {
-            writeln!(f, "{:<17} {}", "warnings", thousands(self.warnings.len() as u64))?;
-            self.warnings.iter().try_for_each(|warning| writeln!(f, "  {warning}"))?;
-        }
+        list(f, "warnings", &self.warnings)?;
         writeln!(f, "{:<17} {}", "findings", thousands(self.findings.len() as u64))?;
         self.findings.iter().try_for_each(|finding| writeln!(f, "  {finding}"))
     }

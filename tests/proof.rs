@@ -13,7 +13,7 @@ use cc_archiver::cli::{Cli, Command};
 use cc_archiver::config::{PruneSettings, Settings};
 use cc_archiver::pipeline::{self, Outcome};
 use cc_archiver::store::Archive;
-use cc_archiver::telemetry::{Progress, PruneSummary, Summary};
+use cc_archiver::telemetry::{KeepReason, Progress, PruneSummary, Summary};
 use clap::Parser;
 use futures::stream::BoxStream;
 use object_store::memory::InMemory;
@@ -272,15 +272,15 @@ fn a_second_object_with_the_same_sources_is_named_and_nothing_of_it_goes() {
     let store = Faulty::new(Fault::Twin(key.clone(), bytes));
     let summary = archive(&store, &tree, &["--prune-after", "3d"]);
     assert_eq!(summary.set_aside.len(), 2, "two sources of that day: {summary}");
-    assert!(summary.set_aside.iter().all(|note| note.path.contains("c/n1/") && note.reason.contains(key.as_ref())), "{summary}");
-    assert_eq!((files(&tree), summary.prune.as_ref().map(|p| p.kept.not_proven)), (3, Some(2)), "{summary}");
+    assert!(summary.set_aside.iter().all(|note| note.shown().contains("c/n1/") && note.reason.contains(key.as_ref())), "{summary}");
+    assert_eq!((files(&tree), summary.prune.as_ref().map(|p| p.kept.of(KeepReason::NotProven))), (3, Some(2)), "{summary}");
 }
 
 #[test]
 fn an_object_that_is_replaced_after_its_proof_keeps_its_sources() {
     let (store, tree) = (Faulty::new(Fault::FlippedLater), tree());
     let summary = archive(&store, &tree, &["--prune-after", "3d"]);
-    assert_eq!((files(&tree), summary.prune.as_ref().map(|p| p.kept.not_proven)), (3, Some(2)), "{summary}");
+    assert_eq!((files(&tree), summary.prune.as_ref().map(|p| p.kept.of(KeepReason::NotProven))), (3, Some(2)), "{summary}");
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn a_later_run_proves_by_reading_what_another_one_wrote() {
     assert!(archive(&store, &tree, &[]).is_complete());
     store.set(Fault::None);
     let summary = prune(&store, &tree, &[]);
-    assert_eq!((summary.pruned, summary.kept.not_proven, files(&tree)), (0, 2, 3), "{summary}");
+    assert_eq!((summary.pruned, summary.kept.of(KeepReason::NotProven), files(&tree)), (0, 2, 3), "{summary}");
     let summary = prune(&store, &tree, &["--proof", "footer"]);
     assert_eq!((summary.pruned, files(&tree)), (2, 1), "whoever asks for less gets less: {summary}");
 }
@@ -319,7 +319,7 @@ fn a_file_that_is_replaced_after_it_was_hashed_survives() {
         bytes[last] ^= 1;
         store.set(Fault::LocalFile(path.clone(), bytes.clone(), renamed));
         let summary = prune(&store, &tree, &[]);
-        assert_eq!((summary.pruned, summary.kept.changed, files(&tree)), (1, 1, 2), "{summary}");
+        assert_eq!((summary.pruned, summary.kept.of(KeepReason::Changed), files(&tree)), (1, 1, 2), "{summary}");
         assert!(summary.attention[0].reason.contains("replaced") && !summary.is_complete(), "{summary}");
         assert_eq!((std::fs::read(&path).expect("it is there"), old.len()), (bytes, std::fs::metadata(&path).expect("a status").len()));
     }

@@ -9,7 +9,7 @@ use cc_archiver::cli::{Cli, Command};
 use cc_archiver::config::{PruneSettings, Settings};
 use cc_archiver::pipeline::{self, Outcome};
 use cc_archiver::store::Archive;
-use cc_archiver::telemetry::{Progress, PruneSummary};
+use cc_archiver::telemetry::{KeepReason, Progress, PruneSummary};
 use clap::Parser;
 use object_store::ClientOptions;
 use object_store::client::{HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector};
@@ -237,7 +237,7 @@ fn ages_count_by_the_clock_of_the_store_if_that_is_behind() {
         Cli::parse_from(arguments.into_iter().chain(flags.iter().map(Into::into))).command
     };
     let is_kept = |pruned: &PruneSummary| {
-        assert_eq!((pruned.pruned, pruned.kept.recent, pruned.clock.len()), (0, 2, 1), "{pruned}");
+        assert_eq!((pruned.pruned, pruned.kept.of(KeepReason::Recent), pruned.clock.len()), (0, 2, 1), "{pruned}");
         assert!(pruned.clock[0].contains("ahead of the store's"), "{pruned}");
     };
     let Command::Archive(arguments) = parsed("archive", &["--prune-after", "3d"]) else { panic!("archive") };

@@ -1,7 +1,6 @@
 //! The checkpoint tree, and cc-backend, which fills it and may clear it.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use rustix::fs::Access;
 use super::{Check, by_whom, said};
 use crate::config::{Cleanup, Wishes};
 use crate::error::{Escaped, SetAside, rights};
-use crate::files::{HostFiles, Tree};
+use crate::files::{HostFiles, Tree, trusted};
 
 /// What cc-backend does if nobody says otherwise.
 const USUAL_INTERVAL: Duration = Duration::from_secs(12 * 3_600);
@@ -74,7 +73,7 @@ fn oddities(root: &Path, tree: &Tree) -> Option<Check> {
     // a tree without snapshots, and directories that are closed, are told as such
     let is_odd = |note: &&SetAside| note.path != root && rights::may_read(folder_of(note));
     let odd: Vec<&SetAside> = tree.set_aside.iter().filter(is_odd).collect();
-    let named: Vec<String> = odd.iter().take(NAMED).map(|note| format!("{}: {}", Escaped(&note.path), note.reason)).collect();
+    let named: Vec<String> = odd.iter().copied().take(NAMED).map(SetAside::to_string).collect();
     let more = if odd.len() > NAMED { format!("; and {} more", odd.len() - NAMED) } else { String::new() };
     (!odd.is_empty())
         .then(|| Check::warning("oddities", format!("{}{more}", named.join("; ")), "take them out of the tree: each run names them, and ends with exit code 3"))
@@ -85,7 +84,7 @@ fn reading(tree: &Tree) -> Option<Check> {
     let newest = hosts(tree).filter_map(|(path, host)| Some(path.join(&*host.snapshots.last()?.name)));
     let (mut readable, mut refused) = (0, Vec::new());
     for path in newest {
-        match File::open(&path) {
+        match trusted::open(&path) {
             Ok(_) => readable += 1,
             // cc-backend may clear it meanwhile
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}

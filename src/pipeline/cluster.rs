@@ -246,7 +246,7 @@ impl<'a> ClusterRun<'a> {
         for (work, note) in host.waiting {
             tracing::debug!(path = %Escaped(&note.path), "waiting: {}", note.reason);
             self.out.insert(work);
-            summary.waiting.push(note.into());
+            summary.waiting.push(note);
         }
         for (work, stage, note) in host.set_aside {
             self.out.insert(work);

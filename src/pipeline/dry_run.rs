@@ -13,7 +13,7 @@ use super::planning::{self, Planned};
 use super::pruning::Pruning;
 use crate::checkpoint::{self, Form};
 use crate::config::Settings;
-use crate::error::Result;
+use crate::error::{Result, SetAside};
 use crate::files::{ClusterFiles, Compression, Kind, Tree};
 use crate::info::ArchiveInfo;
 use crate::ledger::Holdings;
@@ -21,7 +21,7 @@ use crate::names::Date;
 use crate::partition::{ObjectKey, Partition};
 use crate::plan::{ClusterPlan, Left, Work};
 use crate::read;
-use crate::telemetry::{FileNote, PruneSummary, thousands};
+use crate::telemetry::{PruneSummary, list, thousands};
 
 /// A plan for people and programs.
 #[derive(Debug, Serialize)]
@@ -29,7 +29,7 @@ pub struct DryRun {
     /// One for every cluster.
     pub clusters: Vec<ClusterDryRun>,
     /// What cannot be archived, as far as names and ledgers show.
-    pub set_aside: Vec<FileNote>,
+    pub set_aside: Vec<SetAside>,
     /// What would be pruned then, if that is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prune: Option<PruneSummary>,
@@ -80,12 +80,12 @@ pub struct PartitionDryRun {
 
 /// Plans all clusters, and what would be pruned when they are archived.
 pub async fn plan(settings: &Settings, context: &Context, info: ArchiveInfo, tree: &Tree) -> Result<DryRun> {
-    let mut set_aside: Vec<FileNote> = tree.set_aside.iter().cloned().map(Into::into).collect();
+    let mut set_aside: Vec<SetAside> = tree.set_aside.clone();
     let mut clusters = Vec::new();
     let mut to_archive = BTreeSet::new();
     for files in &tree.clusters {
         let mut planned = planning::plan_cluster(context, info, files, None, &BTreeMap::new()).await?;
-        set_aside.extend(std::mem::take(&mut planned.set_aside).into_iter().map(Into::into));
+        set_aside.append(&mut planned.set_aside);
         for plan in &mut planned.plans {
             planned.too_recent += leave_out_recent(context, files, plan).await?;
             if settings.prune_after.is_some() {
@@ -180,10 +180,7 @@ impl fmt::Display for DryRun {
                 writeln!(f, "  {}  {} snapshots -> {}", partition.partition, thousands(partition.files), partition.first_object)?;
             }
         }
-        if !self.set_aside.is_empty() {
-            writeln!(f, "set aside {}", self.set_aside.len())?;
-            self.set_aside.iter().try_for_each(|note| writeln!(f, "  {note}"))?;
-        }
+        list(f, "set aside", &self.set_aside)?;
         self.prune.as_ref().map_or(Ok(()), |prune| prune.fmt(f))?;
         writeln!(f, "dry run: nothing was written")
     }

@@ -6,10 +6,10 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::pruning::{Candidate, Pruning, file_of};
 use super::successors::{self, Useless, UselessOnes};
-use crate::error::{Error, Result, SetAside};
-use crate::files::ClusterFiles;
-use crate::prove::{Hashed, Unproven};
-use crate::telemetry::{PruneSummary, Stage};
+use crate::error::{Error, Result};
+use crate::files::{ClusterFiles, Hashed, Unread};
+use crate::prove::Unproven;
+use crate::telemetry::{KeepReason, PruneSummary, Stage};
 
 impl Pruning {
     /// Keeps all that is of no use.
@@ -24,22 +24,19 @@ impl Pruning {
     /// Keeps what is of no use.
     pub fn keep_useless_one(&self, path: PathBuf, why: Useless, summary: &mut PruneSummary) {
         match why {
-            Useless::Vanished => {}
-            Useless::Changed => changed(path, "changed", summary),
+            Useless::Unread(Unread::Vanished) => {}
+            Useless::Unread(Unread::Changed) => changed(path, "changed", summary),
             Useless::Damaged(reason) => {
-                summary.kept.damaged += 1;
                 let advice = "no archive and no cc-backend can take it: put a copy in its place, or remove it";
-                summary.attention.push(SetAside::new(path, format!("kept: it is damaged: {reason}; {advice}")).into());
+                summary.keep(KeepReason::Damaged, path, format!("kept: it is damaged: {reason}; {advice}"));
             }
             Useless::Early => {
-                summary.kept.damaged += 1;
                 let reason = "kept: the time in its name has not come yet, so it stands for no older one: remove it, or set the clock right";
-                summary.attention.push(SetAside::new(path, reason).into());
+                summary.keep(KeepReason::Damaged, path, reason);
             }
-            Useless::Unread(reason) => {
+            Useless::Unread(Unread::Failed(reason)) => {
                 self.progress.watch.failed(Stage::Read);
-                summary.kept.undeletable += 1;
-                summary.attention.push(SetAside::new(path, format!("kept: it cannot be read: {reason}")).into());
+                summary.keep(KeepReason::Undeletable, path, format!("kept: it cannot be read: {reason}"));
             }
         }
     }
@@ -56,10 +53,7 @@ impl Pruning {
         while let Some((path, reason, decoded)) = looks.try_next().await? {
             self.check_stop()?;
             match decoded {
-                Ok(()) => {
-                    summary.kept.not_archived += 1;
-                    summary.attention.push(SetAside::new(path, format!("kept: {reason}; run archive")).into());
-                }
+                Ok(()) => summary.keep(KeepReason::NotArchived, path, format!("kept: {reason}; run archive")),
                 Err(why) => self.keep_useless_one(path, why, summary),
             }
         }
@@ -69,26 +63,23 @@ impl Pruning {
 
 /// It changed while this run looked at it.
 pub fn changed(path: PathBuf, how: &str, summary: &mut PruneSummary) {
-    summary.kept.changed += 1;
-    summary.attention.push(SetAside::new(path, format!("kept: it {how} during this run; the next run looks again")).into());
+    summary.keep(KeepReason::Changed, path, format!("kept: it {how} during this run; the next run looks again"));
 }
 
 /// It cannot be deleted.
 pub fn undeletable(path: &Path, reason: &str, summary: &mut PruneSummary) {
-    summary.kept.undeletable += 1;
-    summary.attention.push(SetAside::new(path, format!("kept: it cannot be deleted: {reason}; does the directory belong to this user?")).into());
+    summary.keep(KeepReason::Undeletable, path, format!("kept: it cannot be deleted: {reason}; does the directory belong to this user?"));
 }
 
 /// It is not proven.
 pub fn unproven(file: &Hashed, unproven: Unproven, summary: &mut PruneSummary) {
-    let (count, reason) = match unproven {
-        Unproven::NotArchived(reason) => (&mut summary.kept.not_archived, format!("kept: {reason}; run archive")),
+    let (reason, why) = match unproven {
+        Unproven::NotArchived(reason) => (KeepReason::NotArchived, format!("kept: {reason}; run archive")),
         Unproven::Conflict => {
-            (&mut summary.kept.conflicting, "kept: some of its values contradict archived ones; --prune-conflicting deletes it all the same".into())
+            (KeepReason::Conflicting, "kept: some of its values contradict archived ones; --prune-conflicting deletes it all the same".into())
         }
-        Unproven::Unreadable(object) => (&mut summary.kept.not_proven, super::planning::undecidable(&object)),
-        Unproven::Doubt(reason) => (&mut summary.kept.not_proven, format!("kept: {reason}; look at the archive with verify --read-data")),
+        Unproven::Unreadable(object) => (KeepReason::NotProven, super::planning::undecidable(&object)),
+        Unproven::Doubt(reason) => (KeepReason::NotProven, format!("kept: {reason}; look at the archive with verify --read-data")),
     };
-    *count += 1;
-    summary.attention.push(SetAside::new(file.place().path(), reason).into());
+    summary.keep(reason, file.place().path(), why);
 }

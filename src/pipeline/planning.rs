@@ -228,7 +228,7 @@ async fn with_claims(context: &Context, files: &ClusterFiles, mut work: Vec<Work
 async fn digest_of(context: &Context, files: &ClusterFiles, (h, s): (usize, usize)) -> Result<Option<Digest>> {
     let path = files.path_of(h, s);
     let SnapshotFile { size, mtime, .. } = files.hosts[h].snapshots[s];
-    context.workers.run(move || read::through(&path, size, mtime, |file| Digest::of_reader(&**file).ok()).ok().flatten()).await
+    context.workers.run(move || read::through(&path, size, mtime, |file| Digest::of_reader(file).ok()).ok().flatten()).await
 }
 
 /// Takes out sources that an unreadable object may hold: nobody can tell whether they are archived.

@@ -13,18 +13,18 @@ use super::successors::Useless;
 use super::{Context, keeping, lock, planning, stopped_by};
 use crate::catalog;
 use crate::config::{PruneRules, PruneSettings, Settings};
-use crate::error::{Error, Escaped, Result, SetAside};
+use crate::error::{Error, Escaped, Result};
 use crate::fail_point;
-use crate::files::{ClusterFiles, Filter, Place, SnapshotFile, Tree};
+use crate::files::{ClusterFiles, Filter, Hashed, Place, SnapshotFile, Tree, Unread};
 use crate::ledger::{Holdings, ObjectLedger};
 use crate::names::{Cluster, DAY, Date, Host};
 use crate::object::Hashers;
 use crate::partition::{ObjectKey, Partition};
-use crate::prove::{self, Hashed, Ledgers, Proofs, Unhashed, Unproven};
-use crate::prune::{self, Age, Deletion, Now, Readable};
+use crate::prove::{self, Ledgers, Proofs, Unproven};
+use crate::prune::{self, Age, Now, Readable};
 use crate::scan;
 use crate::store::Archive;
-use crate::telemetry::{Progress, PruneSummary, Stage};
+use crate::telemetry::{KeepReason, Progress, PruneSummary, Stage};
 use crate::workers::{Workers, blocking};
 
 /// Snapshots of one date that are hashed, and then deleted, at a time.
@@ -62,7 +62,7 @@ pub async fn prune_in(
     let (clusters, dry_run, version) = (tree.clusters.len(), settings.dry_run, env!("CARGO_PKG_VERSION"));
     tracing::info!(checkpoints = %Escaped(&settings.checkpoints), archive = %settings.archive, clusters, hosts, snapshots, dry_run, version, "pruning");
     let mut summary = PruneSummary { dry_run: settings.dry_run, ..Default::default() };
-    summary.attention.extend(tree.set_aside.iter().cloned().map(Into::into));
+    summary.attention.extend_from_slice(&tree.set_aside);
     let workers = pruning.workers.clone();
     let run = async {
         progress.watch.at(Stage::Catalog, catalog::info(&pruning.archive, None).await)?;
@@ -157,8 +157,8 @@ impl Pruning {
             for (snapshot, age) in prune::ages(&h.snapshots, limit, &readable).into_iter().enumerate() {
                 match age {
                     _ if readable.contains_key(&snapshot) => {}
-                    Age::Recent => summary.kept.recent += 1,
-                    Age::Newest if !self.rules.include_newest => summary.kept.newest += 1,
+                    Age::Recent => summary.count_kept(KeepReason::Recent),
+                    Age::Newest if !self.rules.include_newest => summary.count_kept(KeepReason::Newest),
                     _ => homes.entry(h.snapshots[snapshot].home()).or_default().push(Candidate { host: host as u32, snapshot: snapshot as u32, age }),
                 }
             }
@@ -193,7 +193,9 @@ impl Pruning {
         let (mut ready, mut not_archived) = (Vec::new(), Vec::new());
         for (candidate, file) in hashed {
             match prove::look_up(&file, home, ledgers, self.rules.conflicting) {
-                Ok(archived) if candidate.age == Age::Newest && archived.to.max(file_of(files, candidate).1.from) >= limit => summary.kept.newest += 1,
+                Ok(archived) if candidate.age == Age::Newest && archived.to.max(file_of(files, candidate).1.from) >= limit => {
+                    summary.count_kept(KeepReason::Newest)
+                }
                 Ok(archived) => {
                     objects.extend(archived.objects.into_iter().map(|object| (&object.key, object)));
                     ready.push(file);
@@ -242,8 +244,7 @@ impl Pruning {
             } else if self.archived_first.contains(&place.path()) {
                 summary.would_archive(&place.path(), file.size);
             } else if let Some(object) = holdings.and_then(|holdings| holdings.unreadable_of(host.as_str())) {
-                summary.kept.not_proven += 1;
-                summary.attention.push(SetAside::new(place.path(), planning::undecidable(object)).into());
+                summary.keep(KeepReason::NotProven, place.path(), planning::undecidable(object));
             } else {
                 not_archived.push((candidate, "it is not archived".to_owned()));
             }
@@ -261,9 +262,7 @@ impl Pruning {
                     self.progress.bytes_read.fetch_add(file.size(), Ordering::Relaxed);
                     all.push((candidate, file));
                 }
-                Err(Unhashed::Vanished) => {}
-                Err(Unhashed::Changed) => self.keep_useless_one(path, Useless::Changed, summary),
-                Err(Unhashed::Failed(reason)) => self.keep_useless_one(path, Useless::Unread(reason), summary),
+                Err(unread) => self.keep_useless_one(path, Useless::Unread(unread), summary),
             }
         }
         Ok(all)
@@ -318,15 +317,15 @@ impl Pruning {
         fail_point::reach("to-be-deleted");
         let deletion = self.workers.run(move || (!workers.is_stopped()).then(|| prune::delete(proven))).await?;
         match deletion.ok_or(Error::Interrupted)? {
-            Deletion::Done => {
+            Ok(()) => {
                 fail_point::reach("deleted");
                 tracing::debug!(path = %Escaped(&path), bytes, "pruned");
                 summary.pruned += 1;
                 summary.bytes += bytes;
             }
-            Deletion::Vanished => {}
-            Deletion::Replaced => keeping::changed(path, "was replaced", summary),
-            Deletion::Failed(reason) => {
+            Err(Unread::Vanished) => {}
+            Err(Unread::Changed) => keeping::changed(path, "was replaced", summary),
+            Err(Unread::Failed(reason)) => {
                 self.progress.watch.failed(Stage::Prune);
                 keeping::undeletable(&path, &reason, summary);
             }
@@ -336,7 +335,7 @@ impl Pruning {
 }
 
 /// Hashes a file when one of `workers` is free; gives up if they are stopped.
-pub async fn hash(workers: &Workers, place: Place, size: u64) -> Result<Result<Hashed, Unhashed>> {
+pub async fn hash(workers: &Workers, place: Place, size: u64) -> Result<Result<Hashed, Unread>> {
     let asked = workers.clone();
     workers.run(move || Hashed::new(place, size, || !asked.is_stopped())).await
 }

@@ -80,7 +80,7 @@ impl Stored {
         let tools = context.spool.clone();
         let form = Form::from(&file);
         let load = move || {
-            let opened = if bytes.is_none() { Some(Opened::new(&path, file.size, file.mtime)?) } else { None };
+            let opened = if bytes.is_none() { Some(read::open(&path, file.size, file.mtime)?) } else { None };
             let raw = match (bytes, &opened) {
                 (Some(bytes), _) => Raw::Memory(bytes),
                 (None, Some(opened)) => Raw::File(Arc::clone(&opened.file)),

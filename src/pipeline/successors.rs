@@ -8,12 +8,12 @@ use futures::{StreamExt, TryStreamExt};
 use super::pruning::{self, Pruning};
 use crate::checkpoint::{self, Form};
 use crate::error::{Error, Result};
-use crate::files::{ClusterFiles, SnapshotFile};
+use crate::files::{ClusterFiles, SnapshotFile, Unread};
 use crate::ledger::Holdings;
 use crate::names::Date;
-use crate::prove::{self, Ledgers, Unhashed};
+use crate::prove::{self, Ledgers};
 use crate::prune::{self, Now, Readable};
-use crate::read::{self, Unread};
+use crate::read;
 
 /// Why a file is of no use as a snapshot.
 #[derive(Debug)]
@@ -22,12 +22,8 @@ pub enum Useless {
     Damaged(String),
     /// The time in its name has not come yet.
     Early,
-    /// It is gone.
-    Vanished,
-    /// Somebody writes to it.
-    Changed,
     /// It cannot be read.
-    Unread(String),
+    Unread(Unread),
 }
 
 /// Snapshots that are of no use, by index, for each of a cluster's hosts.
@@ -38,9 +34,7 @@ pub fn decodes(path: &Path, file: &SnapshotFile) -> std::result::Result<(), Usel
     match read::through(path, file.size, file.mtime, |raw| checkpoint::check(raw, Form::from(file))) {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(flaw)) => Err(Useless::Damaged(flaw.to_string())),
-        Err(Unread::Vanished) => Err(Useless::Vanished),
-        Err(Unread::Changed) => Err(Useless::Changed),
-        Err(Unread::Failed(reason)) => Err(Useless::Unread(reason)),
+        Err(unread) => Err(Useless::Unread(unread)),
     }
 }
 
@@ -92,15 +86,10 @@ impl Pruning {
         let (host, file) = (&files.hosts[h].host, &files.hosts[h].snapshots[s]);
         let place = self.place_of(files, host, file);
         if let Some(holdings) = home.filter(|holdings| pruning::is_named(holdings, &place, file.size)) {
-            let found = match pruning::hash(&self.workers, place.clone(), file.size).await? {
-                Ok(hashed) if prove::dates_of(&hashed, holdings).is_some() => Some(Ok(())),
-                Ok(_) => None,
-                Err(Unhashed::Vanished) => Some(Err(Useless::Vanished)),
-                Err(Unhashed::Changed) => Some(Err(Useless::Changed)),
-                Err(Unhashed::Failed(reason)) => Some(Err(Useless::Unread(reason))),
-            };
-            if let Some(found) = found {
-                return Ok(((h, s), found));
+            match pruning::hash(&self.workers, place.clone(), file.size).await? {
+                Ok(hashed) if prove::dates_of(&hashed, holdings).is_some() => return Ok(((h, s), Ok(()))),
+                Ok(_) => {}
+                Err(unread) => return Ok(((h, s), Err(Useless::Unread(unread)))),
             }
         }
         let (path, file) = (place.path(), file.clone());

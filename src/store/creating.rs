@@ -60,6 +60,21 @@ fn is_conflict(e: &object_store::Error) -> bool {
     ["ConditionalRequestConflict", "OperationAborted", "409 Conflict"].iter().any(|word| text.contains(word))
 }
 
+/// Writes over the probe, which the first write makes if it is not there. A write that says nothing is repeated.
+async fn is_refused<F: Future<Output = object_store::Result<()>>>(mut is_there: bool, write: impl Fn() -> F) -> object_store::Result<bool> {
+    let mut tries = TRIES;
+    loop {
+        match write().await {
+            Ok(()) if is_there => return Ok(false),
+            Ok(()) => is_there = true,
+            Err(e) if is_refusal(&e) && !is_conflict(&e) => return Ok(true),
+            Err(e) if (is_conflict(&e) || Unreached::within(&e).is_some()) && tries > 0 => tokio::time::sleep(PAUSE).await,
+            Err(e) => return Err(e),
+        }
+        tries = tries.saturating_sub(1);
+    }
+}
+
 impl Archive {
     fn put_options(&self, token: &str) -> PutOptions {
         PutOptions { mode: PutMode::Create, attributes: self.attributes(token), tags: self.tags(), ..Default::default() }
@@ -165,31 +180,15 @@ impl Archive {
     }
 
     async fn refuses_put(&self) -> object_store::Result<bool> {
-        let (key, mut made, mut tries) = (Key::from(PROBE), 0, TRIES);
-        loop {
-            match self.store().put_opts(&key, PutPayload::from_static(b"probe"), self.put_options("probe")).await {
-                Ok(_) if made > 0 => return Ok(false),
-                Ok(_) => made += 1,
-                Err(e) if is_refusal(&e) && !is_conflict(&e) => return Ok(true),
-                Err(e) if (is_conflict(&e) || Unreached::within(&e).is_some()) && tries > 0 => tokio::time::sleep(PAUSE).await,
-                Err(e) => return Err(e),
-            }
-            tries = tries.saturating_sub(1);
-        }
+        let key = Key::from(PROBE);
+        let put = || async { self.store().put_opts(&key, PutPayload::from_static(b"probe"), self.put_options("probe")).await.map(drop) };
+        is_refused(false, put).await
     }
 
     /// The probe is there: the trial of a PUT came before.
     async fn refuses_completion(&self) -> object_store::Result<bool> {
-        let (key, mut tries) = (Key::from(PROBE), TRIES);
-        loop {
-            match self.complete_probe(&key).await {
-                Ok(()) => return Ok(false),
-                Err(e) if is_refusal(&e) && !is_conflict(&e) => return Ok(true),
-                Err(e) if (is_conflict(&e) || Unreached::within(&e).is_some()) && tries > 0 => tokio::time::sleep(PAUSE).await,
-                Err(e) => return Err(e),
-            }
-            tries -= 1;
-        }
+        let key = Key::from(PROBE);
+        is_refused(true, || self.complete_probe(&key)).await
     }
 
     async fn complete_probe(&self, key: &Key) -> object_store::Result<()> {

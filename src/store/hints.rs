@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use object_store::HeaderMap;
 use object_store::client::{HttpError, HttpErrorKind};
 
-use super::answers::{Asked, Purpose};
+use super::asked::Asked;
+use super::request::{Kind, Request};
 use crate::error::{Unreached, xml_field};
 
 /// The longest message of a server that is shown.
@@ -80,10 +81,9 @@ pub fn clock_ahead(headers: &HeaderMap) -> Option<i64> {
 }
 
 /// What to do about an answer, where that can be told.
-pub fn hint(purpose: Purpose, refusal: &Refusal, asked: &Asked) -> Option<String> {
-    if purpose == Purpose::Credentials {
-        let (kind, advice) = &asked.credentials;
-        return Some(format!("no credentials by {kind}: {advice}"));
+pub fn hint(kind: Kind, refusal: &Refusal, asked: &Asked) -> Option<String> {
+    if kind == Kind::Credentials {
+        return Some(without_credentials(asked));
     }
     let clock =
         |ahead: i64| format!("this machine's clock is {} s {} the server's; set it right (NTP)", ahead.abs(), if ahead > 0 { "ahead of" } else { "behind" });
@@ -107,7 +107,7 @@ pub fn hint(purpose: Purpose, refusal: &Refusal, asked: &Asked) -> Option<String
         "AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect" | "IllegalLocationConstraintException" | "InvalidRegion" => {
             elsewhere(refusal, asked)
         }
-        "AccessDenied" | "AllAccessDisabled" | "UnauthorizedAccess" => denied(purpose, refusal, asked, clock),
+        "AccessDenied" | "AllAccessDisabled" | "UnauthorizedAccess" => denied(kind, refusal, asked, clock),
         "InvalidObjectState" => "the object lies in a storage class that must be restored before it can be read".into(),
         "QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage" => "the target is full; free some space and run again".into(),
         "SlowDown" | "TooManyRequests" => "the server asks for less; use fewer --parts, or --limit-rate".into(),
@@ -116,15 +116,21 @@ pub fn hint(purpose: Purpose, refusal: &Refusal, asked: &Asked) -> Option<String
         }
         _ if refusal.is_redirect() => elsewhere(refusal, asked),
         _ if refusal.says(&["http request to an https server"]) => "the server speaks TLS; begin --endpoint (AWS_ENDPOINT_URL) with https://".into(),
-        _ if matches!(purpose, Purpose::Write | Purpose::Part | Purpose::Complete) && refused_option(purpose, refusal, asked).is_some() => {
-            refused_option(purpose, refusal, asked)?
+        _ => {
+            return refused_option(kind, refusal, asked).or_else(|| match refusal.status {
+                403 => Some(denied(kind, refusal, asked, clock)),
+                401 => Some(format!("the server does not accept the credentials ({}); {}", asked.credentials.0, asked.credentials.1)),
+                // a HEAD has no body to say it in
+                400 if refusal.region.as_ref().is_some_and(|region| *region != asked.region) => Some(elsewhere(refusal, asked)),
+                _ => None,
+            });
         }
-        _ if refusal.status == 403 => denied(purpose, refusal, asked, clock),
-        _ if refusal.status == 401 => format!("the server does not accept the credentials ({}); {}", asked.credentials.0, asked.credentials.1),
-        // a HEAD has no body to say it in
-        _ if refusal.status == 400 && refusal.region.as_ref().is_some_and(|region| *region != asked.region) => elsewhere(refusal, asked),
-        _ => return None,
     })
+}
+
+fn without_credentials(asked: &Asked) -> String {
+    let (by, advice) = &asked.credentials;
+    format!("no credentials by {by}: {advice}")
 }
 
 fn elsewhere(refusal: &Refusal, asked: &Asked) -> String {
@@ -137,10 +143,9 @@ fn elsewhere(refusal: &Refusal, asked: &Asked) -> String {
     }
 }
 
-fn denied(purpose: Purpose, refusal: &Refusal, asked: &Asked, clock: impl Fn(i64) -> String) -> String {
-    let kind = asked.credentials.0;
-    let mut needed = purpose.to_string();
-    if purpose == Purpose::Write {
+fn denied(kind: Kind, refusal: &Refusal, asked: &Asked, clock: impl Fn(i64) -> String) -> String {
+    let mut needed = kind.right().to_owned();
+    if kind.begins_object() {
         if asked.tags > 0 {
             needed += " and s3:PutObjectTagging (--tag)";
         }
@@ -148,7 +153,7 @@ fn denied(purpose: Purpose, refusal: &Refusal, asked: &Asked, clock: impl Fn(i64
             needed += " and kms:GenerateDataKey and kms:Decrypt on the key (--sse kms)";
         }
     }
-    let mut text = format!("the credentials ({kind}) may not do this; their policy, or the bucket's, must allow {needed}");
+    let mut text = format!("the credentials ({}) may not do this; their policy, or the bucket's, must allow {needed}", asked.credentials.0);
     if let Some(ahead) = refusal.ahead.filter(|ahead| ahead.abs() > SKEW) {
         text += "; and ";
         text += &clock(ahead);
@@ -157,8 +162,11 @@ fn denied(purpose: Purpose, refusal: &Refusal, asked: &Asked, clock: impl Fn(i64
 }
 
 /// Which option of an upload the server does not take: by its words, or else all that it could be.
-fn refused_option(purpose: Purpose, refusal: &Refusal, asked: &Asked) -> Option<String> {
-    let begins = purpose == Purpose::Write;
+fn refused_option(kind: Kind, refusal: &Refusal, asked: &Asked) -> Option<String> {
+    let begins = kind.begins_object();
+    if !begins && !matches!(kind, Kind::PutPart | Kind::CompleteUpload) {
+        return None;
+    }
     let encryption = asked.encryption.as_ref().filter(|_| begins).map(|encryption| {
         let words: &[&str] = &["encrypt", "kms", "sse"];
         (encryption.to_string(), words, "use what the server has, or leave it out and encrypt the bucket")
@@ -176,7 +184,7 @@ fn refused_option(purpose: Purpose, refusal: &Refusal, asked: &Asked) -> Option<
         let (is, other) = if name.ends_with("sha256") { ("sha256", "crc64nvme") } else { ("crc64nvme", "sha256") };
         (format!("--checksum {is}"), words, if other == "sha256" { "use --checksum sha256 or none" } else { "use --checksum crc64nvme or none" })
     });
-    let condition = (purpose != Purpose::Part).then(|| {
+    let condition = (kind != Kind::PutPart).then(|| {
         let words: &[&str] = &["if-none-match", "conditional", "precondition"];
         (
             "a conditional write (If-None-Match)".to_owned(),
@@ -195,7 +203,7 @@ fn refused_option(purpose: Purpose, refusal: &Refusal, asked: &Asked) -> Option<
 }
 
 /// A request without an answer, in words. What waiting cannot mend is not tried again.
-pub fn unreached(e: HttpError, purpose: Purpose, place: &str, asked: &Asked) -> HttpError {
+pub fn unreached(e: HttpError, request: &Request, asked: &Asked) -> HttpError {
     let mut why = Vec::new();
     let mut cause = e.source();
     while let Some(e) = cause {
@@ -207,7 +215,7 @@ pub fn unreached(e: HttpError, purpose: Purpose, place: &str, asked: &Asked) -> 
     }
     let all = why.join(": ");
     let has = |words: &[&str]| words.iter().any(|word| all.contains(word));
-    let option = if purpose == Purpose::Credentials { "the address" } else { "--endpoint (AWS_ENDPOINT_URL)" };
+    let option = if request.kind == Kind::Credentials { "the address" } else { "--endpoint (AWS_ENDPOINT_URL)" };
     let (kind, hint) = if has(&["UnknownIssuer", "CaUsedAsEndEntity", "self-signed", "self signed"]) {
         (
             HttpErrorKind::Unknown,
@@ -217,9 +225,8 @@ pub fn unreached(e: HttpError, purpose: Purpose, place: &str, asked: &Asked) -> 
         (HttpErrorKind::Unknown, format!("the server's certificate is not good; check the name in {option}, and both clocks"))
     } else if has(&["InvalidContentType", "corrupt message", "WrongVersion"]) {
         (HttpErrorKind::Unknown, format!("no TLS is spoken there; begin {option} with http:// if it is meant to be so"))
-    } else if purpose == Purpose::Credentials {
-        let (kind, advice) = &asked.credentials;
-        (e.kind(), format!("no credentials by {kind}: {advice}"))
+    } else if request.kind == Kind::Credentials {
+        (e.kind(), without_credentials(asked))
     } else if e.kind() == HttpErrorKind::Timeout && !has(&["connect"]) {
         (e.kind(), "the server did not answer in time; use a longer --request-timeout, fewer --parts, or look at the server".to_owned())
     } else {
@@ -227,5 +234,5 @@ pub fn unreached(e: HttpError, purpose: Purpose, place: &str, asked: &Asked) -> 
     };
     // the first cause is the client's, which says no more than that it failed
     let last = why.last().cloned().unwrap_or_else(|| e.to_string());
-    HttpError::new(kind, Unreached { what: format!("no answer from {place}: {last}"), hint })
+    HttpError::new(kind, Unreached { what: format!("no answer from {}: {last}", request.server), hint })
 }

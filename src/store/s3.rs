@@ -10,13 +10,14 @@ use object_store::prefix::PrefixStore;
 use object_store::signer::Signer;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
-use super::answers::{Asked, Wire};
-use super::conditional::Conditional;
+use super::asked::Asked;
+use super::http::Wire;
 use super::lifecycle::{self, Lifecycle};
-use super::patient::Patient;
+use super::patience::Patience;
 use crate::cli;
 use crate::config::{Credentials, Encryption, S3Settings};
 use crate::error::{Error, Result};
+use crate::telemetry::Requests;
 
 /// So many that the time limit of retries ends them: a server may be away for minutes while a run is under way.
 const RETRIES: usize = 100;
@@ -76,6 +77,16 @@ pub fn say(bucket: &str, settings: &S3Settings) {
     );
 }
 
+/// How a bucket is talked to.
+pub struct Line {
+    /// Who sends requests.
+    pub through: Arc<dyn HttpConnector>,
+    /// Between retries.
+    pub pauses: BackoffConfig,
+    /// Bytes change on their way.
+    pub spoils: bool,
+}
+
 /// A bucket, opened.
 pub struct Opened {
     /// For a whole run.
@@ -84,6 +95,8 @@ pub struct Opened {
     pub impatient: Arc<dyn ObjectStore>,
     /// What objects are to be.
     pub asked: Arc<Asked>,
+    /// Counts of what is sent.
+    pub requests: Arc<Requests>,
     /// For what is asked of the bucket itself.
     pub bucket: Bucket,
 }
@@ -104,16 +117,17 @@ impl Bucket {
 }
 
 /// Opens a bucket; nothing is sent yet.
-pub fn open(bucket: &str, prefix: &str, settings: &S3Settings, through: Arc<dyn HttpConnector>, pauses: BackoffConfig) -> Result<Opened> {
+pub fn open(bucket: &str, prefix: &str, settings: &S3Settings, Line { through, pauses, spoils }: Line) -> Result<Opened> {
     let place = Place::of(bucket, settings);
-    let asked = Arc::new(Asked::new(&place.host, settings));
-    let wire = Wire { through: Arc::clone(&through), asked: Arc::clone(&asked) };
+    let (asked, requests) = (Arc::new(Asked::new(&place.host, settings)), Arc::<Requests>::default());
     let unusable = |e| Error::Usage(format!("cannot use s3://{bucket}: {e}"));
     let build = |retries, silent_for| {
         let max_retries = if settings.retry_for.is_zero() { 0 } else { retries };
         let retry = RetryConfig { backoff: pauses.clone(), max_retries, retry_timeout: settings.retry_for };
         let builder = builder(bucket, &place, settings).map_err(unusable)?.with_retry(retry);
-        builder.with_http_connector(Patient::new(Conditional(wire.clone()), &place.host, settings.retry_for, silent_for)).build().map_err(unusable)
+        let patience = Arc::new(Patience::new(settings.retry_for, silent_for));
+        let wire = Wire { through: Arc::clone(&through), asked: Arc::clone(&asked), requests: Arc::clone(&requests), patience, spoils };
+        builder.with_http_connector(wire).build().map_err(unusable)
     };
     let below = |s3: AmazonS3| -> Result<Arc<dyn ObjectStore>> {
         if prefix.is_empty() {
@@ -123,8 +137,9 @@ pub fn open(bucket: &str, prefix: &str, settings: &S3Settings, through: Arc<dyn 
         Ok(Arc::new(PrefixStore::new(s3, prefix)))
     };
     let impatient = build(FIRST_RETRIES, FIRST_SILENT_FOR)?;
+    let store = below(build(RETRIES, SILENT_FOR)?)?;
     let bucket = Bucket { signer: Arc::new(impatient.clone()), through, options: client_options(settings) };
-    Ok(Opened { store: below(build(RETRIES, SILENT_FOR)?)?, impatient: below(impatient)?, asked, bucket })
+    Ok(Opened { store, impatient: below(impatient)?, asked, requests, bucket })
 }
 
 fn client_options(settings: &S3Settings) -> ClientOptions {

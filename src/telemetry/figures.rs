@@ -126,13 +126,12 @@ fn run(out: &mut Writer<'_>, run_id: &str, watch: &Watch, ended: Ended) {
 }
 
 fn archive(out: &mut Writer<'_>, summary: &Summary) {
-    let count = |notes: &[super::FileNote]| notes.len() as u64;
     for (state, files) in [
         ("archived", summary.files),
         ("already_archived", summary.already_archived),
         ("too_recent", summary.too_recent),
-        ("waiting", count(&summary.waiting)),
-        ("set_aside", count(&summary.set_aside)),
+        ("waiting", summary.waiting.len() as u64),
+        ("set_aside", summary.set_aside.len() as u64),
     ] {
         out.put(&metrics::FILES, &[state], files);
     }
@@ -179,19 +178,7 @@ fn unarchived(out: &mut Writer<'_>, watch: &Watch, ended: Ended, retention: Opti
 fn prune(out: &mut Writer<'_>, pruned: &PruneSummary) {
     out.put(&metrics::PRUNED_FILES, &[], pruned.pruned);
     out.put(&metrics::PRUNED_BYTES, &[], pruned.bytes);
-    let kept = &pruned.kept;
-    for (reason, files) in [
-        ("recent", kept.recent),
-        ("newest", kept.newest),
-        ("not_archived", kept.not_archived),
-        ("conflicting", kept.conflicting),
-        ("not_proven", kept.not_proven),
-        ("undeletable", kept.undeletable),
-        ("damaged", kept.damaged),
-        ("changed", kept.changed),
-    ] {
-        out.put(&metrics::KEPT, &[reason], files);
-    }
+    pruned.kept.iter().for_each(|(reason, _, files)| out.put(&metrics::KEPT, &[reason], files));
 }
 
 fn verify(out: &mut Writer<'_>, found: &Verified) {

@@ -1,14 +1,14 @@
 //! What pruning came to.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bytesize::ByteSize;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use super::{FileNote, thousands};
-use crate::error::Escaped;
+use super::{list, thousands};
+use crate::error::{Escaped, SetAside};
 
 /// What a run pruned, and what it kept.
 #[derive(Debug, Default, Clone, Serialize)]
@@ -34,7 +34,7 @@ pub struct PruneSummary {
     /// Snapshots that stay, by reason.
     pub kept: Kept,
     /// Snapshots that are old enough and stay all the same, each with the reason.
-    pub attention: Vec<FileNote>,
+    pub attention: Vec<SetAside>,
     /// What is odd about the time by which ages count, if anything is.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub clock: Vec<String>,
@@ -44,25 +44,61 @@ pub struct PruneSummary {
     pub interrupted: bool,
 }
 
-/// Counts of snapshots that stay.
-#[derive(Debug, Default, Clone, Serialize)]
-pub struct Kept {
-    /// Their successor is not old enough.
-    pub recent: u64,
-    /// They are their host's newest.
-    pub newest: u64,
-    /// They are not in the archive, or not on all dates.
-    pub not_archived: u64,
-    /// They contradict archived values.
-    pub conflicting: u64,
+/// Why a snapshot stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepReason {
+    /// Its successor is not old enough.
+    Recent,
+    /// It is its host's newest.
+    Newest,
+    /// It is not in the archive, or not on all dates.
+    NotArchived,
+    /// It contradicts archived values.
+    Conflicting,
     /// Something in the archive is not as it must be.
-    pub not_proven: u64,
-    /// They cannot be read or deleted.
-    pub undeletable: u64,
-    /// They are no snapshots: damaged, or with a time in their name that has not come yet.
-    pub damaged: u64,
-    /// They changed while this run looked at them.
-    pub changed: u64,
+    NotProven,
+    /// It cannot be read or deleted.
+    Undeletable,
+    /// It is no snapshot: damaged, or with a time in its name that has not come yet.
+    Damaged,
+    /// It changed while this run looked at it.
+    Changed,
+}
+
+impl KeepReason {
+    /// All of them, in order: as JSON and metrics call them, and as tables do.
+    const ALL: [(Self, &str, &str); 8] = [
+        (Self::Recent, "recent", "their successor is not old enough"),
+        (Self::Newest, "newest", "the newest of their hosts"),
+        (Self::NotArchived, "not_archived", "not archived"),
+        (Self::Conflicting, "conflicting", "they contradict archived values"),
+        (Self::NotProven, "not_proven", "their objects are not proven"),
+        (Self::Undeletable, "undeletable", "they cannot be read or deleted"),
+        (Self::Damaged, "damaged", "damaged, or named after a time that has not come yet"),
+        (Self::Changed, "changed", "they changed during this run"),
+    ];
+}
+
+/// Counts of snapshots that stay, by reason.
+#[derive(Debug, Default, Clone)]
+pub struct Kept([u64; KeepReason::ALL.len()]);
+
+impl Kept {
+    /// How many stay for a reason.
+    pub fn of(&self, reason: KeepReason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// Each reason as JSON and metrics call it and as tables do, in order, and how many stay for it.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+        KeepReason::ALL.into_iter().map(|(reason, name, words)| (name, words, self.of(reason)))
+    }
+}
+
+impl Serialize for Kept {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter().map(|(name, _, count)| (name, count)))
+    }
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -71,6 +107,17 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl PruneSummary {
+    /// Counts a snapshot that rightly stays.
+    pub fn count_kept(&mut self, reason: KeepReason) {
+        self.kept.0[reason as usize] += 1;
+    }
+
+    /// Counts a snapshot that stays although it is old enough, and notes it: `why` is for people.
+    pub fn keep(&mut self, reason: KeepReason, path: impl Into<PathBuf>, why: impl Into<String>) {
+        self.count_kept(reason);
+        self.attention.push(SetAside::new(path, why));
+    }
+
     /// Adds a snapshot that a run would archive, and then prune.
     pub fn would_archive(&mut self, path: &Path, bytes: u64) {
         self.would_archive_first.push(Escaped(path).to_string());
@@ -85,9 +132,9 @@ impl PruneSummary {
     /// Adds what is known at the end, and logs what a person should look at.
     pub fn finish(&mut self, since: Instant) {
         self.seconds = since.elapsed().as_secs_f64();
-        self.attention.sort_by(|a, b| a.path.cmp(&b.path));
+        SetAside::sort(&mut self.attention);
         for note in &self.attention {
-            tracing::warn!(path = note.path, offset = note.offset, "{}", note.reason);
+            tracing::warn!(path = note.shown(), offset = note.offset, "{}", note.reason);
         }
     }
 }
@@ -117,26 +164,11 @@ impl fmt::Display for PruneSummary {
         if self.objects_looked_at > 0 {
             line("proof", format!("{} objects, {}, looked at", thousands(self.objects_looked_at), ByteSize(self.bytes_looked_at)))?;
         }
-        let kept = &self.kept;
-        for (count, why) in [
-            (kept.recent, "their successor is not old enough"),
-            (kept.newest, "the newest of their hosts"),
-            (kept.not_archived, "not archived"),
-            (kept.conflicting, "they contradict archived values"),
-            (kept.not_proven, "their objects are not proven"),
-            (kept.undeletable, "they cannot be read or deleted"),
-            (kept.damaged, "damaged, or named after a time that has not come yet"),
-            (kept.changed, "they changed during this run"),
-        ] {
-            if count > 0 {
-                line("kept", format!("{}: {why}", thousands(count)))?;
-            }
+        for (_, words, count) in self.kept.iter().filter(|(.., count)| *count > 0) {
+            line("kept", format!("{}: {words}", thousands(count)))?;
         }
         self.clock.iter().try_for_each(|said| line("clock", said.clone()))?;
-        if !self.attention.is_empty() {
-            line("to look at", thousands(self.attention.len() as u64))?;
-            self.attention.iter().try_for_each(|note| writeln!(f, "  {note}"))?;
-        }
+        list(f, "to look at", &self.attention)?;
         if self.dry_run {
             writeln!(f, "dry run: nothing was deleted")?;
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{Figures, FileNote, Summary};
+use super::{Figures, Summary};
 use crate::error::{Error, Exit, Result, SetAside};
 use crate::files::{ClusterFiles, Tree};
 
@@ -101,10 +101,9 @@ impl Watch {
     /// A file that could not be archived: it is counted, logged and noted.
     pub fn set_aside(&self, stage: Stage, note: SetAside, summary: &mut Summary) {
         self.failed(stage);
-        let note = FileNote::from(note);
         // a proof that fails has been told as an error, where it failed
         if stage != Stage::Prove {
-            tracing::warn!(path = note.path, offset = note.offset, stage = stage.name(), "set aside: {}", note.reason);
+            tracing::warn!(path = note.shown(), offset = note.offset, stage = stage.name(), "set aside: {}", note.reason);
         }
         summary.set_aside.push(note);
     }

@@ -307,11 +307,11 @@ impl fmt::Display for Ended {
             Self::Done(summary) if summary.interrupted => write!(f, "interrupted"),
             Self::Done(summary) => {
                 write!(f, "done, {} rows in {} objects, {} waiting", summary.rows_written, summary.objects_written, summary.waiting.len())?;
-                summary.set_aside.iter().try_for_each(|note| write!(f, "; set aside: {}: {}", note.path, note.reason))
+                summary.set_aside.iter().try_for_each(|note| write!(f, "; set aside: {}: {}", note.shown(), note.reason))
             }
             Self::Pruned(summary) => {
                 write!(f, "pruned {}{}", summary.pruned, if summary.interrupted { ", interrupted" } else { "" })?;
-                summary.attention.iter().try_for_each(|note| write!(f, "; attention: {}: {}", note.path, note.reason))
+                summary.attention.iter().try_for_each(|note| write!(f, "; attention: {note}"))
             }
             // who holds it is read from /proc/locks, which may miss an entry while other tests take locks
             Self::Failed(Error::Locked(tree, _)) => write!(f, "failed: {}", Error::Locked(tree.clone(), None)),
