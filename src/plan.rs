@@ -5,12 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::config::Encoder;
 use crate::files::{ClusterFiles, SnapshotFile};
 use crate::ledger::{Entry, Holdings};
 use crate::names::{DAY, Date, Digest, Host};
 use crate::partition::{Bucket, Partition, PlanId};
 use crate::schema::{FORMAT_VERSION, Layout};
+use crate::settings::Encoder;
 
 /// A snapshot's first samples can lie a little before its `from`: less than one step of its series.
 const EARLY: i64 = 3_600;

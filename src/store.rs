@@ -14,8 +14,8 @@ use object_store::{Attribute, Attributes, BackoffConfig, Extensions, GetOptions,
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::config::S3Settings;
 use crate::error::{Error, Escaped, Result};
+use crate::settings::{Location, PART_SIZE, S3Settings};
 use crate::telemetry::Requests;
 
 mod answers;
@@ -25,7 +25,6 @@ mod creating;
 mod hints;
 mod lifecycle;
 mod limit;
-mod location;
 mod patient;
 mod publish;
 mod s3;
@@ -35,7 +34,6 @@ mod staging;
 pub use creating::{Created, Way};
 pub use lifecycle::Lifecycle;
 pub use limit::RateLimit;
-pub use location::{Location, check_expanded};
 pub use publish::{FileNames, Naming};
 
 use answers::{Asked, Shown};
@@ -47,8 +45,7 @@ use staging::{STAGING, Staging, clear_abandoned};
 /// Metadata by which an upload is told from another one of the same key.
 pub const UPLOAD_TOKEN: &str = "cc-archiver-upload";
 
-/// Bytes of an upload's first parts to a server, and to a local disk, where there is no request to be made worth its while.
-pub const PART_SIZE: usize = 8 << 20;
+/// Bytes of an upload's first parts to a local disk, where there is no request to be made worth its while.
 const LOCAL_PART_SIZE: usize = 1 << 20;
 
 /// Parts that are sent at a time, to a server whose settings do not say, and to a local disk: there is no latency to hide there.

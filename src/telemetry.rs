@@ -10,8 +10,8 @@ use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use crate::cli::{OutputArgs, When};
 use crate::error::SetAside;
+use crate::settings::{OutputSettings, When};
 
 mod figures;
 mod lines;
@@ -24,7 +24,6 @@ mod watch;
 pub use figures::{Figures, Verified};
 pub use lines::{RunId, init};
 pub use prune::{Kept, PruneSummary};
-pub use publish::PushUrl;
 pub use run::{Run, Subject};
 pub use watch::{Left, Requests, Stage, Unarchived, Watch};
 
@@ -67,7 +66,7 @@ impl Progress {
     }
 
     /// Shows the counters until the future is dropped: as a bar, or as a log line now and then.
-    pub async fn show(self: Arc<Self>, output: &OutputArgs) {
+    pub async fn show(self: Arc<Self>, output: &OutputSettings) {
         let with_bar = match output.progress {
             When::Always => true,
             When::Auto => std::io::stderr().is_terminal() && !output.quiet,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use cc_archiver::cli::{Cli, Command};
-use cc_archiver::config::Settings;
+use cc_archiver::config::{self, S3Environment};
 use cc_archiver::pipeline::{self, Outcome};
 use cc_archiver::store::Archive;
 use cc_archiver::telemetry::Progress;
@@ -103,7 +103,7 @@ fn in_process(archive: &Archive, tree: &Tree, flags: &[&str]) -> Run {
         let nowhere = PathBuf::from("/nonexistent");
         let arguments = ["cc-archiver".into(), "archive".into(), tree.path().as_os_str().to_owned(), nowhere.into_os_string()];
         let Command::Archive(arguments) = Cli::parse_from(arguments.into_iter().chain(flags.iter().map(Into::into))).command else { panic!("archive") };
-        let settings = Settings::new(*arguments)?;
+        let settings = config::archive(*arguments, &S3Environment::default())?;
         block_on(pipeline::archive(&settings, archive.clone(), Arc::new(Progress::default()), std::future::pending()))
     });
     let stderr = String::from_utf8(log.0.lock().expect("not poisoned").clone()).expect("UTF-8");

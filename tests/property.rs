@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cc_archiver::cli::{Cli, Command};
-use cc_archiver::config::Settings;
+use cc_archiver::config::{self, S3Environment};
 use cc_archiver::pipeline::{self, Outcome};
+use cc_archiver::settings::ArchiveSettings;
 use cc_archiver::store::Archive;
 use cc_archiver::telemetry::{Progress, Summary};
 use clap::Parser;
@@ -101,11 +102,11 @@ fn archive_cramped(tree: &Tree, archive: &Archive, flags: &[&str]) -> Summary {
     run(tree, archive, flags, |settings| settings.memory = 0)
 }
 
-fn run(tree: &Tree, archive: &Archive, flags: &[&str], change: impl FnOnce(&mut Settings)) -> Summary {
+fn run(tree: &Tree, archive: &Archive, flags: &[&str], change: impl FnOnce(&mut ArchiveSettings)) -> Summary {
     let args = ["cc-archiver", "archive", tree.path().to_str().expect("UTF-8"), "unused"];
     let cli = Cli::try_parse_from(args.iter().chain(flags)).expect("valid arguments");
     let Command::Archive(args) = cli.command else { panic!("archive") };
-    let mut settings = Settings::new(*args).expect("valid settings");
+    let mut settings = config::archive(*args, &S3Environment::default()).expect("valid settings");
     change(&mut settings);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let run = pipeline::archive(&settings, archive.clone(), Arc::new(Progress::default()), std::future::pending());

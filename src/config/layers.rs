@@ -10,11 +10,13 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches};
 
-use super::cc_backend::CcBackend;
+use super::S3Environment;
+use super::aws::AwsVariables;
 use super::effective::Effective;
 use super::file::File;
 use super::known;
 use super::slips::{self, Variables};
+use crate::cc_backend::CcBackend;
 use crate::cli::Cli;
 use crate::error::{Error, Escaped, Result};
 
@@ -32,12 +34,15 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// Settings of the file that a variable wins over, to be logged as well.
     pub overruled: Vec<String>,
+    /// What says how S3 is reached, beside the options.
+    pub s3: S3Environment,
     /// All settings, if they are asked for.
     pub effective: Option<Effective>,
 }
 
-/// Reads the file that is named, if one is, and parses the command line on top of it. `variables` are those of this program.
-pub(super) fn load(args: Vec<OsString>, variables: &Variables) -> Result<Loaded, clap::Error> {
+/// Reads the file that is named, if one is, and parses the command line on top of it. `variables` are those of this program, `aws` those
+/// of S3.
+pub(super) fn load(args: Vec<OsString>, variables: &Variables, mut aws: AwsVariables) -> Result<Loaded, clap::Error> {
     let command = known::command();
     let layers =
         Layers::new(&command, &args, |name| variables.get(name).cloned()).map_err(|e| clap::Error::raw(ErrorKind::ValueValidation, format!("{e}\n")))?;
@@ -45,17 +50,14 @@ pub(super) fn load(args: Vec<OsString>, variables: &Variables) -> Result<Loaded,
     let parsed = command.try_get_matches_from_mut(args.clone());
     let mut matches = parsed.map_err(|e| slips::said(e, &command, &layers.command, &args, variables))?;
     let below = matches.subcommand().map(|(_, matches)| matches);
-    let effective = below.filter(|_| layers.command == known::CONFIG).map(|matches| Effective::new(matches, &layers));
+    let effective = below.filter(|_| layers.command == known::CONFIG).map(|matches| Effective::new(matches, &layers, &aws));
     let overruled = below.map(|matches| layers.overruled(&command, matches)).unwrap_or_default();
-    let given = below.and_then(slips::given_for_s3);
-    let mut cli = Cli::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command))?;
+    let typed = below.and_then(slips::typed_for_s3);
+    let cli = Cli::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command))?;
     let file = layers.file.unwrap_or_default();
-    if let Some(s3) = cli.command.s3_mut() {
-        s3.keys = file.keys;
-        s3.given = given;
-    }
+    aws.fill_in(&file.keys);
     let warnings = file.warnings.into_iter().chain(slips::unknown(variables)).collect();
-    Ok(Loaded { cli, warnings, overruled, effective })
+    Ok(Loaded { cli, warnings, overruled, s3: S3Environment { variables: aws, typed }, effective })
 }
 
 /// What lies below environment and flags, for one command.

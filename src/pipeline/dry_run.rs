@@ -12,7 +12,6 @@ use super::Context;
 use super::planning::{self, Planned};
 use super::pruning::Pruning;
 use crate::checkpoint;
-use crate::config::Settings;
 use crate::error::Result;
 use crate::files::{ClusterFiles, Compression, Kind, Tree};
 use crate::info::ArchiveInfo;
@@ -20,6 +19,7 @@ use crate::names::Date;
 use crate::partition::{ObjectKey, Partition};
 use crate::plan::{ClusterPlan, Left, PartitionPlan, Work};
 use crate::read;
+use crate::settings::ArchiveSettings;
 use crate::telemetry::{FileNote, PruneSummary, thousands};
 
 /// A plan for people and programs.
@@ -78,7 +78,7 @@ pub struct PartitionDryRun {
 }
 
 /// Plans all clusters, and what would be pruned when they are archived.
-pub async fn plan(settings: &Settings, context: &Context, info: ArchiveInfo, tree: &Tree) -> Result<DryRun> {
+pub async fn plan(settings: &ArchiveSettings, context: &Context, info: ArchiveInfo, tree: &Tree) -> Result<DryRun> {
     let mut set_aside: Vec<FileNote> = tree.set_aside.iter().cloned().map(Into::into).collect();
     let mut clusters = Vec::new();
     let mut to_archive = BTreeSet::new();

@@ -8,12 +8,12 @@ use tokio::task::spawn_blocking;
 
 use super::lock::Lock;
 use super::successors::{self, Useless};
-use crate::config::DoctorSettings;
 use crate::doctor::{self, Check, Diagnosis};
 use crate::error::{Error, Result};
 use crate::files::{Filter, Tree};
 use crate::scan;
-use crate::store::{Archive, Location};
+use crate::settings::{DoctorSettings, Location};
+use crate::store::Archive;
 
 /// No more bytes of snapshots are decoded: some seconds.
 const MOST_DECODED: u64 = 2 << 30;

@@ -11,13 +11,13 @@ use super::Task;
 use super::handed::{Ended, Entered, HostDay, Message, Written};
 use super::open::{AHEAD, Encoding, OpenObject, Target};
 use crate::catalog;
-use crate::config::Encoder;
 use crate::data::Rows;
 use crate::encode::{Format, ObjectEncoder, ReferenceEncoder, RunsEncoder};
 use crate::error::{Error, Result};
 use crate::ledger::{Block, Footer};
 use crate::names::Digest;
 use crate::rows::RowGroups;
+use crate::settings::Encoder;
 use crate::upload::{Listed, Lost, Outcome, Sink};
 use crate::workers::is_inline;
 

@@ -12,7 +12,6 @@ use futures::{StreamExt, TryStreamExt};
 use super::successors::Useless;
 use super::{Context, keeping, lock, planning, stopped_by};
 use crate::catalog;
-use crate::config::{PruneRules, PruneSettings, Settings};
 use crate::error::{Error, Escaped, Result, SetAside};
 use crate::fail_point;
 use crate::files::{ClusterFiles, Filter, Place, SnapshotFile, Tree};
@@ -23,6 +22,7 @@ use crate::partition::{ObjectKey, Partition};
 use crate::prove::{self, Hashed, Ledgers, Proofs, Unhashed, Unproven};
 use crate::prune::{self, Age, Deletion, Now, Readable};
 use crate::scan;
+use crate::settings::{ArchiveSettings, PruneRules, PruneSettings};
 use crate::store::Archive;
 use crate::telemetry::{Progress, PruneSummary, Stage};
 use crate::workers::{Workers, blocking};
@@ -115,7 +115,7 @@ pub struct Candidate {
 
 impl Pruning {
     /// What follows a run of archive, which has proven the objects that it wrote.
-    pub async fn after(settings: &Settings, context: &Context, rules: PruneRules, tree: &Tree) -> Result<Self> {
+    pub async fn after(settings: &ArchiveSettings, context: &Context, rules: PruneRules, tree: &Tree) -> Result<Self> {
         Ok(Self {
             last_change: last_change(&settings.checkpoints, &settings.filter, tree).await?,
             archive: context.archive.clone(),

@@ -13,7 +13,6 @@ use tokio::runtime::Handle;
 
 use super::{planning, pruning, stopped_by};
 use crate::catalog;
-use crate::config::VerifySettings;
 use crate::error::{Error, Escaped, Result};
 use crate::files::{ClusterFiles, Filter, Place};
 use crate::ledger::{Holdings, NotOurs, ObjectLedger, Unreadable};
@@ -22,6 +21,7 @@ use crate::object::{self, Hashers};
 use crate::partition::{self, ObjectKey, Partition};
 use crate::prove::{self, Ledgers};
 use crate::scan;
+use crate::settings::VerifySettings;
 use crate::store::Archive;
 use crate::telemetry::{Progress, Stage, Verified};
 use crate::verify::{self, Checkpoints, Crossings, Finding, Kind, Missing, Report};
