@@ -48,9 +48,11 @@ mod open;
 mod planning;
 mod proof;
 mod pruning;
+mod reader;
 mod rounds;
 mod stored;
 mod successors;
+mod useless;
 mod verifying;
 
 pub use dry_run::DryRun;
