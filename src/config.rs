@@ -21,6 +21,7 @@ mod effective;
 mod file;
 mod known;
 mod layers;
+mod loading;
 mod places;
 mod s3;
 mod slips;
@@ -28,7 +29,7 @@ mod slips;
 pub use aws::AwsVariables;
 pub use effective::Effective;
 pub use known::{Kind, SECRETS, Setting, command, settings};
-pub use layers::Loaded;
+pub use loading::{Loaded, S3Environment};
 pub use s3::s3;
 
 use places::{check_archive, check_lies_outside, check_places, resolved};
@@ -38,15 +39,6 @@ const MIN_MEMORY: u64 = 64 << 20;
 
 /// Memory of one that reads an object: the range that is hashed, those that are fetched ahead, and a part to spare.
 const READER: u64 = 32 << 20;
-
-/// What says how S3 is reached, beside the options.
-#[derive(Debug, Default)]
-pub struct S3Environment {
-    /// The `AWS_*` variables, and behind them the keys of the file.
-    pub variables: AwsVariables,
-    /// An option for S3 that stands on the command line: with an archive in a directory it is refused.
-    pub typed: Option<String>,
-}
 
 /// Settings of `archive`.
 ///
@@ -281,5 +273,5 @@ pub fn load() -> Result<Loaded, clap::Error> {
     let pairs = || std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let own = pairs().filter(|(name, _)| name.starts_with(slips::PREFIX)).collect();
     let aws = pairs().filter(|(name, _)| name.starts_with(aws::PREFIX)).filter_map(|(name, value)| Some((name, value.into_string().ok()?))).collect();
-    layers::load(std::env::args_os().collect(), &own, aws)
+    loading::load(std::env::args_os().collect(), &own, aws)
 }

@@ -21,11 +21,10 @@ mod publish;
 mod run;
 mod watch;
 
-pub use figures::{Figures, Verified};
 pub use lines::{RunId, init};
 pub use prune::{Kept, PruneSummary};
 pub use run::{Run, Subject};
-pub use watch::{Left, Requests, Stage, Unarchived, Watch};
+pub use watch::{Figures, Left, Requests, Stage, Unarchived, Verified, Watch};
 
 /// The bar on the terminal, which must step aside for log lines.
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
