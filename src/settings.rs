@@ -38,7 +38,7 @@ pub struct ArchiveSettings {
     pub memory: u64,
     /// How objects are written.
     pub layout: Layout,
-    /// Who writes the objects.
+    /// What encodes the objects.
     pub encoder: Encoder,
     /// How objects are proven after their upload.
     pub verify: Depth,
@@ -168,13 +168,13 @@ pub enum When {
     Never,
 }
 
-/// Who writes the objects.
+/// Encoders of objects. Both write the same rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Encoder {
-    /// Key columns as runs: the fast one.
+    /// Writes key columns as runs.
     Runs,
-    /// AsyncArrowWriter: slow, to compare with.
-    Reference,
+    /// Writes Arrow arrays through AsyncArrowWriter.
+    Arrow,
 }
 
 /// How much of an object is read to prove it.

@@ -74,6 +74,10 @@ fn level(from: i64, early: i64, late: i64) -> impl Strategy<Value = Level> {
     })
 }
 
+fn encoder() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["runs", "arrow"])
+}
+
 /// A forest whose files lie within `days`; each file's time in its name is its own.
 fn forest(days: i64, early: i64, late: i64) -> impl Strategy<Value = Vec<File>> {
     let host = prop::sample::select(vec!["a", "b-1", "ü"]);
@@ -162,12 +166,13 @@ proptest! {
         rows_per_group in 1..40_usize,
         workers in 1..4_usize,
         object_size in prop::sample::select(vec!["1", "3kB", "1GiB"]),
+        encoder in encoder(),
     ) {
         let tree = Tree::new();
         files.iter().for_each(|file| file.write(&tree));
         let target = Archive::in_memory();
         let (rows_per_group, workers) = (rows_per_group.to_string(), workers.to_string());
-        let flags = ["--row-group-rows", &rows_per_group, "--workers", &workers, "--object-size", object_size];
+        let flags = ["--row-group-rows", &rows_per_group, "--workers", &workers, "--object-size", object_size, "--encoder", encoder];
         let summary = archive(&tree, &target, &flags);
         let found = objects(&target);
         check_objects(&found)?;
@@ -195,19 +200,20 @@ proptest! {
         kept in prop::collection::vec(any::<bool>(), 10),
         cramped in prop::collection::vec(any::<bool>(), 4),
         rows_per_group in 1..200_usize,
+        encoders in prop::collection::vec(encoder(), 4),
     ) {
         let rows_per_group = rows_per_group.to_string();
         let tree = Tree::new();
         tree.write("c/a/current.wal", b"");
         let target = Archive::in_memory();
         let mut archived = Keyed::new();
-        for (night, is_cramped) in cramped.into_iter().enumerate() {
+        for (night, (is_cramped, encoder)) in cramped.into_iter().zip(encoders).enumerate() {
             for (file, _) in files.iter().zip(&night_of).filter(|(_, of)| **of == night) {
                 file.write(&tree);
             }
             // the least memory, or less: windows of one date
             let archive = if is_cramped { archive_cramped } else { archive };
-            archive(&tree, &target, &["--memory", "64MiB", "--row-group-rows", &rows_per_group]);
+            archive(&tree, &target, &["--memory", "64MiB", "--row-group-rows", &rows_per_group, "--encoder", encoder]);
             let found = objects(&target);
             check_objects(&found)?;
             let rows = keyed(rows_of(&found))?;
@@ -243,6 +249,7 @@ proptest! {
         (values, shift) in (1..60_usize, 0..60_usize),
         rows_per_group in 1..90_usize,
         is_cramped in any::<bool>(),
+        encoder in encoder(),
     ) {
         let snapshot = |from: i64, value: f32| {
             let mut levels = vec![Level::default(); 6];
@@ -255,7 +262,7 @@ proptest! {
         let (older, newer) = (snapshot(MIDNIGHT, 1.0), snapshot(MIDNIGHT + 60 * shift as i64, 2.0));
         let (tree, target) = (Tree::new(), Archive::in_memory());
         let rows_per_group = rows_per_group.to_string();
-        let flags = ["--row-group-rows", &rows_per_group];
+        let flags = ["--row-group-rows", &rows_per_group, "--encoder", encoder];
         let hosts = ["a", "b", "c"];
         hosts.iter().for_each(|host| tree.bin("c", host, &older));
         archive(&tree, &target, &flags);

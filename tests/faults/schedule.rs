@@ -184,7 +184,7 @@ impl Run {
             set("--compression", random.one_of(&["none", "snappy"]).to_owned());
         }
         if random.once_in(6) {
-            set("--encoder", "reference".into());
+            set("--encoder", "arrow".into());
         }
         let mut strikes = if random.once_in(5) { Vec::new() } else { some_strikes(random) };
         if random.once_in(3) {
