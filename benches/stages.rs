@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cc_archiver::buffers::Buffers;
 use cc_archiver::checkpoint::{Form, Raw, Room, decode};
 use cc_archiver::data::{Rows, Snapshot};
-use cc_archiver::encode::{Format, ObjectEncoder, ReferenceEncoder, RunsEncoder, Tools};
+use cc_archiver::encode::{ArrowEncoder, Format, ObjectEncoder, RunsEncoder, Tools};
 use cc_archiver::files;
 use cc_archiver::merge::{Input, Merge};
 use cc_archiver::names::{Cluster, Date, Host};
@@ -199,6 +199,6 @@ fn encode_runs(bencher: Bencher) {
 }
 
 #[divan::bench]
-fn encode_reference(bencher: Bencher) {
-    encode::<ReferenceEncoder<Nowhere>>(bencher);
+fn encode_arrow(bencher: Bencher) {
+    encode::<ArrowEncoder<Nowhere>>(bencher);
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::error::Error;
 
 mod archive;
+mod probe;
 mod races;
 mod tags;
 mod tree;

@@ -1,7 +1,7 @@
 //! Stage 8: row groups become Parquet.
 //!
-//! [`ObjectEncoder`] is what the pipeline sees. [`RunsEncoder`] writes key columns as the runs they are; the reference
-//! encoder expands them and goes through AsyncArrowWriter. Both write the same rows, and tests hold them to it.
+//! [`ObjectEncoder`] is what the pipeline sees. [`RunsEncoder`] writes key columns as the runs they are; [`ArrowEncoder`]
+//! expands them to Arrow arrays and goes through AsyncArrowWriter. Both write the same rows, and tests hold them to it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,15 +22,15 @@ use crate::data::Rows;
 use crate::names::Cluster;
 use crate::schema::Layout;
 
+mod arrow;
 mod chunk;
 mod delta;
-mod reference;
 mod runs;
 mod values;
 
 use chunk::Codec;
 
-pub use reference::ReferenceEncoder;
+pub use arrow::ArrowEncoder;
 pub use runs::RunsEncoder;
 
 /// What all objects of a partition have in common.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     match cc_archiver::config::load() {
-        Ok(loaded) => ExitCode::from(cc_archiver::run(loaded) as u8),
+        Ok(loaded) => ExitCode::from(cc_archiver::commands::run(loaded) as u8),
         Err(e) => {
             // a reader that closed the pipe has seen enough
             let _ = e.print();

@@ -14,7 +14,6 @@ use tokio::task::JoinHandle;
 
 use crate::buffers::Buffers;
 use crate::catalog::{self, LastFooter};
-use crate::config::{Depth, Encoder, Settings};
 use crate::encode::Tools;
 use crate::error::{Error, Escaped, Result};
 use crate::fail_point;
@@ -25,6 +24,7 @@ use crate::object::Hashers;
 use crate::partition::{Buckets, ObjectKey};
 use crate::prove::{ObjectProof, Proofs};
 use crate::schema::Layout;
+use crate::settings::{ArchiveSettings, Depth, Encoder};
 use crate::signals::GRACE;
 use crate::spool;
 use crate::store::Archive;
@@ -49,9 +49,11 @@ mod open;
 mod planning;
 mod proof;
 mod pruning;
+mod reader;
 mod rounds;
 mod stored;
 mod successors;
+mod useless;
 mod verifying;
 
 pub use dry_run::DryRun;
@@ -89,7 +91,7 @@ pub struct Context {
 }
 
 impl Context {
-    fn new(settings: &Settings, archive: Archive, progress: Arc<Progress>) -> Result<Self> {
+    fn new(settings: &ArchiveSettings, archive: Archive, progress: Arc<Progress>) -> Result<Self> {
         let buffers = Buffers::new((settings.memory / BUFFERS_KEPT) as usize);
         let workers = Workers::new(settings.workers)?;
         Ok(Self {
@@ -138,13 +140,13 @@ pub enum Outcome {
 }
 
 /// Archives what is not archived yet. `shutdown` ends the run early, cleanly.
-pub async fn archive(settings: &Settings, archive: Archive, progress: Arc<Progress>, shutdown: impl Future<Output = ()>) -> Result<Outcome> {
+pub async fn archive(settings: &ArchiveSettings, archive: Archive, progress: Arc<Progress>, shutdown: impl Future<Output = ()>) -> Result<Outcome> {
     archive_into(settings, || Ok(archive), progress, shutdown).await
 }
 
 /// The same, but the archive is opened, and so perhaps made, only when the tree has proved to be one.
 pub async fn archive_into(
-    settings: &Settings,
+    settings: &ArchiveSettings,
     open: impl FnOnce() -> Result<Archive>,
     progress: Arc<Progress>,
     shutdown: impl Future<Output = ()>,
@@ -217,7 +219,7 @@ async fn stopped_by<T>(
 }
 
 /// The archive must be there, and be written as it will be. The first run makes the archive's own object; one that is to touch nothing does not.
-async fn check_archive(context: &Context, settings: &Settings) -> Result<ArchiveInfo> {
+async fn check_archive(context: &Context, settings: &ArchiveSettings) -> Result<ArchiveInfo> {
     let is_shard = settings.filter.shard.is_some();
     let wished = ArchiveInfo { buckets: if is_shard { Buckets::FOR_SHARDS } else { Buckets::ONE }, cluster_column: context.layout.cluster_column };
     let info = catalog::info(&context.archive, (!settings.dry_run).then_some(wished)).await?.unwrap_or(wished);
@@ -250,7 +252,7 @@ fn check_schema(context: &Context, info: ArchiveInfo, object: &ObjectLedger) -> 
 }
 
 /// Prunes what is old enough, if that is asked for, when all else is done. What was scanned at first is what may go.
-async fn prune_tree(settings: &Settings, context: &Context, tree: &Tree, summary: &mut Summary) -> Result<()> {
+async fn prune_tree(settings: &ArchiveSettings, context: &Context, tree: &Tree, summary: &mut Summary) -> Result<()> {
     let Some(rules) = settings.prune_after else { return Ok(()) };
     let mut pruning = Pruning::after(settings, context, rules, tree).await?;
     let begun = Instant::now();

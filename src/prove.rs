@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use object_store::{Attribute, GetOptions, ObjectStoreExt};
 
-use crate::config::Depth;
 use crate::error::{Error, Result};
 use crate::etag::ETag;
 use crate::files::{Hashed, Identity, Place};
@@ -17,6 +16,7 @@ use crate::ledger::{self, Entry, Holdings, NotOurs, ObjectLedger, Trouble, Unrea
 use crate::names::{Date, Digest, Host};
 use crate::object::{self, Found, Hashers, trouble};
 use crate::partition::{Bucket, ObjectKey};
+use crate::settings::Depth;
 use crate::store::{Archive, UPLOAD_TOKEN};
 
 /// What is claimed of an object after its upload.

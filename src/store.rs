@@ -14,8 +14,8 @@ use object_store::{Attribute, Attributes, Extensions, GetOptions, ObjectStore, T
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::config::S3Settings;
 use crate::error::{Error, Escaped, Result};
+use crate::settings::{Location, PART_SIZE, S3Settings};
 use crate::telemetry::Requests;
 
 mod asked;
@@ -24,7 +24,6 @@ mod hints;
 mod http;
 mod lifecycle;
 mod limit;
-mod location;
 mod patience;
 mod publish;
 mod request;
@@ -34,7 +33,6 @@ mod staging;
 pub use creating::{Created, Way};
 pub use lifecycle::Lifecycle;
 pub use limit::RateLimit;
-pub use location::{Location, check_expanded};
 pub use publish::{FileNames, Naming};
 
 use asked::{Asked, Shown};
@@ -45,8 +43,7 @@ use staging::{STAGING, Staging, clear_abandoned};
 /// Metadata by which an upload is told from another one of the same key.
 pub const UPLOAD_TOKEN: &str = "cc-archiver-upload";
 
-/// Bytes of an upload's first parts to a server, and to a local disk, where there is no request to be made worth its while.
-pub const PART_SIZE: usize = 8 << 20;
+/// Bytes of an upload's first parts to a local disk, where there is no request to be made worth its while.
 const LOCAL_PART_SIZE: usize = 1 << 20;
 
 /// Parts that are sent at a time, to a server whose settings do not say, and to a local disk: there is no latency to hide there.

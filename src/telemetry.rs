@@ -10,8 +10,8 @@ use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use crate::cli::{OutputArgs, When};
 use crate::error::SetAside;
+use crate::settings::{OutputSettings, When};
 
 mod figures;
 mod lines;
@@ -21,12 +21,10 @@ mod publish;
 mod run;
 mod watch;
 
-pub use figures::{Figures, Verified};
 pub use lines::{RunId, init};
 pub use prune::{KeepReason, Kept, PruneSummary};
-pub use publish::PushUrl;
 pub use run::{Run, Subject};
-pub use watch::{Left, Requests, Stage, Unarchived, Watch};
+pub use watch::{Figures, Left, Requests, Stage, Unarchived, Verified, Watch};
 
 /// The bar on the terminal, which must step aside for log lines.
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
@@ -67,7 +65,7 @@ impl Progress {
     }
 
     /// Shows the counters until the future is dropped: as a bar, or as a log line now and then.
-    pub async fn show(self: Arc<Self>, output: &OutputArgs) {
+    pub async fn show(self: Arc<Self>, output: &OutputSettings) {
         let with_bar = match output.progress {
             When::Always => true,
             When::Auto => std::io::stderr().is_terminal() && !output.quiet,

@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use cc_archiver::cli::{Cli, Command as Wanted};
-use cc_archiver::config::{self, Credentials, Kind, SECRETS, Setting, Settings};
+use cc_archiver::config::{self, Kind, S3Environment, SECRETS, Setting};
+use cc_archiver::settings::Credentials;
 use clap::Parser;
 use serde_json::{Map, Value, json};
 
@@ -315,10 +316,11 @@ fn a_file_that_is_refused_does_not_show_its_keys() {
 
 #[test]
 fn settings_are_debugged_without_secrets() {
-    let Wanted::Archive(mut args) = Cli::parse_from(["cc-archiver", "archive", "/a", "s3://b"]).command else { panic!("archive") };
-    args.s3.keys = SECRETS.iter().zip([KEY, SECRET]).map(|((_, variable, _), value)| ((*variable).to_owned(), value.to_owned())).collect();
-    let mut shown = format!("{args:?}");
-    let settings = Settings::new(*args).expect("valid");
+    let Wanted::Archive(args) = Cli::parse_from(["cc-archiver", "archive", "/a", "s3://b"]).command else { panic!("archive") };
+    let variables = SECRETS.iter().zip([KEY, SECRET]).map(|((_, variable, _), value)| ((*variable).to_owned(), value.to_owned())).collect();
+    let environment = S3Environment { variables, typed: None };
+    let mut shown = format!("{args:?} {environment:?}");
+    let settings = config::archive(*args, &environment).expect("valid");
     shown += &format!("{settings:?} {settings:#?}");
     let credentials = &settings.s3.as_ref().expect("in S3").credentials;
     assert!(matches!(credentials, Credentials::Keys { secret, .. } if secret.reveal() == SECRET) && shown.contains("AWS_SECRET_ACCESS_KEY"));

@@ -1,4 +1,4 @@
-//! One suite of behaviours, run against every kind of archive: a directory, memory and S3.
+//! One suite of behaviours, run against every kind of archive, a directory, memory and S3, with both encoders.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use cc_archiver::cli::{Cli, Command};
-use cc_archiver::config::Settings;
+use cc_archiver::config::{self, S3Environment};
 use cc_archiver::pipeline::{self, Outcome};
 use cc_archiver::store::Archive;
 use cc_archiver::telemetry::Progress;
@@ -25,41 +25,47 @@ mod support;
 // ---------------------------------------------------------------- the targets
 
 /// An empty archive to begin with, and what can be done with it from outside.
-enum Target {
+struct Target {
+    place: Place,
+    encoder: &'static str,
+}
+
+enum Place {
     Directory(tempfile::TempDir),
     Memory(Archive),
     S3 { bucket: Rc<Bucket>, prefix: String },
 }
 
 impl Target {
-    fn directory() -> Self {
-        Self::Directory(tempfile::tempdir().expect("a temporary folder"))
+    fn directory(encoder: &'static str) -> Self {
+        Self { place: Place::Directory(tempfile::tempdir().expect("a temporary folder")), encoder }
     }
 
-    fn memory() -> Self {
-        Self::Memory(Archive::in_memory())
+    fn memory(encoder: &'static str) -> Self {
+        Self { place: Place::Memory(Archive::in_memory()), encoder }
     }
 
-    fn s3() -> Self {
-        Self::S3 { bucket: Rc::new(s3()), prefix: "archive".into() }
+    fn s3(encoder: &'static str) -> Self {
+        Self { place: Place::S3 { bucket: Rc::new(s3()), prefix: "archive".into() }, encoder }
     }
 
     /// Another empty archive of the same kind.
     fn sibling(&self) -> Self {
-        match self {
-            Self::Directory(_) => Self::directory(),
-            Self::Memory(_) => Self::memory(),
-            Self::S3 { bucket, prefix } => Self::S3 { bucket: Rc::clone(bucket), prefix: format!("{prefix}-next") },
+        match &self.place {
+            Place::Directory(_) => Self::directory(self.encoder),
+            Place::Memory(_) => Self::memory(self.encoder),
+            Place::S3 { bucket, prefix } => Self { place: Place::S3 { bucket: Rc::clone(bucket), prefix: format!("{prefix}-next") }, encoder: self.encoder },
         }
     }
 
     /// Archives a tree.
     fn archive(&self, tree: &Tree, flags: &[&str]) -> Run {
         let always = ["--json", "--progress", "never"];
-        match self {
-            Self::Directory(folder) => run(archiver().arg("archive").arg(tree.path()).arg(folder.path()).args(always).args(flags)),
-            Self::Memory(archive) => in_process(archive, tree, flags),
-            Self::S3 { bucket, prefix } => {
+        let flags = &[&["--encoder", self.encoder], flags].concat()[..];
+        match &self.place {
+            Place::Directory(folder) => run(archiver().arg("archive").arg(tree.path()).arg(folder.path()).args(always).args(flags)),
+            Place::Memory(archive) => in_process(archive, tree, flags),
+            Place::S3 { bucket, prefix } => {
                 run(archiver().arg("archive").arg(tree.path()).arg(bucket.url(prefix)).args(always).args(flags).envs(bucket.environment()))
             }
         }
@@ -67,27 +73,27 @@ impl Target {
 
     /// Everything that is in the archive.
     fn objects(&self) -> Objects {
-        match self {
-            Self::Directory(folder) => files_below(folder.path()),
-            Self::Memory(archive) => objects_in(archive.store().as_ref(), ""),
-            Self::S3 { bucket, prefix } => bucket.objects(&format!("{prefix}/")),
+        match &self.place {
+            Place::Directory(folder) => files_below(folder.path()),
+            Place::Memory(archive) => objects_in(archive.store().as_ref(), ""),
+            Place::S3 { bucket, prefix } => bucket.objects(&format!("{prefix}/")),
         }
     }
 
     /// Puts an object there, or another one in its place.
     fn put(&self, key: &str, bytes: &Bytes) {
-        match self {
-            Self::Directory(folder) => write(&folder.path().join(key), bytes),
-            Self::Memory(archive) => {
+        match &self.place {
+            Place::Directory(folder) => write(&folder.path().join(key), bytes),
+            Place::Memory(archive) => {
                 block_on(archive.store().put(&Key::parse(key).expect("a key"), bytes.clone().into())).expect("put");
             }
-            Self::S3 { bucket, prefix } => bucket.put(&format!("{prefix}/{key}"), bytes),
+            Place::S3 { bucket, prefix } => bucket.put(&format!("{prefix}/{key}"), bytes),
         }
     }
 
     /// Checks that nothing is under way any more. What a directory stages would be among its objects.
     fn assert_nothing_is_left_open(&self) {
-        if let Self::S3 { bucket, .. } = self {
+        if let Place::S3 { bucket, .. } = &self.place {
             assert_eq!(bucket.open_uploads(), [""; 0]);
         }
     }
@@ -103,7 +109,7 @@ fn in_process(archive: &Archive, tree: &Tree, flags: &[&str]) -> Run {
         let nowhere = PathBuf::from("/nonexistent");
         let arguments = ["cc-archiver".into(), "archive".into(), tree.path().as_os_str().to_owned(), nowhere.into_os_string()];
         let Command::Archive(arguments) = Cli::parse_from(arguments.into_iter().chain(flags.iter().map(Into::into))).command else { panic!("archive") };
-        let settings = Settings::new(*arguments)?;
+        let settings = config::archive(*arguments, &S3Environment::default())?;
         block_on(pipeline::archive(&settings, archive.clone(), Arc::new(Progress::default()), std::future::pending()))
     });
     let stderr = String::from_utf8(log.0.lock().expect("not poisoned").clone()).expect("UTF-8");
@@ -133,16 +139,22 @@ impl Write for Log {
 
 macro_rules! suite {
     ($($behaviour:ident)*) => {
-        suite!(@for directory: $($behaviour)*);
-        suite!(@for memory: $($behaviour)*);
-        suite!(@for s3: $($behaviour)*);
+        suite!(@by runs: $($behaviour)*);
+        suite!(@by arrow: $($behaviour)*);
     };
-    (@for $target:ident: $($behaviour:ident)*) => {
+    (@by $encoder:ident: $($behaviour:ident)*) => {
+        mod $encoder {
+            suite!(@by $encoder for directory: $($behaviour)*);
+            suite!(@by $encoder for memory: $($behaviour)*);
+            suite!(@by $encoder for s3: $($behaviour)*);
+        }
+    };
+    (@by $encoder:ident for $target:ident: $($behaviour:ident)*) => {
         mod $target {
             $(#[test]
             fn $behaviour() {
-                let target = super::Target::$target();
-                super::$behaviour(&target);
+                let target = crate::Target::$target(stringify!($encoder));
+                crate::$behaviour(&target);
                 target.assert_nothing_is_left_open();
             })*
         }
@@ -288,7 +300,7 @@ fn the_same_input_gives_the_same_objects_whatever_the_number_of_workers(target: 
     let (tree, _) = varied();
     let flags = |workers| ["--workers", workers, "--row-group-rows", "50", "--object-size", "1500B"];
     // the reference is always a directory: so all kinds of archives get the same objects
-    let reference = Target::directory();
+    let reference = Target::directory(target.encoder);
     reference.archive(&tree, &flags("3")).expect(0);
     let expected = reference.objects();
     assert!(expected.len() > 6, "there are several objects a partition: {:?}", keys(&expected));
@@ -343,7 +355,7 @@ fn a_large_object_goes_through_a_multipart_upload(target: &Target) {
     assert!(bytes.len() > 16 << 20, "{key} has only {} bytes", bytes.len());
     assert_same_rows(small_key, rows_in(small_key, small_bytes), small.rows("small", "n1"));
     assert_same_host_metrics(key, bytes, &large);
-    if let Target::S3 { bucket, prefix } = target {
+    if let Place::S3 { bucket, prefix } = &target.place {
         let parts = |key: &str| bucket.parts_of(&format!("{prefix}/{key}"));
         assert_eq!(parts(key), Some(bytes.len().div_ceil(8 << 20)));
         assert_eq!(parts(small_key), None, "a small object is one request");

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use cc_archiver::cli::{Cli, Command};
-use cc_archiver::config::Settings;
+use cc_archiver::config::{self, S3Environment};
 use cc_archiver::pipeline::{self, Outcome};
 use cc_archiver::store::{Archive, FileNames};
 use cc_archiver::telemetry::Summary;
@@ -35,7 +35,7 @@ fn archive(tree: &Tree, target: &Path, links: bool) -> Box<Summary> {
     let opened = Archive::directory_with(target, Arc::new(Lacking { links })).expect("opened");
     let args = ["cc-archiver".as_ref(), "archive".as_ref(), tree.path().as_os_str(), "/nonexistent".as_ref()];
     let Command::Archive(args) = Cli::parse_from(args).command else { unreachable!("it says archive") };
-    let settings = Settings::new(*args).expect("valid");
+    let settings = config::archive(*args, &S3Environment::default()).expect("valid");
     match block_on(pipeline::archive(&settings, opened, Arc::default(), std::future::pending())).expect("it archives") {
         Outcome::Done(summary) => summary,
         Outcome::Planned(_) => unreachable!("no dry run"),

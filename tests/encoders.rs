@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use cc_archiver::buffers::Buffers;
 use cc_archiver::data::{Rows, SeriesKey, SeriesRun, TimeRun, Values};
-use cc_archiver::encode::{Format, ObjectEncoder, ReferenceEncoder, RunsEncoder, Tools};
+use cc_archiver::encode::{ArrowEncoder, Format, ObjectEncoder, RunsEncoder, Tools};
 use cc_archiver::names::{Cluster, Host, Selector};
 use cc_archiver::schema::{Layout, ValueEncoding};
 use futures::future::{BoxFuture, FutureExt};
@@ -168,12 +168,12 @@ proptest! {
     #[test]
     fn both_encoders_write_the_same_rows_and_statistics(groups in prop::collection::vec(rows(), 0..3), layout in layout()) {
         let format = format(layout);
-        let (fast, slow) = (encoded::<RunsEncoder<Memory>>(&format, &groups), encoded::<ReferenceEncoder<Memory>>(&format, &groups));
+        let (runs, arrow) = (encoded::<RunsEncoder<Memory>>(&format, &groups), encoded::<ArrowEncoder<Memory>>(&format, &groups));
         let expected = model(&groups);
-        prop_assert_eq!(&rows_in(KEY, &fast), &expected);
-        prop_assert_eq!(&rows_in(KEY, &slow), &expected);
-        prop_assert_eq!(described(&metadata(&fast)), described(&metadata(&slow)));
-        for bytes in [&fast, &slow] {
+        prop_assert_eq!(&rows_in(KEY, &runs), &expected);
+        prop_assert_eq!(&rows_in(KEY, &arrow), &expected);
+        prop_assert_eq!(described(&metadata(&runs)), described(&metadata(&arrow)));
+        for bytes in [&runs, &arrow] {
             prop_assert!(bytes[..bytes.len() - 8 - footer_size(bytes)].ends_with(BLOCK));
         }
     }
@@ -190,7 +190,7 @@ fn pages_are_cut_in_the_same_places_and_bounded_alike() {
     let rows = Rows { series, times, values: (0..count).map(|i| (i % 977) as f32).collect() };
     let format = format(compressed(Compression::SNAPPY));
     let groups = [rows];
-    let files = [encoded::<RunsEncoder<Memory>>(&format, &groups), encoded::<ReferenceEncoder<Memory>>(&format, &groups)];
+    let files = [encoded::<RunsEncoder<Memory>>(&format, &groups), encoded::<ArrowEncoder<Memory>>(&format, &groups)];
     for bytes in &files {
         let metadata = metadata(bytes);
         let index = metadata.page_index_for_row_group(0);

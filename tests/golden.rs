@@ -23,6 +23,9 @@ fn expected() -> Vec<String> {
     rows
 }
 
+/// What each encoder writes must be the same to all readers.
+const ENCODERS: [&str; 2] = ["runs", "arrow"];
+
 /// A tree, its archive in a directory, and that archive's objects.
 struct InDirectory {
     folder: tempfile::TempDir,
@@ -30,14 +33,14 @@ struct InDirectory {
 }
 
 impl InDirectory {
-    fn of(tree: Tree) -> Self {
+    fn by(encoder: &str, tree: Tree) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        archive(tree.path(), folder.path(), &[]).expect(0);
+        archive(tree.path(), folder.path(), &["--encoder", encoder]).expect(0);
         Self { folder, tree }
     }
 
     fn golden() -> Self {
-        Self::of(Tree::golden())
+        Self::by("runs", Tree::golden())
     }
 
     fn path(&self) -> &str {
@@ -50,10 +53,10 @@ impl InDirectory {
 }
 
 /// A tree's archive in a bucket, below a prefix.
-fn in_bucket(tree: &Tree) -> Bucket {
+fn in_bucket(encoder: &str, tree: &Tree) -> Bucket {
     let bucket = s3();
     let mut command = archiver();
-    command.arg("archive").arg(tree.path()).arg(bucket.url("some/prefix")).envs(bucket.environment());
+    command.arg("archive").arg(tree.path()).arg(bucket.url("some/prefix")).args(["--encoder", encoder]).envs(bucket.environment());
     run(&mut command).expect(0);
     bucket
 }
@@ -71,39 +74,49 @@ fn golden_rows_come_back(reader: &str, place: &str, environment: &[(&str, String
     assert_same_rows(&format!("{reader}, filtered"), read(reader, place, &filters, environment), expected());
 }
 
+fn golden_rows_come_back_from_a_directory(reader: &str) {
+    for encoder in ENCODERS {
+        golden_rows_come_back(reader, InDirectory::by(encoder, Tree::golden()).path(), &[]);
+    }
+}
+
 #[test]
 fn pandas_reads_the_golden_rows_from_a_directory() {
-    golden_rows_come_back("pandas", InDirectory::golden().path(), &[]);
+    golden_rows_come_back_from_a_directory("pandas");
 }
 
 #[test]
 fn pyarrow_reads_the_golden_rows_from_a_directory() {
-    golden_rows_come_back("pyarrow", InDirectory::golden().path(), &[]);
+    golden_rows_come_back_from_a_directory("pyarrow");
 }
 
 #[test]
 fn duckdb_reads_the_golden_rows_from_a_directory() {
-    golden_rows_come_back("duckdb", InDirectory::golden().path(), &[]);
+    golden_rows_come_back_from_a_directory("duckdb");
 }
 
 #[test]
 fn polars_reads_the_golden_rows_from_a_directory() {
-    golden_rows_come_back("polars", InDirectory::golden().path(), &[]);
+    golden_rows_come_back_from_a_directory("polars");
 }
 
 #[test]
 fn the_rust_reader_reads_the_golden_rows_from_a_directory() {
-    assert_same_rows("parquet", rows_of(&InDirectory::golden().objects()), expected());
+    for encoder in ENCODERS {
+        assert_same_rows(encoder, rows_of(&InDirectory::by(encoder, Tree::golden()).objects()), expected());
+    }
 }
 
 #[test]
 fn every_reader_reads_the_golden_rows_from_s3() {
-    let bucket = in_bucket(&Tree::golden());
-    for reader in ["pandas", "pyarrow", "duckdb", "polars"] {
-        golden_rows_come_back(reader, &bucket.url("some/prefix"), &bucket.environment());
+    for encoder in ENCODERS {
+        let bucket = in_bucket(encoder, &Tree::golden());
+        for reader in ["pandas", "pyarrow", "duckdb", "polars"] {
+            golden_rows_come_back(reader, &bucket.url("some/prefix"), &bucket.environment());
+        }
+        assert_same_rows("parquet", rows_of(&bucket.objects("some/prefix")), expected());
+        assert_eq!(bucket.open_uploads(), [""; 0]);
     }
-    assert_same_rows("parquet", rows_of(&bucket.objects("some/prefix")), expected());
-    assert_eq!(bucket.open_uploads(), [""; 0]);
 }
 
 #[test]
@@ -140,7 +153,7 @@ const ODD_CLUSTERS: [&[&str]; 3] =
 fn odd_names_come_back_from_a_directory_as_they_were() {
     for clusters in ODD_CLUSTERS {
         let (tree, rows) = odd_names(clusters);
-        let archived = InDirectory::of(tree);
+        let archived = InDirectory::by("runs", tree);
         for reader in ["pandas", "pyarrow", "duckdb", "polars"] {
             assert_same_rows(&format!("{reader}, {clusters:?}"), read(reader, archived.path(), &["--typed"], &[]), &rows);
             let filters: Vec<&str> = clusters.iter().flat_map(|cluster| ["--partition", cluster, "2026-03-01"]).collect();
@@ -154,7 +167,7 @@ fn odd_names_come_back_from_a_directory_as_they_were() {
 #[test]
 fn odd_names_come_back_from_s3_as_they_were() {
     let (tree, rows) = odd_names(ODD_CLUSTERS[0]);
-    let bucket = in_bucket(&tree);
+    let bucket = in_bucket("runs", &tree);
     for reader in ["pandas", "pyarrow", "duckdb", "polars"] {
         assert_same_rows(reader, read(reader, &bucket.url("some/prefix"), &["--typed"], &bucket.environment()), &rows);
     }
@@ -163,10 +176,14 @@ fn odd_names_come_back_from_s3_as_they_were() {
 
 // ---------------------------------------------------------------- the files themselves
 
-/// Checks each object of the golden archive, with small row groups so that there are several.
+/// Checks each object of the golden archive, with small row groups so that there are several, of both encoders.
 fn in_every_object(check: impl Fn(&str, &bytes::Bytes, &ParquetMetaData)) {
+    ENCODERS.iter().for_each(|encoder| in_every_object_by(encoder, &check));
+}
+
+fn in_every_object_by(encoder: &str, check: impl Fn(&str, &bytes::Bytes, &ParquetMetaData)) {
     let (tree, folder) = (Tree::golden(), tempfile::tempdir().expect("a temporary folder"));
-    archive(tree.path(), folder.path(), &["--row-group-rows", "1000"]).expect(0);
+    archive(tree.path(), folder.path(), &["--row-group-rows", "1000", "--encoder", encoder]).expect(0);
     let objects = files_below(folder.path());
     assert_eq!(objects.len(), PARTITIONS.len());
     let mut row_groups = 0;
@@ -227,11 +244,15 @@ fn names_that_differ_beyond_ascii_are_sorted_by_their_bytes() {
     for host in hosts {
         tree.bin("c", host, &Snapshot::minutes(T0, [1.0]));
     }
-    let objects = InDirectory::of(tree).objects();
-    let found: Vec<String> = objects.iter().flat_map(|(key, bytes)| rows_in(key, bytes)).map(|row| row.hostname).collect();
     let mut expected = hosts.map(str::as_bytes);
     expected.sort_unstable();
-    assert_eq!(found.iter().map(String::as_bytes).collect::<Vec<_>>(), expected);
+    for encoder in ENCODERS {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        archive(tree.path(), folder.path(), &["--encoder", encoder]).expect(0);
+        let objects = files_below(folder.path());
+        let found: Vec<String> = objects.iter().flat_map(|(key, bytes)| rows_in(key, bytes)).map(|row| row.hostname).collect();
+        assert_eq!(found.iter().map(String::as_bytes).collect::<Vec<_>>(), expected, "{encoder}");
+    }
 }
 
 #[test]
@@ -307,7 +328,10 @@ fn the_footer_says_what_the_object_is() {
 
 #[test]
 fn the_ledgers_name_every_snapshot_with_its_digest_and_account_for_every_row() {
-    let archived = InDirectory::golden();
+    ENCODERS.iter().for_each(|encoder| the_ledgers_account_for_every_row(&InDirectory::by(encoder, Tree::golden())));
+}
+
+fn the_ledgers_account_for_every_row(archived: &InDirectory) {
     let objects = archived.objects();
     let mut named = BTreeMap::new();
     for (key, bytes) in &objects {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cc_archiver::cli::{Cli, Command};
-use cc_archiver::config::{PruneSettings, Settings};
+use cc_archiver::config::{self, S3Environment};
 use cc_archiver::pipeline::{self, Outcome};
 use cc_archiver::store::Archive;
 use cc_archiver::telemetry::{KeepReason, Progress, PruneSummary, Summary};
@@ -183,7 +183,7 @@ fn parsed(command: &str, tree: &Tree, flags: &[&str]) -> Command {
 
 fn archive(store: &Arc<Faulty>, tree: &Tree, flags: &[&str]) -> Box<Summary> {
     let Command::Archive(arguments) = parsed("archive", tree, flags) else { panic!("archive") };
-    let settings = Settings::new(*arguments).expect("valid");
+    let settings = config::archive(*arguments, &S3Environment::default()).expect("valid");
     let run = pipeline::archive(&settings, store.archive(), Arc::new(Progress::default()), std::future::pending());
     match block_on(run).expect("a summary") {
         Outcome::Done(summary) => summary,
@@ -194,7 +194,7 @@ fn archive(store: &Arc<Faulty>, tree: &Tree, flags: &[&str]) -> Box<Summary> {
 fn prune(store: &Arc<Faulty>, tree: &Tree, flags: &[&str]) -> Box<PruneSummary> {
     let always = ["--older-than", "3d"];
     let Command::Prune(arguments) = parsed("prune", tree, &always.iter().chain(flags).copied().collect::<Vec<_>>()) else { panic!("prune") };
-    let settings = PruneSettings::new(*arguments).expect("valid");
+    let settings = config::prune(*arguments, &S3Environment::default()).expect("valid");
     block_on(pipeline::prune_in(&settings, || Ok(store.archive()), Arc::new(Progress::default()), std::future::pending())).expect("a summary")
 }
 

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cc_archiver::cli::{Cli, Command};
-use cc_archiver::config::Settings;
+use cc_archiver::config::{self, S3Environment};
 use cc_archiver::pipeline::{self, Outcome};
+use cc_archiver::settings::ArchiveSettings;
 use cc_archiver::store::Archive;
 use cc_archiver::telemetry::{Progress, Summary};
 use clap::Parser;
@@ -80,6 +81,10 @@ fn level(from: i64, early: i64, late: i64) -> impl Strategy<Value = Level> {
     })
 }
 
+fn encoder() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["runs", "arrow"])
+}
+
 /// A forest whose files lie within `days`; each file's time in its name is its own.
 fn forest(days: i64, early: i64, late: i64) -> impl Strategy<Value = Vec<File>> {
     let host = prop::sample::select(vec!["a", "b-1", "ü"]);
@@ -108,11 +113,11 @@ fn archive_cramped(tree: &Tree, archive: &Archive, flags: &[&str]) -> Summary {
     run(tree, archive, flags, |settings| settings.memory = 0)
 }
 
-fn run(tree: &Tree, archive: &Archive, flags: &[&str], change: impl FnOnce(&mut Settings)) -> Summary {
+fn run(tree: &Tree, archive: &Archive, flags: &[&str], change: impl FnOnce(&mut ArchiveSettings)) -> Summary {
     let args = ["cc-archiver", "archive", tree.path().to_str().expect("UTF-8"), "unused"];
     let cli = Cli::try_parse_from(args.iter().chain(flags)).expect("valid arguments");
     let Command::Archive(args) = cli.command else { panic!("archive") };
-    let mut settings = Settings::new(*args).expect("valid settings");
+    let mut settings = config::archive(*args, &S3Environment::default()).expect("valid settings");
     change(&mut settings);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let run = pipeline::archive(&settings, archive.clone(), Arc::new(Progress::default()), std::future::pending());
@@ -168,12 +173,13 @@ proptest! {
         rows_per_group in 1..40_usize,
         workers in 1..4_usize,
         object_size in prop::sample::select(vec!["1", "3kB", "1GiB"]),
+        encoder in encoder(),
     ) {
         let tree = Tree::new();
         files.iter().for_each(|file| file.write(&tree));
         let target = Archive::in_memory();
         let (rows_per_group, workers) = (rows_per_group.to_string(), workers.to_string());
-        let flags = ["--row-group-rows", &rows_per_group, "--workers", &workers, "--object-size", object_size];
+        let flags = ["--row-group-rows", &rows_per_group, "--workers", &workers, "--object-size", object_size, "--encoder", encoder];
         let summary = archive(&tree, &target, &flags);
         let found = objects(&target);
         check_objects(&found)?;
@@ -202,19 +208,20 @@ proptest! {
         kept in prop::collection::vec(any::<bool>(), 10),
         cramped in prop::collection::vec(any::<bool>(), 4),
         rows_per_group in 1..200_usize,
+        encoders in prop::collection::vec(encoder(), 4),
     ) {
         let rows_per_group = rows_per_group.to_string();
         let tree = Tree::new();
         tree.write("c/a/current.wal", b"");
         let target = Archive::in_memory();
         let mut archived = Keyed::new();
-        for (night, is_cramped) in cramped.into_iter().enumerate() {
+        for (night, (is_cramped, encoder)) in cramped.into_iter().zip(encoders).enumerate() {
             for (file, _) in files.iter().zip(&night_of).filter(|(_, of)| **of == night) {
                 file.write(&tree);
             }
             // the least memory, or less: windows of one date
             let archive = if is_cramped { archive_cramped } else { archive };
-            archive(&tree, &target, &["--memory", "64MiB", "--row-group-rows", &rows_per_group]);
+            archive(&tree, &target, &["--memory", "64MiB", "--row-group-rows", &rows_per_group, "--encoder", encoder]);
             let found = objects(&target);
             check_objects(&found)?;
             let rows = keyed(rows_of(&found))?;
@@ -250,6 +257,7 @@ proptest! {
         (values, shift) in (1..60_usize, 0..60_usize),
         rows_per_group in 1..90_usize,
         is_cramped in any::<bool>(),
+        encoder in encoder(),
     ) {
         let snapshot = |from: i64, value: f32| {
             let mut levels = vec![Level::default(); 6];
@@ -262,7 +270,7 @@ proptest! {
         let (older, newer) = (snapshot(MIDNIGHT, 1.0), snapshot(MIDNIGHT + 60 * shift as i64, 2.0));
         let (tree, target) = (Tree::new(), Archive::in_memory());
         let rows_per_group = rows_per_group.to_string();
-        let flags = ["--row-group-rows", &rows_per_group];
+        let flags = ["--row-group-rows", &rows_per_group, "--encoder", encoder];
         let hosts = ["a", "b", "c"];
         hosts.iter().for_each(|host| tree.bin("c", host, &older));
         archive(&tree, &target, &flags);

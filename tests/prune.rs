@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use cc_archiver::cli::{Cli, Command};
-use cc_archiver::config::{PruneSettings, Settings};
+use cc_archiver::config::{self, S3Environment};
 use cc_archiver::pipeline::{self, Outcome};
 use cc_archiver::store::Archive;
 use cc_archiver::telemetry::{KeepReason, Progress, PruneSummary};
@@ -241,13 +241,13 @@ fn ages_count_by_the_clock_of_the_store_if_that_is_behind() {
         assert!(pruned.clock[0].contains("ahead of the store's"), "{pruned}");
     };
     let Command::Archive(arguments) = parsed("archive", &["--prune-after", "3d"]) else { panic!("archive") };
-    let settings = Settings::new(*arguments).expect("valid");
+    let settings = config::archive(*arguments, &S3Environment::default()).expect("valid");
     let done = block_on(pipeline::archive(&settings, open(), Arc::new(Progress::default()), std::future::pending()));
     let Ok(Outcome::Done(summary)) = done else { panic!("a summary") };
     is_kept(summary.prune.as_ref().expect("it was asked for"));
     // without a lock: a child of another test can hold the one of the run before until it has begun
     let Command::Prune(arguments) = parsed("prune", &["--older-than", "3d", "--dry-run"]) else { panic!("prune") };
-    let settings = PruneSettings::new(*arguments).expect("valid");
+    let settings = config::prune(*arguments, &S3Environment::default()).expect("valid");
     is_kept(&block_on(pipeline::prune_in(&settings, || Ok(open()), Arc::new(Progress::default()), std::future::pending())).expect("a summary"));
 }
 

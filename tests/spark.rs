@@ -39,7 +39,7 @@ fn archived(options: &[&str]) -> tempfile::TempDir {
 
 #[test]
 fn spark_reads_the_golden_rows_of_both_encoders() {
-    for encoder in ["runs", "reference"] {
+    for encoder in ["runs", "arrow"] {
         let folder = archived(&["--encoder", encoder]);
         reads(encoder, spark(NEW, folder.path(), &[]));
     }

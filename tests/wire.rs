@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use cc_archiver::cli::{Cli, Command};
-use cc_archiver::config::Settings;
+use cc_archiver::config::{self, S3Environment};
 use cc_archiver::error::Error;
 use cc_archiver::pipeline::{self, Outcome};
 use cc_archiver::store::Archive;
@@ -268,7 +268,7 @@ impl Site {
         let tree = tree.path().to_str().expect("UTF-8");
         let command = ["cc-archiver", "archive", tree, "/nonexistent", "--compression", "none"];
         let Command::Archive(args) = Cli::parse_from(command.iter().chain(flags)).command else { unreachable!("it says archive") };
-        let settings = Settings::new(*args)?;
+        let settings = config::archive(*args, &S3Environment::default())?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let run = pipeline::archive(&settings, archive, Arc::new(Progress::default()), std::future::pending());
         // a request that is held is the last that a run sends: then it is killed

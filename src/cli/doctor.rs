@@ -1,15 +1,21 @@
-//! Arguments of `doctor`.
+//! Options of `doctor`.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::S3Args;
+use super::s3::S3Args;
 use super::values::{path, span};
-use crate::store::Location;
+use crate::settings::Location;
 
-/// Arguments of `doctor`.
+/// Look at a tree and an archive as runs will use them, and say what to do before they fail.
+///
+/// Reads the tree, writes two small objects to the archive, and removes them again if it may. Exit code 3 if there is an error, 0 if
+/// there are warnings only.
 #[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  \
+    cc-archiver doctor /var/lib/cc-backend/checkpoints ./archive\n  \
+    cc-archiver doctor --cc-backend-config /etc/cc-backend/config.json s3://monitoring/archive --prune-after 7d --every 6h")]
 pub struct DoctorArgs {
     /// The checkpoint tree: cc-backend's metric-store.checkpoints.directory.
     #[arg(env = "CC_ARCHIVER_CHECKPOINTS", value_parser = path())]

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::values::path;
-use crate::telemetry::{PushUrl, RunId};
+use crate::settings::PushUrl;
+use crate::telemetry::RunId;
 
 /// How a run is seen from outside.
-#[derive(Debug, Default, Args)]
+#[derive(Debug, Default, Clone, Args)]
 #[command(next_help_heading = "Metrics")]
 pub struct MetricsArgs {
     /// Leave the run's metrics in this file, in Prometheus' text format: docs/metrics.md. One file for each command.

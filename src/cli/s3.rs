@@ -8,18 +8,12 @@ use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 
 use super::values::{path, span, switch};
-use crate::config::AwsVariables;
+use crate::settings::{Checksum, Style, Tag};
 
 /// How an archive in S3 is reached, and how objects are stored there.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "S3")]
 pub struct S3Args {
-    /// Keys of the configuration file; variables win.
-    #[arg(skip)]
-    pub keys: AwsVariables,
-    /// One of these options that stands on the command line.
-    #[arg(skip)]
-    pub given: Option<String>,
     /// The server's address; http:// is taken at its word, without TLS [default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, else AWS]
     #[arg(long, value_name = "URL", env = "CC_ARCHIVER_ENDPOINT")]
     pub endpoint: Option<String>,
@@ -64,17 +58,6 @@ pub struct S3Args {
     pub parts: u8,
 }
 
-/// Where a bucket's name stands in a URL.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Style {
-    /// As the server is likely to want it.
-    Auto,
-    /// In the path: host/bucket/key
-    Path,
-    /// In the name of the host: bucket.host/key
-    VirtualHost,
-}
-
 /// Encryption by the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Sse {
@@ -84,17 +67,6 @@ pub enum Sse {
     S3,
     /// A key of a key management service.
     Kms,
-}
-
-/// Checksums that a server can check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Checksum {
-    /// CRC-64/NVME, the fastest.
-    Crc64nvme,
-    /// SHA-256, for servers that do not know the other.
-    Sha256,
-    /// None.
-    None,
 }
 
 /// Nobody means fewer bytes a second, unless it is written as such.
@@ -119,33 +91,6 @@ impl FromStr for Rate {
     }
 }
 
-/// A tag of an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tag {
-    /// Its name.
-    pub key: String,
-    /// Its value.
-    pub value: String,
-}
-
-impl FromStr for Tag {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (key, value) = text.split_once('=').ok_or("it is not KEY=VALUE")?;
-        let allowed = |c: char| c.is_alphanumeric() || " +-=._:/@".contains(c);
-        if let Some(c) = text.chars().find(|c| !allowed(*c)) {
-            return Err(format!("S3 has no {c:?} in tags; letters, digits, spaces and + - = . _ : / @ are left"));
-        }
-        match (key.chars().count(), value.chars().count()) {
-            (0, _) => Err("its key is empty".into()),
-            (129.., _) => Err("a key has 128 characters at most".into()),
-            (_, 257..) => Err("a value has 256 characters at most".into()),
-            _ => Ok(Self { key: key.into(), value: value.into() }),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,17 +105,6 @@ mod tests {
         }
         for wrong in ["", "fast", "0", "0MiB/s", "/s", "5MiB/h", "-1MiB/s"] {
             assert!(rate(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn tags_are_what_s3_takes() {
-        let tag = |text: &str| text.parse::<Tag>().map(|tag| (tag.key, tag.value));
-        assert_eq!(tag("a=b=c"), Ok(("a".into(), "b=c".into())));
-        assert_eq!(tag("team="), Ok(("team".into(), String::new())));
-        assert_eq!(tag("Größe=1 m/s"), Ok(("Größe".into(), "1 m/s".into())));
-        for wrong in ["", "a", "=b", "a=b&c", "a=b\nc", &format!("{}=b", "a".repeat(129)), &format!("a={}", "b".repeat(257))] {
-            assert!(tag(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -8,7 +8,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use parquet::basic::{Compression, ZstdLevel};
 
 use crate::names::Date;
-use crate::store::check_expanded;
+use crate::settings::check_expanded;
 
 /// A time span, such as 7d.
 ///
@@ -48,33 +48,6 @@ pub fn switch(text: &str) -> Result<bool, String> {
 /// A path that no shell was to expand any more.
 pub fn path() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| check_expanded(&path.to_string_lossy()).map(|()| path))
-}
-
-/// Dates from the first to the last, both included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dates {
-    /// The first; none: from the beginning.
-    pub first: Option<Date>,
-    /// The last; none: to the end.
-    pub last: Option<Date>,
-}
-
-impl FromStr for Dates {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let date = |text: &str| match text {
-            "" => Ok(None),
-            _ => Date::parse(text).map(Some).ok_or_else(|| format!("{text:?} is not a date such as 2026-03-01")),
-        };
-        let (first, last) = text.split_once("..").unwrap_or((text, text));
-        let (first, last) = (date(first)?, date(last)?);
-        match (first, last) {
-            (None, None) => Err("neither a date nor FROM..TO".into()),
-            (Some(first), Some(last)) if first > last => Err(format!("{first} comes after {last}")),
-            _ => Ok(Self { first, last }),
-        }
-    }
 }
 
 /// A point in time, as unix seconds.

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 
+/// What they begin with.
+pub(super) const PREFIX: &str = "AWS_";
+
 /// `AWS_*` variables by name. Only the names are shown.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct AwsVariables {

@@ -1,5 +1,6 @@
 //! All settings as they are in effect, and where each came from.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use clap::ArgMatches;
@@ -8,9 +9,9 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::aws::AwsVariables;
-use super::cc_backend::CcBackend;
 use super::known::{self, Kind, SECRETS, Setting};
 use super::layers::Layers;
+use crate::cc_backend::CcBackend;
 use crate::error::Escaped;
 
 /// The settings of all commands.
@@ -31,22 +32,16 @@ enum Source {
 }
 
 impl Effective {
-    /// What was parsed on top of `layers`.
-    pub(super) fn new(matches: &ArgMatches, layers: &Layers) -> Self {
+    /// What was parsed on top of `layers`, and which `AWS_*` variables are set: they win over the keys of the file.
+    pub(super) fn new(matches: &ArgMatches, layers: &Layers, aws: &AwsVariables) -> Self {
         let one = |setting: Setting| {
             let (values, source) = (values(matches, &setting), source_of(matches, &setting, layers));
             (setting, values.iter().map(|value| without_credentials(value)).collect(), source)
         };
-        let keys = layers.file.iter().flat_map(|file| file.keys.keys().map(|name| (name.clone(), Source::File(Escaped(&file.path).to_string()))));
-        Self { settings: known::settings().into_iter().map(one).collect(), keys: keys.collect(), cc_backend: layers.cc_backend.clone() }
-    }
-
-    /// Adds the `AWS_*` variables that are set, which win over the file's keys.
-    pub fn with_environment(mut self, environment: &AwsVariables) -> Self {
-        self.keys.retain(|(name, _)| !environment.contains_key(name));
-        self.keys.extend(environment.keys().map(|name| (name.clone(), Source::Variable(name.clone()))));
-        self.keys.sort_by(|a, b| a.0.cmp(&b.0));
-        self
+        let in_file = layers.file.iter().flat_map(|file| file.keys.keys().map(|name| (name.clone(), Source::File(Escaped(&file.path).to_string()))));
+        let set = aws.keys().map(|name| (name.clone(), Source::Variable(name.clone())));
+        let keys: BTreeMap<String, Source> = in_file.chain(set).collect();
+        Self { settings: known::settings().into_iter().map(one).collect(), keys: keys.into_iter().collect(), cc_backend: layers.cc_backend.clone() }
     }
 }
 

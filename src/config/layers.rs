@@ -6,16 +6,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Command, FromArgMatches};
+use clap::{Arg, ArgMatches, Command};
 
-use super::cc_backend::CcBackend;
-use super::effective::Effective;
 use super::file::File;
 use super::known;
-use super::slips::{self, Variables};
-use crate::cli::Cli;
+use crate::cc_backend::CcBackend;
 use crate::error::{Error, Escaped, Result};
 
 /// Ids of the arguments that this module knows.
@@ -23,45 +19,10 @@ const CHECKPOINTS: &str = "checkpoints";
 const ARCHIVE: &str = "archive";
 const CC_BACKEND: &str = "cc_backend_config";
 
-/// A command line, and what does not stand on it.
-#[derive(Debug)]
-pub struct Loaded {
-    /// What is to be done, and how.
-    pub cli: Cli,
-    /// What a person should know, to be logged when logs are set up.
-    pub warnings: Vec<String>,
-    /// Settings of the file that a variable wins over, to be logged as well.
-    pub overruled: Vec<String>,
-    /// All settings, if they are asked for.
-    pub effective: Option<Effective>,
-}
-
-/// Reads the file that is named, if one is, and parses the command line on top of it. `variables` are those of this program.
-pub(super) fn load(args: Vec<OsString>, variables: &Variables) -> Result<Loaded, clap::Error> {
-    let command = known::command();
-    let layers =
-        Layers::new(&command, &args, |name| variables.get(name).cloned()).map_err(|e| clap::Error::raw(ErrorKind::ValueValidation, format!("{e}\n")))?;
-    let mut command = layers.under(command);
-    let parsed = command.try_get_matches_from_mut(args.clone());
-    let mut matches = parsed.map_err(|e| slips::said(e, &command, &layers.command, &args, variables))?;
-    let below = matches.subcommand().map(|(_, matches)| matches);
-    let effective = below.filter(|_| layers.command == known::CONFIG).map(|matches| Effective::new(matches, &layers));
-    let overruled = below.map(|matches| layers.overruled(&command, matches)).unwrap_or_default();
-    let given = below.and_then(slips::given_for_s3);
-    let mut cli = Cli::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command))?;
-    let file = layers.file.unwrap_or_default();
-    if let Some(s3) = cli.command.s3_mut() {
-        s3.keys = file.keys;
-        s3.given = given;
-    }
-    let warnings = file.warnings.into_iter().chain(slips::unknown(variables)).collect();
-    Ok(Loaded { cli, warnings, overruled, effective })
-}
-
 /// What lies below environment and flags, for one command.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
-    command: String,
+    pub(super) command: String,
     pub(super) file: Option<File>,
     /// Read if it is needed, or if settings are to be shown.
     pub(super) cc_backend: Option<CcBackend>,
@@ -74,7 +35,8 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    fn new(cli: &Command, args: &[OsString], variable: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
+    /// What the file says, and cc-backend's configuration where it is needed.
+    pub(super) fn new(cli: &Command, args: &[OsString], variable: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
         let Some((command, matches)) = glance(cli, args) else { return Ok(Self::default()) };
         let file = path(&matches, known::CONFIG).map(|path| File::read(&path, cli)).transpose()?;
         let own: Vec<&Arg> = cli.find_subcommand(&command).into_iter().flat_map(Command::get_arguments).collect();
@@ -97,7 +59,7 @@ impl Layers {
     }
 
     /// What the file says, and a variable says otherwise.
-    fn overruled(&self, cli: &Command, matches: &ArgMatches) -> Vec<String> {
+    pub(super) fn overruled(&self, cli: &Command, matches: &ArgMatches) -> Vec<String> {
         let Some(file) = &self.file else { return Vec::new() };
         let own = cli.find_subcommand(&self.command).into_iter().chain([cli]).flat_map(Command::get_arguments);
         let is_known = |arg: &&Arg| matches.try_contains_id(arg.get_id().as_str()).is_ok();
@@ -113,7 +75,7 @@ impl Layers {
     }
 
     /// The command line with these layers as its defaults.
-    fn under(&self, cli: Command) -> Command {
+    pub(super) fn under(&self, cli: Command) -> Command {
         if self.command.is_empty() {
             return cli;
         }

@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Escaped, Result};
 use crate::files::shape;
-use crate::store::Location;
+use crate::settings::Location;
 
 /// Checks the tree and the archive of a command that has both.
 pub(super) fn check_places(checkpoints: &Path, archive: &Location, lock_file: Option<&Path>) -> Result<()> {

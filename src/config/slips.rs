@@ -33,7 +33,7 @@ pub(super) fn unknown(variables: &Variables) -> Vec<String> {
 }
 
 /// An option for S3 that stands on the command line.
-pub(super) fn given_for_s3(matches: &ArgMatches) -> Option<String> {
+pub(super) fn typed_for_s3(matches: &ArgMatches) -> Option<String> {
     let options = S3Args::augment_args(Command::new("s3"));
     let is_given =
         |arg: &&Arg| matches.try_contains_id(arg.get_id().as_str()).is_ok() && matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);

@@ -6,9 +6,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use bytesize::ByteSize;
 use object_store::path::Path as Key;
-use object_store::{GetOptions, GetResult, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload};
+use object_store::{GetOptions, GetResult, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use rustix::fs::Access;
 
+use super::probe::{begin, told};
 use super::{Check, Level, races, tags};
 use crate::error::{Error, Escaped, rights};
 use crate::random;
@@ -29,11 +30,6 @@ const NOTICED: [&str; 4] = ["digest", "checksum", "sha256", "signature"];
 const LITTLE: u64 = 10 << 30;
 /// With less than this the next object does not fit.
 const NEARLY_NONE: u64 = 64 << 20;
-
-pub fn told(e: object_store::Error) -> String {
-    let text = Error::store("refused", "the request")(e).to_string();
-    text.trim_start_matches("refused the request: ").replace("\n  hint: ", "; ")
-}
 
 /// An archive in a directory that exists. `None` for `archive` says that it does not, yet.
 pub async fn check_directory(path: &Path, archive: Option<&Archive>) -> Vec<Check> {
@@ -217,11 +213,6 @@ async fn complete_over(archive: &Archive, key: &Key) -> object_store::Result<boo
         Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(false),
         other => other,
     }
-}
-
-pub async fn begin(archive: &Archive, key: &Key) -> object_store::Result<Box<dyn object_store::MultipartUpload>> {
-    let options = PutMultipartOptions { attributes: archive.attributes("doctor"), tags: archive.tags(), ..Default::default() };
-    archive.store().put_multipart_opts(key, options).await
 }
 
 async fn multipart(archive: &Archive, key: &Key) -> Check {

@@ -5,7 +5,7 @@ use object_store::path::Path as Key;
 use object_store::{Error, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, Result};
 
 use super::Check;
-use super::archive::{begin, told};
+use super::probe::{begin, told};
 use crate::store::Archive;
 
 /// Always the same keys, so that at most two objects stay where none may be deleted.

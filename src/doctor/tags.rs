@@ -7,7 +7,7 @@ use object_store::path::Path as Key;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutOptions, PutPayload};
 
 use super::Check;
-use super::archive::{begin, told};
+use super::probe::{begin, told};
 use crate::etag::ETag;
 use crate::store::Archive;
 

@@ -8,9 +8,10 @@ use bytesize::ByteSize;
 use rustix::fs::Access;
 
 use super::{Check, by_whom, said};
-use crate::config::{Cleanup, Wishes};
+use crate::cc_backend::Cleanup;
 use crate::error::{Escaped, SetAside, rights};
 use crate::files::{HostFiles, Tree, trusted};
+use crate::settings::Wishes;
 
 /// What cc-backend does if nobody says otherwise.
 const USUAL_INTERVAL: Duration = Duration::from_secs(12 * 3_600);
@@ -218,7 +219,7 @@ fn pruning(tree: &Tree, wishes: &Wishes) -> Vec<Check> {
 mod tests {
     use super::super::Level;
     use super::*;
-    use crate::config::CcBackend;
+    use crate::cc_backend::CcBackend;
 
     fn wishes(every: u64, removes_after: Option<u64>) -> Wishes {
         let folder = tempfile::tempdir().expect("a folder");

@@ -1,6 +1,6 @@
-//! The fast encoder: key columns are written as the runs they are, timestamps from (start, frequency, count).
+//! Key columns are written as the runs they are, timestamps from (start, frequency, count).
 //!
-//! Only values are touched row by row. What the reference encoder writes, readers read here: the same rows, encodings and
+//! Only values are touched row by row. What AsyncArrowWriter writes, readers read here: the same rows, encodings and
 //! statistics. A row group is encoded on any thread; row groups are appended in order.
 
 use std::collections::HashMap;

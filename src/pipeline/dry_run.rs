@@ -12,7 +12,6 @@ use super::Context;
 use super::planning::{self, Planned};
 use super::pruning::Pruning;
 use crate::checkpoint::{self, Form};
-use crate::config::Settings;
 use crate::error::{Result, SetAside};
 use crate::files::{ClusterFiles, Compression, Kind, Tree};
 use crate::info::ArchiveInfo;
@@ -21,6 +20,7 @@ use crate::names::Date;
 use crate::partition::{ObjectKey, Partition};
 use crate::plan::{ClusterPlan, Left, Work};
 use crate::read;
+use crate::settings::ArchiveSettings;
 use crate::telemetry::{PruneSummary, list, thousands};
 
 /// A plan for people and programs.
@@ -79,7 +79,7 @@ pub struct PartitionDryRun {
 }
 
 /// Plans all clusters, and what would be pruned when they are archived.
-pub async fn plan(settings: &Settings, context: &Context, info: ArchiveInfo, tree: &Tree) -> Result<DryRun> {
+pub async fn plan(settings: &ArchiveSettings, context: &Context, info: ArchiveInfo, tree: &Tree) -> Result<DryRun> {
     let mut set_aside: Vec<SetAside> = tree.set_aside.clone();
     let mut clusters = Vec::new();
     let mut to_archive = BTreeSet::new();

@@ -7,13 +7,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::task::spawn_blocking;
 
 use super::lock::Lock;
-use super::successors::{self, Useless};
-use crate::config::DoctorSettings;
+use super::useless::{self, Useless};
 use crate::doctor::{self, Check, Diagnosis};
 use crate::error::{Error, Result};
 use crate::files::{Filter, Tree};
 use crate::scan;
-use crate::store::{Archive, Location};
+use crate::settings::{DoctorSettings, Location};
+use crate::store::Archive;
 
 /// No more bytes of snapshots are decoded: some seconds.
 const MOST_DECODED: u64 = 2 << 30;
@@ -81,7 +81,7 @@ fn decode_newest(tree: &Tree, now: i64) -> Option<Check> {
         }
         looked_at += 1;
         let is_young = file.mtime / 1_000_000_000 > now - YOUNG;
-        match successors::decodes(&path, file) {
+        match useless::decodes(&path, file) {
             Ok(()) if file.from > now.max(file.mtime / 1_000_000_000) + EARLY => damaged.push((path, "the time in its name has not come yet".into())),
             Ok(()) => whole += 1,
             Err(Useless::Damaged(why)) if !is_young => damaged.push((path, why)),

@@ -4,61 +4,59 @@ use std::path::{Path, PathBuf};
 
 use futures::{StreamExt, TryStreamExt};
 
-use super::pruning::{Candidate, Pruning, file_of};
-use super::successors::{self, Useless, UselessOnes};
+use super::planning;
+use super::reader::Reader;
+use super::useless::{Useless, decodes};
 use crate::error::{Error, Result};
-use crate::files::{ClusterFiles, Hashed, Unread};
+use crate::files::{Hashed, Place, SnapshotFile, Unread};
 use crate::prove::Unproven;
-use crate::telemetry::{KeepReason, PruneSummary, Stage};
+use crate::telemetry::{KeepReason, PruneSummary, Stage, Watch};
 
-impl Pruning {
-    /// Keeps all that is of no use.
-    pub fn keep_useless(&self, files: &ClusterFiles, useless: UselessOnes, summary: &mut PruneSummary) {
-        for (host, ones) in files.hosts.iter().zip(useless) {
-            for (snapshot, why) in ones {
-                self.keep_useless_one(self.place_of(files, &host.host, &host.snapshots[snapshot]).path(), why, summary);
-            }
+/// It is of no use as a snapshot.
+pub fn useless(path: PathBuf, why: Useless, watch: &Watch, summary: &mut PruneSummary) {
+    match why {
+        Useless::Unread(Unread::Vanished) => {}
+        Useless::Unread(Unread::Changed) => changed(path, "changed", summary),
+        Useless::Damaged(reason) => {
+            let advice = "no archive and no cc-backend can take it: put a copy in its place, or remove it";
+            summary.keep(KeepReason::Damaged, path, format!("kept: it is damaged: {reason}; {advice}"));
+        }
+        Useless::Early => {
+            let reason = "kept: the time in its name has not come yet, so it stands for no older one: remove it, or set the clock right";
+            summary.keep(KeepReason::Damaged, path, reason);
+        }
+        Useless::Unread(Unread::Failed(reason)) => {
+            watch.failed(Stage::Read);
+            summary.keep(KeepReason::Undeletable, path, format!("kept: it cannot be read: {reason}"));
         }
     }
+}
 
-    /// Keeps what is of no use.
-    pub fn keep_useless_one(&self, path: PathBuf, why: Useless, summary: &mut PruneSummary) {
-        match why {
-            Useless::Unread(Unread::Vanished) => {}
-            Useless::Unread(Unread::Changed) => changed(path, "changed", summary),
-            Useless::Damaged(reason) => {
-                let advice = "no archive and no cc-backend can take it: put a copy in its place, or remove it";
-                summary.keep(KeepReason::Damaged, path, format!("kept: it is damaged: {reason}; {advice}"));
-            }
-            Useless::Early => {
-                let reason = "kept: the time in its name has not come yet, so it stands for no older one: remove it, or set the clock right";
-                summary.keep(KeepReason::Damaged, path, reason);
-            }
-            Useless::Unread(Unread::Failed(reason)) => {
-                self.progress.watch.failed(Stage::Read);
-                summary.keep(KeepReason::Undeletable, path, format!("kept: it cannot be read: {reason}"));
-            }
+/// A snapshot that is not archived, and why not.
+pub struct NotArchived {
+    /// Where it is.
+    pub place: Place,
+    /// Its name and status.
+    pub file: SnapshotFile,
+    /// Why not.
+    pub reason: String,
+}
+
+/// They are not archived. A damaged file never will be: so each is decoded, to say which it is.
+pub async fn not_archived(reader: &Reader, ones: Vec<NotArchived>, watch: &Watch, summary: &mut PruneSummary) -> Result<()> {
+    let look = |NotArchived { place, file, reason }| async move {
+        let (decoded, path) = reader.workers.run(move || (decodes(&place.path(), &file), place.path())).await?;
+        Ok::<_, Error>((path, reason, decoded))
+    };
+    let mut looks = futures::stream::iter(ones).map(look).buffered(reader.workers.count());
+    while let Some((path, reason, decoded)) = looks.try_next().await? {
+        reader.check_stop()?;
+        match decoded {
+            Ok(()) => summary.keep(KeepReason::NotArchived, path, format!("kept: {reason}; run archive")),
+            Err(why) => useless(path, why, watch, summary),
         }
     }
-
-    /// Keeps what is not archived. A damaged file never will be: so each is decoded, to say which it is.
-    pub async fn keep_not_archived(&self, files: &ClusterFiles, not_archived: Vec<(Candidate, String)>, summary: &mut PruneSummary) -> Result<()> {
-        let look = |(candidate, reason)| async move {
-            let (host, file) = file_of(files, candidate);
-            let (path, file) = (self.place_of(files, host, file).path(), file.clone());
-            let (decoded, path) = self.workers.run(move || (successors::decodes(&path, &file), path)).await?;
-            Ok::<_, Error>((path, reason, decoded))
-        };
-        let mut looks = futures::stream::iter(not_archived).map(look).buffered(self.workers.count());
-        while let Some((path, reason, decoded)) = looks.try_next().await? {
-            self.check_stop()?;
-            match decoded {
-                Ok(()) => summary.keep(KeepReason::NotArchived, path, format!("kept: {reason}; run archive")),
-                Err(why) => self.keep_useless_one(path, why, summary),
-            }
-        }
-        Ok(())
-    }
+    Ok(())
 }
 
 /// It changed while this run looked at it.
@@ -78,7 +76,7 @@ pub fn unproven(file: &Hashed, unproven: Unproven, summary: &mut PruneSummary) {
         Unproven::Conflict => {
             (KeepReason::Conflicting, "kept: some of its values contradict archived ones; --prune-conflicting deletes it all the same".into())
         }
-        Unproven::Unreadable(object) => (KeepReason::NotProven, super::planning::undecidable(&object)),
+        Unproven::Unreadable(object) => (KeepReason::NotProven, planning::undecidable(&object)),
         Unproven::Doubt(reason) => (KeepReason::NotProven, format!("kept: {reason}; look at the archive with verify --read-data")),
     };
     summary.keep(reason, file.place().path(), why);

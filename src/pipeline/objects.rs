@@ -11,13 +11,13 @@ use super::Task;
 use super::handed::{Ended, Entered, HostDay, Message, Written};
 use super::open::{AHEAD, Encoding, OpenObject, Target};
 use crate::catalog;
-use crate::config::Encoder;
 use crate::data::Rows;
-use crate::encode::{Format, ObjectEncoder, ReferenceEncoder, RunsEncoder};
+use crate::encode::{ArrowEncoder, Format, ObjectEncoder, RunsEncoder};
 use crate::error::{Error, Result};
 use crate::ledger::{Block, Footer};
 use crate::names::Digest;
 use crate::rows::RowGroups;
+use crate::settings::Encoder;
 use crate::upload::{Listed, Lost, Outcome, Sink};
 use crate::workers::is_inline;
 
@@ -45,7 +45,7 @@ impl Writer {
         let format = Arc::new(format);
         Ok(match context.encoder {
             Encoder::Runs => Self::with_encoder::<RunsEncoder<Sink>>(target, format),
-            Encoder::Reference => Self::with_encoder::<ReferenceEncoder<Sink>>(target, format),
+            Encoder::Arrow => Self::with_encoder::<ArrowEncoder<Sink>>(target, format),
         })
     }
 

@@ -9,20 +9,22 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use futures::{StreamExt, TryStreamExt};
 
-use super::successors::Useless;
-use super::{Context, keeping, lock, planning, stopped_by};
+use super::keeping::{self, NotArchived};
+use super::reader::{self, Reader};
+use super::useless::Useless;
+use super::{Context, lock, planning, stopped_by, successors};
 use crate::catalog;
-use crate::config::{PruneRules, PruneSettings, Settings};
 use crate::error::{Error, Escaped, Result};
 use crate::fail_point;
 use crate::files::{ClusterFiles, Filter, Hashed, Place, SnapshotFile, Tree, Unread};
-use crate::ledger::{Holdings, ObjectLedger};
-use crate::names::{Cluster, DAY, Date, Host};
+use crate::ledger::ObjectLedger;
+use crate::names::{DAY, Date, Host};
 use crate::object::Hashers;
 use crate::partition::{ObjectKey, Partition};
 use crate::prove::{self, Ledgers, Proofs, Unproven};
 use crate::prune::{self, Age, Now, Readable};
 use crate::scan;
+use crate::settings::{ArchiveSettings, PruneRules, PruneSettings};
 use crate::store::Archive;
 use crate::telemetry::{KeepReason, Progress, PruneSummary, Stage};
 use crate::workers::{Workers, blocking};
@@ -47,12 +49,10 @@ pub async fn prune_in(
     let workers = Workers::new(settings.workers)?;
     let hashers = Hashers::new(archive.clone(), workers.clone());
     let mut pruning = Pruning {
-        archive,
         last_change: last_change(&settings.checkpoints, &settings.filter, &tree).await?,
-        tree: settings.checkpoints.clone(),
+        reader: Reader { tree: settings.checkpoints.clone(), archive, workers },
         rules: settings.rules,
         dry_run: settings.dry_run,
-        workers,
         hashers,
         proofs: Proofs::new(),
         archived_first: BTreeSet::new(),
@@ -63,9 +63,9 @@ pub async fn prune_in(
     tracing::info!(checkpoints = %Escaped(&settings.checkpoints), archive = %settings.archive, clusters, hosts, snapshots, dry_run, version, "pruning");
     let mut summary = PruneSummary { dry_run: settings.dry_run, ..Default::default() };
     summary.attention.extend_from_slice(&tree.set_aside);
-    let workers = pruning.workers.clone();
+    let workers = pruning.reader.workers.clone();
     let run = async {
-        progress.watch.at(Stage::Catalog, catalog::info(&pruning.archive, None).await)?;
+        progress.watch.at(Stage::Catalog, catalog::info(&pruning.reader.archive, None).await)?;
         progress.watch.at(Stage::Prune, pruning.prune_tree(&tree, &mut summary).await)
     };
     let done = stopped_by(|| workers.stop(), shutdown, progress.watch.hurried(), run).await;
@@ -83,18 +83,14 @@ pub async fn prune_in(
 
 /// A run of pruning.
 pub struct Pruning {
-    /// Where the proofs are.
-    pub archive: Archive,
-    /// The checkpoint tree.
-    pub tree: PathBuf,
+    /// Who reads the tree and the ledgers.
+    pub reader: Reader,
     /// When a snapshot of it changed last, in unix s.
     pub last_change: Option<i64>,
     /// What goes.
     pub rules: PruneRules,
     /// Nothing goes.
     pub dry_run: bool,
-    /// Who reads files. Stopped: nothing more is read or deleted.
-    pub workers: Workers,
     /// Who reads objects.
     pub hashers: Hashers,
     /// What is known of objects; those that this run uploaded, to begin with.
@@ -107,7 +103,7 @@ pub struct Pruning {
 
 /// A snapshot that is old enough, by (index of the host, index of the snapshot).
 #[derive(Clone, Copy)]
-pub struct Candidate {
+struct Candidate {
     host: u32,
     snapshot: u32,
     age: Age,
@@ -115,14 +111,12 @@ pub struct Candidate {
 
 impl Pruning {
     /// What follows a run of archive, which has proven the objects that it wrote.
-    pub async fn after(settings: &Settings, context: &Context, rules: PruneRules, tree: &Tree) -> Result<Self> {
+    pub async fn after(settings: &ArchiveSettings, context: &Context, rules: PruneRules, tree: &Tree) -> Result<Self> {
         Ok(Self {
             last_change: last_change(&settings.checkpoints, &settings.filter, tree).await?,
-            archive: context.archive.clone(),
-            tree: settings.checkpoints.clone(),
+            reader: Reader { tree: settings.checkpoints.clone(), archive: context.archive.clone(), workers: context.workers.clone() },
             rules,
             dry_run: settings.dry_run,
-            workers: context.workers.clone(),
             hashers: context.hashers.clone(),
             proofs: std::mem::take(&mut *context.proofs.lock().unwrap_or_else(PoisonError::into_inner)),
             archived_first: BTreeSet::new(),
@@ -133,7 +127,7 @@ impl Pruning {
     /// Prunes one cluster after the other.
     pub async fn prune_tree(&mut self, tree: &Tree, summary: &mut PruneSummary) -> Result<()> {
         let local = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) as i64;
-        let now = Now::new(local, self.archive.clock_ahead(), self.last_change);
+        let now = Now::new(local, self.reader.archive.clock_ahead(), self.last_change);
         now.skew.iter().for_each(|said| tracing::warn!("{said}"));
         now.silence.iter().for_each(|said| tracing::info!("{said}"));
         summary.clock.extend(now.skew.iter().chain(&now.silence).cloned());
@@ -143,14 +137,9 @@ impl Pruning {
         Ok(())
     }
 
-    /// An error if the run is to end.
-    pub fn check_stop(&self) -> Result<()> {
-        if self.workers.is_stopped() { Err(Error::Interrupted) } else { Ok(()) }
-    }
-
     async fn prune_cluster(&mut self, files: &ClusterFiles, now: &Now, summary: &mut PruneSummary) -> Result<()> {
         let limit = now.now.saturating_sub_unsigned(self.rules.older_than.as_secs());
-        let useless = self.useless_ones(files, limit, now).await?;
+        let useless = successors::useless_ones(&self.reader, files, limit, now).await?;
         let mut homes: BTreeMap<Date, Vec<Candidate>> = BTreeMap::new();
         for (host, h) in files.hosts.iter().enumerate() {
             let readable: Readable = useless[host].keys().map(|index| (*index, false)).collect();
@@ -163,10 +152,15 @@ impl Pruning {
                 }
             }
         }
-        self.keep_useless(files, useless, summary);
+        for (host, ones) in files.hosts.iter().zip(useless) {
+            for (snapshot, why) in ones {
+                let path = self.reader.place_of(files, &host.host, &host.snapshots[snapshot]).path();
+                keeping::useless(path, why, &self.progress.watch, summary);
+            }
+        }
         let mut ledgers = Ledgers::new();
         for (home, candidates) in homes {
-            self.check_stop()?;
+            self.reader.check_stop()?;
             // what crosses midnight feeds the next date, and samples can lie a little before their snapshot: large ledgers are read again for those
             ledgers.retain(|date, holdings| *date >= home || date.start() >= home.start() - DAY && holdings.sources() <= KEPT_BEHIND);
             for some in candidates.chunks(CANDIDATES_AT_A_TIME) {
@@ -185,10 +179,10 @@ impl Pruning {
         ledgers: &mut Ledgers,
         summary: &mut PruneSummary,
     ) -> Result<()> {
-        self.load(&files.cluster, BTreeSet::from([home]), ledgers).await?;
+        self.reader.load(&files.cluster, BTreeSet::from([home]), ledgers).await?;
         let hashed = self.hash_all(files, home, candidates, ledgers, summary).await?;
         let dates = hashed.iter().filter_map(|(_, file)| prove::dates_of(file, ledgers.get(&home)?)).flatten().collect();
-        self.load(&files.cluster, dates, ledgers).await?;
+        self.reader.load(&files.cluster, dates, ledgers).await?;
         let mut objects: BTreeMap<&ObjectKey, &ObjectLedger> = BTreeMap::new();
         let (mut ready, mut not_archived) = (Vec::new(), Vec::new());
         for (candidate, file) in hashed {
@@ -201,16 +195,18 @@ impl Pruning {
                     ready.push(file);
                 }
                 Err(Unproven::NotArchived(_)) if self.archived_first.contains(&file.place().path()) => summary.would_archive(&file.place().path(), file.size()),
-                Err(Unproven::NotArchived(reason)) => not_archived.push((candidate, reason)),
+                Err(Unproven::NotArchived(reason)) => {
+                    not_archived.push(NotArchived { place: file.place().clone(), file: file_of(files, candidate).1.clone(), reason });
+                }
                 Err(unproven) => keeping::unproven(&file, unproven, summary),
             }
         }
-        self.keep_not_archived(files, not_archived, summary).await?;
+        keeping::not_archived(&self.reader, not_archived, &self.progress.watch, summary).await?;
         self.prove_all(objects.into_values().collect(), summary).await?;
         for file in ready {
             // deletions can follow each other without a wait: this is where a signal comes in between
             tokio::task::yield_now().await;
-            self.check_stop()?;
+            self.reader.check_stop()?;
             let path = file.place().path();
             match prove::source(&file, home, ledgers, &self.proofs, self.rules.conflicting) {
                 Ok(proven) => self.delete(proven, path, summary).await?,
@@ -218,11 +214,6 @@ impl Pruning {
             }
         }
         Ok(())
-    }
-
-    /// Adds those of `dates` whose ledgers are not there yet.
-    pub async fn load(&self, cluster: &Cluster, dates: BTreeSet<Date>, ledgers: &mut Ledgers) -> Result<()> {
-        planning::load_ledgers(&self.archive, cluster, dates, ledgers).await.map(drop)
     }
 
     /// Hashes the candidates that a ledger may name, in order.
@@ -237,40 +228,34 @@ impl Pruning {
         let (mut may_be_archived, mut not_archived) = (Vec::new(), Vec::new());
         for candidate in candidates {
             let (host, file) = file_of(files, candidate);
-            let place = self.place_of(files, host, file);
+            let place = self.reader.place_of(files, host, file);
             let holdings = ledgers.get(&home);
-            if holdings.is_some_and(|holdings| is_named(holdings, &place, file.size)) {
+            if holdings.is_some_and(|holdings| reader::is_named(holdings, &place, file.size)) {
                 may_be_archived.push((candidate, place, file.size));
             } else if self.archived_first.contains(&place.path()) {
                 summary.would_archive(&place.path(), file.size);
             } else if let Some(object) = holdings.and_then(|holdings| holdings.unreadable_of(host.as_str())) {
                 summary.keep(KeepReason::NotProven, place.path(), planning::undecidable(object));
             } else {
-                not_archived.push((candidate, "it is not archived".to_owned()));
+                not_archived.push(NotArchived { place, file: file.clone(), reason: "it is not archived".into() });
             }
         }
-        self.keep_not_archived(files, not_archived, summary).await?;
-        let hash_one = |(candidate, place, size): (Candidate, Place, u64)| async move {
-            Ok::<_, Error>((candidate, place.path(), hash(&self.workers, place, size).await?))
-        };
+        keeping::not_archived(&self.reader, not_archived, &self.progress.watch, summary).await?;
+        let hash_one =
+            |(candidate, place, size): (Candidate, Place, u64)| async move { Ok::<_, Error>((candidate, place.path(), self.reader.hash(place, size).await?)) };
         let mut all = Vec::new();
-        let mut hashing = futures::stream::iter(may_be_archived).map(hash_one).buffered(self.workers.count());
+        let mut hashing = futures::stream::iter(may_be_archived).map(hash_one).buffered(self.reader.workers.count());
         while let Some((candidate, path, hashed)) = hashing.try_next().await? {
-            self.check_stop()?;
+            self.reader.check_stop()?;
             match hashed {
                 Ok(file) => {
                     self.progress.bytes_read.fetch_add(file.size(), Ordering::Relaxed);
                     all.push((candidate, file));
                 }
-                Err(unread) => self.keep_useless_one(path, Useless::Unread(unread), summary),
+                Err(unread) => keeping::useless(path, Useless::Unread(unread), &self.progress.watch, summary),
             }
         }
         Ok(all)
-    }
-
-    /// Where a snapshot is.
-    pub fn place_of(&self, files: &ClusterFiles, host: &Host, file: &SnapshotFile) -> Place {
-        Place { tree: self.tree.clone(), cluster: files.cluster.clone(), host: host.clone(), name: (*file.name).into() }
     }
 
     /// Proves objects of which nothing is known yet, each once a run.
@@ -281,18 +266,18 @@ impl Pruning {
         // what a directory shows may not be there after a crash yet
         let partitions: BTreeSet<&Partition> = unknown.iter().map(|object| &object.key.partition).collect();
         for partition in partitions {
-            self.archive.settle(partition).await?;
+            self.reader.archive.settle(partition).await?;
         }
         let mut proven = Vec::with_capacity(unknown.len());
         {
-            let (archive, hashers, depth) = (&self.archive, &self.hashers, self.rules.depth);
+            let (archive, hashers, depth) = (&self.reader.archive, &self.hashers, self.rules.depth);
             let prove = |object: &'_ ObjectLedger| {
                 let object = object.clone();
                 async move { Ok::<_, Error>((object.key.clone(), prove::present(archive, hashers, &object, depth).await?)) }
             };
-            let mut proofs = futures::stream::iter(unknown.into_iter().map(prove)).buffered(self.workers.count());
+            let mut proofs = futures::stream::iter(unknown.into_iter().map(prove)).buffered(self.reader.workers.count());
             while let Some((key, proof)) = proofs.try_next().await? {
-                self.check_stop()?;
+                self.reader.check_stop()?;
                 if let Err(reason) = &proof {
                     self.progress.watch.failed(Stage::Prove);
                     tracing::error!(object = archive.name_of(&key), "its proof failed: {reason}");
@@ -312,10 +297,10 @@ impl Pruning {
             summary.would_prune.push(Escaped(&path).to_string().into());
             return Ok(());
         }
-        let workers = self.workers.clone();
+        let workers = self.reader.workers.clone();
         // asked again where it runs: what waits for a thread when the run is stopped is not deleted any more
         fail_point::reach("to-be-deleted");
-        let deletion = self.workers.run(move || (!workers.is_stopped()).then(|| prune::delete(proven))).await?;
+        let deletion = self.reader.workers.run(move || (!workers.is_stopped()).then(|| prune::delete(proven))).await?;
         match deletion.ok_or(Error::Interrupted)? {
             Ok(()) => {
                 fail_point::reach("deleted");
@@ -334,21 +319,9 @@ impl Pruning {
     }
 }
 
-/// Hashes a file when one of `workers` is free; gives up if they are stopped.
-pub async fn hash(workers: &Workers, place: Place, size: u64) -> Result<Result<Hashed, Unread>> {
-    let asked = workers.clone();
-    workers.run(move || Hashed::new(place, size, || !asked.is_stopped())).await
-}
-
-/// True if a ledger names a file of this path and size.
-pub fn is_named(holdings: &Holdings, place: &Place, size: u64) -> bool {
-    let path = place.ledger_path();
-    holdings.of_host(place.host.as_str()).any(|(_, entry)| entry.path == path && entry.size == size)
-}
-
 /// When a snapshot of the tree changed last, in unix s. A run that looks at some clusters or hosts only looks at all for this: those may be
 /// silent for good. Shards are taken for alike.
-pub async fn last_change(root: &Path, filter: &Filter, tree: &Tree) -> Result<Option<i64>> {
+async fn last_change(root: &Path, filter: &Filter, tree: &Tree) -> Result<Option<i64>> {
     let last = |tree: &Tree| tree.clusters.iter().flat_map(|files| &files.hosts).flat_map(|host| &host.snapshots).map(|file| file.mtime / 1_000_000_000).max();
     if filter.clusters.is_empty() && filter.host.is_none() {
         return Ok(last(tree));
@@ -359,7 +332,7 @@ pub async fn last_change(root: &Path, filter: &Filter, tree: &Tree) -> Result<Op
 }
 
 /// The host and the file.
-pub fn file_of(files: &ClusterFiles, candidate: Candidate) -> (&Host, &SnapshotFile) {
+fn file_of(files: &ClusterFiles, candidate: Candidate) -> (&Host, &SnapshotFile) {
     let host = &files.hosts[candidate.host as usize];
     (&host.host, &host.snapshots[candidate.snapshot as usize])
 }

@@ -11,17 +11,18 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
 use tokio::runtime::Handle;
 
-use super::{planning, pruning, stopped_by};
+use super::reader::Reader;
+use super::stopped_by;
 use crate::catalog;
-use crate::config::VerifySettings;
 use crate::error::{Error, Escaped, Result};
-use crate::files::{ClusterFiles, Filter, Place};
+use crate::files::{ClusterFiles, Filter};
 use crate::ledger::{Holdings, NotOurs, ObjectLedger, Unreadable};
 use crate::names::{Cluster, DAY, Date, Digest};
 use crate::object::{self, Hashers};
 use crate::partition::{self, ObjectKey, Partition};
 use crate::prove::{self, Ledgers};
 use crate::scan;
+use crate::settings::VerifySettings;
 use crate::store::Archive;
 use crate::telemetry::{Progress, Stage, Verified};
 use crate::verify::{self, Checkpoints, Crossings, Finding, Kind, Missing, Report};
@@ -291,6 +292,7 @@ impl Verifying<'_> {
     async fn checkpoints(&self, root: &Path, report: &mut Report) -> Result<()> {
         let (owned, filter) = (root.to_owned(), Filter { clusters: self.settings.clusters.clone(), ..Filter::default() });
         let tree = blocking(move || scan::scan(&owned, &filter)).await??;
+        let reader = Reader { tree: root.to_owned(), archive: self.archive.clone(), workers: self.workers.clone() };
         let mut local = Checkpoints::default();
         for files in &tree.clusters {
             let mut homes: BTreeMap<Date, Vec<(usize, usize)>> = BTreeMap::new();
@@ -303,7 +305,7 @@ impl Verifying<'_> {
             for (home, sources) in homes {
                 self.check_stop()?;
                 ledgers.retain(|date, _| date.start() >= home.start() - DAY);
-                self.local_date(root, files, home, sources, &mut ledgers, &mut local, report).await?;
+                self.local_date(&reader, files, home, sources, &mut ledgers, &mut local, report).await?;
             }
         }
         report.checkpoints = Some(local);
@@ -313,7 +315,7 @@ impl Verifying<'_> {
     #[allow(clippy::too_many_arguments, reason = "a step of the loop above")]
     async fn local_date(
         &self,
-        root: &Path,
+        reader: &Reader,
         files: &ClusterFiles,
         home: Date,
         sources: Vec<(usize, usize)>,
@@ -321,11 +323,11 @@ impl Verifying<'_> {
         local: &mut Checkpoints,
         report: &mut Report,
     ) -> Result<()> {
-        planning::load_ledgers(&self.archive, &files.cluster, BTreeSet::from([home]), ledgers).await?;
+        reader.load(&files.cluster, BTreeSet::from([home]), ledgers).await?;
         let hash = |(h, s): (usize, usize)| {
             let (host, file) = (&files.hosts[h].host, &files.hosts[h].snapshots[s]);
-            let place = Place { tree: root.to_owned(), cluster: files.cluster.clone(), host: host.clone(), name: (*file.name).into() };
-            async move { Ok::<_, Error>((h, s, pruning::hash(&self.workers, place, file.size).await?)) }
+            let place = reader.place_of(files, host, file);
+            async move { Ok::<_, Error>((h, s, reader.hash(place, file.size).await?)) }
         };
         let mut hashing = futures::stream::iter(sources.into_iter().map(hash)).buffered(self.settings.workers);
         while let Some((h, s, hashed)) = hashing.try_next().await? {
@@ -337,7 +339,7 @@ impl Verifying<'_> {
                 continue;
             };
             let dates = ledgers.get(&home).and_then(|holdings| prove::dates_of(&hashed, holdings)).into_iter().flatten().collect();
-            planning::load_ledgers(&self.archive, &files.cluster, dates, ledgers).await?;
+            reader.load(&files.cluster, dates, ledgers).await?;
             if prove::look_up(&hashed, home, ledgers, true).is_ok() {
                 local.archived += 1;
                 continue;

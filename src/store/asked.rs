@@ -7,8 +7,7 @@ use object_store::HeaderMap;
 
 use super::hints;
 use super::limit::RateLimit;
-use crate::cli::Checksum;
-use crate::config::{Encryption, S3Settings};
+use crate::settings::{Checksum, Encryption, S3Settings};
 
 /// What objects are to be, by the settings, and who is asked.
 #[derive(Debug, Default)]

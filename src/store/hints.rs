@@ -149,7 +149,7 @@ fn denied(kind: Kind, refusal: &Refusal, asked: &Asked, clock: impl Fn(i64) -> S
         if asked.tags > 0 {
             needed += " and s3:PutObjectTagging (--tag)";
         }
-        if matches!(asked.encryption, Some(crate::config::Encryption::Kms(_))) {
+        if matches!(asked.encryption, Some(crate::settings::Encryption::Kms(_))) {
             needed += " and kms:GenerateDataKey and kms:Decrypt on the key (--sse kms)";
         }
     }

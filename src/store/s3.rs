@@ -14,9 +14,8 @@ use super::asked::Asked;
 use super::http::Wire;
 use super::lifecycle::{self, Lifecycle};
 use super::patience::Patience;
-use crate::cli;
-use crate::config::{Credentials, Encryption, S3Settings};
 use crate::error::{Error, Result};
+use crate::settings::{self, Credentials, Encryption, S3Settings, Style};
 use crate::telemetry::Requests;
 
 /// So many that the time limit of retries ends them: a server may be away for minutes while a run is under way.
@@ -46,10 +45,10 @@ struct Place {
 impl Place {
     fn of(bucket: &str, settings: &S3Settings) -> Self {
         let virtual_host = match settings.style {
-            cli::Style::Path => false,
-            cli::Style::VirtualHost => true,
+            Style::Path => false,
+            Style::VirtualHost => true,
             // certificates of AWS are for one level of names
-            cli::Style::Auto => settings.endpoint.is_none() && !bucket.contains('.'),
+            Style::Auto => settings.endpoint.is_none() && !bucket.contains('.'),
         };
         let endpoint = settings.endpoint.as_ref().map(|url| if virtual_host { url.of_bucket(bucket) } else { url.to_string() });
         let host = match &endpoint {
@@ -159,9 +158,9 @@ fn builder(bucket: &str, place: &Place, settings: &S3Settings) -> object_store::
         builder = builder.with_endpoint(endpoint);
     }
     builder = match settings.checksum {
-        cli::Checksum::Crc64nvme => builder.with_checksum_algorithm(Checksum::CRC64NVME),
-        cli::Checksum::Sha256 => builder.with_checksum_algorithm(Checksum::SHA256),
-        cli::Checksum::None => builder,
+        settings::Checksum::Crc64nvme => builder.with_checksum_algorithm(Checksum::CRC64NVME),
+        settings::Checksum::Sha256 => builder.with_checksum_algorithm(Checksum::SHA256),
+        settings::Checksum::None => builder,
     };
     if let Some(encryption) = &settings.encryption {
         builder = builder.with_config("aws_server_side_encryption".parse()?, encryption.header());
@@ -199,25 +198,39 @@ fn with_credentials(builder: AmazonS3Builder, credentials: &Credentials) -> Amaz
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{Cli, Command};
-    use clap::Parser;
+    use crate::settings::Endpoint;
 
-    fn place(bucket: &str, flags: &[&str]) -> (Option<String>, String) {
-        let all = ["cc-archiver", "verify", "s3://b", "--anonymous"].iter().chain(flags);
-        let Command::Verify(args) = Cli::parse_from(all).command else { unreachable!("it says verify") };
-        let place = Place::of(bucket, &S3Settings::new(&args.s3, &crate::config::AwsVariables::default()).expect("they are good"));
+    fn place(bucket: &str, region: Option<&str>, endpoint: Option<&str>, style: Style) -> (Option<String>, String) {
+        let settings = S3Settings {
+            endpoint: endpoint.map(|url| Endpoint::parse("--endpoint", url).expect("an address")),
+            region: region.map(str::to_owned),
+            style,
+            authorities: Vec::new(),
+            credentials: Credentials::Anonymous,
+            key_names: Default::default(),
+            encryption: None,
+            storage_class: None,
+            tags: Vec::new(),
+            checksum: settings::Checksum::None,
+            request_timeout: Duration::from_secs(1),
+            retry_for: Duration::ZERO,
+            limit_rate: None,
+            parts: 1,
+            not_taken: Vec::new(),
+        };
+        let place = Place::of(bucket, &settings);
         (place.endpoint, place.host)
     }
 
     #[test]
     fn a_bucket_has_a_host_of_its_own_at_aws_and_a_path_elsewhere_unless_told_otherwise() {
-        let region = ["--region", "eu-central-1"];
-        assert_eq!(place("b", &region), (None, "b.s3.eu-central-1.amazonaws.com".into()));
-        assert_eq!(place("a.b", &region), (None, "s3.eu-central-1.amazonaws.com".into()));
-        assert_eq!(place("b", &["--s3-style", "path"]), (None, "s3.us-east-1.amazonaws.com".into()));
-        let own = ["--endpoint", "https://s3.example.org:8443/"];
-        assert_eq!(place("b", &own), (Some("https://s3.example.org:8443".into()), "s3.example.org:8443".into()));
-        let host = ["--endpoint", "https://s3.example.org:8443/", "--s3-style", "virtual-host"];
-        assert_eq!(place("b", &host), (Some("https://b.s3.example.org:8443".into()), "b.s3.example.org:8443".into()));
+        let region = Some("eu-central-1");
+        assert_eq!(place("b", region, None, Style::Auto), (None, "b.s3.eu-central-1.amazonaws.com".into()));
+        assert_eq!(place("a.b", region, None, Style::Auto), (None, "s3.eu-central-1.amazonaws.com".into()));
+        assert_eq!(place("b", None, None, Style::Path), (None, "s3.us-east-1.amazonaws.com".into()));
+        let own = Some("https://s3.example.org:8443/");
+        assert_eq!(place("b", None, own, Style::Auto), (Some("https://s3.example.org:8443".into()), "s3.example.org:8443".into()));
+        let host = place("b", None, own, Style::VirtualHost);
+        assert_eq!(host, (Some("https://b.s3.example.org:8443".into()), "b.s3.example.org:8443".into()));
     }
 }

@@ -202,7 +202,8 @@ mod tests {
         std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(run))));
     }
 
-    use crate::store::{Archive, Location};
+    use crate::settings::Location;
+    use crate::store::Archive;
     use object_store::path::Path as Key;
     use std::path::{Path, PathBuf};
 

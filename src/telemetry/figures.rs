@@ -1,31 +1,9 @@
 //! What a run came to, as metrics.
 
 use super::metrics::{self, Metric, Sheet};
-use super::watch::Watch;
+use super::watch::{Verified, Watch};
 use super::{PruneSummary, Summary};
 use crate::error::Exit;
-
-/// What a run came to, as far as it got.
-#[derive(Debug, Default)]
-pub struct Figures {
-    /// Of `archive`.
-    pub archive: Option<Summary>,
-    /// Of `prune`.
-    pub prune: Option<PruneSummary>,
-    /// Of `verify`.
-    pub verify: Option<Verified>,
-}
-
-/// What `verify` came to.
-#[derive(Debug, Default)]
-pub struct Verified {
-    /// Objects looked at.
-    pub objects: u64,
-    /// Bytes checked.
-    pub bytes: u64,
-    /// Findings of each kind that there is.
-    pub findings: Vec<(&'static str, u64)>,
-}
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy)]

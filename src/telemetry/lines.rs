@@ -14,7 +14,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::BAR;
-use crate::cli::{LogFormat, OutputArgs};
+use crate::settings::{LogFormat, OutputSettings};
 
 /// The most characters of a run's name.
 const LONGEST_ID: usize = 64;
@@ -57,7 +57,7 @@ impl FromStr for RunId {
 }
 
 /// Sets logs up, once a process.
-pub fn init(output: &OutputArgs, run: &RunId) {
+pub fn init(output: &OutputSettings, run: &RunId) {
     let level = match (output.quiet, output.verbose) {
         (true, _) => LevelFilter::ERROR,
         (_, 0) => LevelFilter::INFO,

@@ -1,11 +1,9 @@
 //! Metrics on their way out: to a file, to a Pushgateway. What goes wrong here is a warning, never the run's end.
 
-use std::fmt;
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,44 +12,18 @@ use object_store::ClientOptions;
 use object_store::client::{HttpClient, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector};
 
 use super::metrics::Sheet;
+use crate::settings::PushUrl;
 
 /// A gateway's answer is read up to here.
 const MOST_ANSWER: usize = 16 << 20;
 /// Whoever collects metrics is somebody else.
 const MODE: u32 = 0o644;
 
-/// Where a Pushgateway is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PushUrl(String);
-
-impl FromStr for PushUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).ok_or("it must begin with http:// or https://")?;
-        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        if host.contains('@') {
-            return Err("it must not hold a password".into());
-        }
-        let mut request = HttpRequest::new(HttpRequestBody::empty());
-        *request.uri_mut() = text.parse().map_err(|e| format!("it is no URL: {e}"))?;
-        if host.is_empty() || rest.contains(['?', '#']) { Err("use http://host:port or http://host:port/path".into()) } else { Ok(Self(text.into())) }
-    }
-}
-
-impl fmt::Display for PushUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl PushUrl {
-    /// Where the metrics of a command on a machine go: each has a group of its own, as a push replaces a group.
-    fn of(&self, host: &str, command: &str) -> String {
-        let base = self.0.trim_end_matches('/');
-        let has_path = base.split("://").nth(1).is_some_and(|rest| rest.contains('/'));
-        if has_path { base.to_owned() } else { format!("{base}/metrics/job/cc-archiver/instance/{}/command/{command}", encoded(host)) }
-    }
+/// Where the metrics of a command on a machine go: each has a group of its own, as a push replaces a group.
+fn address(url: &PushUrl, host: &str, command: &str) -> String {
+    let base = url.as_str().trim_end_matches('/');
+    let has_path = base.split("://").nth(1).is_some_and(|rest| rest.contains('/'));
+    if has_path { base.to_owned() } else { format!("{base}/metrics/job/cc-archiver/instance/{}/command/{command}", encoded(host)) }
 }
 
 /// A name as a part of a path.
@@ -115,7 +87,7 @@ impl Gateway {
         let options = ClientOptions::new().with_timeout(timeout).with_connect_timeout(timeout).with_allow_http(true);
         let client = ReqwestConnector::default().connect(&options).map_err(|e| e.to_string())?;
         let host = rustix::system::uname();
-        Ok(Self { client, url: url.of(&host.nodename().to_string_lossy(), command) })
+        Ok(Self { client, url: address(url, &host.nodename().to_string_lossy(), command) })
     }
 
     /// What the previous run left there; None if the URL is not that of a Pushgateway.
@@ -170,7 +142,7 @@ mod tests {
         for wrong in ["gateway:9091", "ftp://a", "http://", "http:///x", "http://me:secret@a", "http://a b", "http://a?x=y", "https://a#x"] {
             assert!(wrong.parse::<PushUrl>().is_err(), "{wrong}");
         }
-        let of = |url: &str| url.parse::<PushUrl>().map(|url| url.of("n 1/é", "prune"));
+        let of = |url: &str| url.parse::<PushUrl>().map(|url| address(&url, "n 1/é", "prune"));
         let grouped = "http://gw:9091/metrics/job/cc-archiver/instance/n%201%2F%C3%A9/command/prune";
         assert_eq!([of("http://gw:9091"), of("http://gw:9091/")], [Ok(grouped.into()), Ok(grouped.into())]);
         assert_eq!(of("https://gw/metrics/job/mine/"), Ok("https://gw/metrics/job/mine".into()));

@@ -10,8 +10,8 @@ use super::figures::{self, Ended};
 use super::metrics::Sheet;
 use super::publish::{self, Gateway};
 use super::{Figures, Progress, RunId, thousands};
-use crate::config::MetricsSettings;
 use crate::error::{Escaped, Exit};
+use crate::settings::{MetricsSettings, PushUrl};
 
 /// A gateway is given so long to answer, each time.
 const PUSH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -91,7 +91,7 @@ impl Run {
         previous.map(|_| sheet)
     }
 
-    async fn push(&self, url: &publish::PushUrl, timeout: Duration, ended: Ended, known: Option<Sheet>) -> Result<(), String> {
+    async fn push(&self, url: &PushUrl, timeout: Duration, ended: Ended, known: Option<Sheet>) -> Result<(), String> {
         let gateway = Gateway::new(url, self.subject.name, timeout)?;
         if let Some(sheet) = known {
             return gateway.push(&sheet, true).await;

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{Figures, Summary};
+use super::Summary;
+use super::prune::PruneSummary;
 use crate::error::{Error, Exit, Result, SetAside};
 use crate::files::{ClusterFiles, Tree};
 
@@ -67,6 +68,28 @@ impl Stage {
             Self::Verify => "verify",
         }
     }
+}
+
+/// What a run came to, as far as it got.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Of `archive`.
+    pub archive: Option<Summary>,
+    /// Of `prune`.
+    pub prune: Option<PruneSummary>,
+    /// Of `verify`.
+    pub verify: Option<Verified>,
+}
+
+/// What `verify` came to.
+#[derive(Debug, Default)]
+pub struct Verified {
+    /// Objects looked at.
+    pub objects: u64,
+    /// Bytes checked.
+    pub bytes: u64,
+    /// Findings of each kind that there is.
+    pub findings: Vec<(&'static str, u64)>,
 }
 
 /// What is known of a run at any time.

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use cc_archiver::cli::{Cli, Command};
-use cc_archiver::config::{PruneSettings, Settings, VerifySettings};
+use cc_archiver::config::{self, S3Environment};
 use cc_archiver::error::Error;
 use cc_archiver::files::Shard;
 use cc_archiver::pipeline::{self, Outcome};
+use cc_archiver::settings::{ArchiveSettings, PruneSettings};
 use cc_archiver::store::Archive;
 use cc_archiver::telemetry::{Progress, PruneSummary, Summary};
 use cc_archiver::verify::Kind;
@@ -183,7 +184,7 @@ impl Run {
             set("--compression", random.one_of(&["none", "snappy"]).to_owned());
         }
         if random.once_in(6) {
-            set("--encoder", "reference".into());
+            set("--encoder", "arrow".into());
         }
         let mut strikes = if random.once_in(5) { Vec::new() } else { some_strikes(random) };
         if random.once_in(3) {
@@ -334,7 +335,7 @@ struct World {
 }
 
 enum Task {
-    Archive(Box<Settings>),
+    Archive(Box<ArchiveSettings>),
     Prune(Box<PruneSettings>),
 }
 
@@ -405,8 +406,8 @@ impl World {
             args.extend(["--lock-file".into(), self.locks.join(name).display().to_string()]);
         }
         let settings = match Cli::try_parse_from(args).expect("valid arguments").command {
-            Command::Archive(args) => Task::Archive(Settings::new(*args).expect("valid settings").into()),
-            Command::Prune(args) => Task::Prune(PruneSettings::new(*args).expect("valid settings").into()),
+            Command::Archive(args) => Task::Archive(config::archive(*args, &S3Environment::default()).expect("valid settings").into()),
+            Command::Prune(args) => Task::Prune(config::prune(*args, &S3Environment::default()).expect("valid settings").into()),
             _ => unreachable!("it says archive or prune"),
         };
         let meanwhile = run.meanwhile.iter().map(|(on, nth, change, seed)| {
@@ -707,7 +708,7 @@ impl World {
         let archive = Archive::in_store(Arc::new(connection), "memory:");
         let args = ["cc-archiver", "verify", "s3://memory"];
         let Command::Verify(args) = Cli::try_parse_from(args).expect("valid arguments").command else { unreachable!("it says verify") };
-        let settings = VerifySettings::new(*args).expect("valid settings");
+        let settings = config::verify(*args, &S3Environment::default()).expect("valid settings");
         let verified = on_this_thread(pipeline::verify_in(&settings, || Ok(archive), Arc::default(), std::future::pending()));
         let report = verified.map_err(|e| format!("the archive cannot be verified: {e}"))?;
         for (instant, keys) in doubled(stands) {

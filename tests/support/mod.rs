@@ -16,7 +16,8 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int64Type};
 use bytes::Bytes;
 use cc_archiver::cli::{self, Cli};
-use cc_archiver::config::S3Settings;
+use cc_archiver::config;
+use cc_archiver::settings::S3Settings;
 use clap::Parser;
 use futures::TryStreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
@@ -614,7 +615,7 @@ pub fn s3_settings(environment: &[(&'static str, String)], flags: &[&str]) -> S3
     let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     let cli = Cli::parse_from(["cc-archiver", "verify", "s3://bucket"].iter().chain(flags));
     let cli::Command::Verify(args) = cli.command else { unreachable!("it says verify") };
-    S3Settings::new(&args.s3, &environment).expect("good settings")
+    config::s3(&args.s3, &environment).expect("good settings")
 }
 
 /// All objects of a store below a prefix but the archive's own one, by what follows it.

@@ -5,180 +5,29 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use imports::{Circles, circles, upwards};
+use source::{Source, Token, from_root, named, sources, without_tests};
+
+mod imports;
+mod source;
+
 /// The most lines of a file, its tests not counted.
 const MOST_LINES: usize = 400;
+/// The most lines of a function.
+const MOST_LINES_OF_FUNCTION: usize = 60;
+/// Files that still import each other in a circle.
+const CIRCLES: Circles = &[
+    &["pipeline/cluster.rs", "pipeline/rounds.rs"],
+    &["pipeline/host.rs", "pipeline/merging.rs"],
+    &["store/answers.rs", "store/hints.rs"],
+    &["store/creating.rs", "store/publish.rs"],
+];
+/// Functions that are still longer: (file, function).
+const LONG_FUNCTIONS: &[(&str, &str)] = &[("merge.rs", "instant_by_instant")];
 /// The stages that there are at least; lib.rs says which there are.
 const KNOWN_STAGES: [&str; 12] = ["scan", "catalog", "plan", "read", "checkpoint", "merge", "rows", "encode", "upload", "prove", "prune", "verify"];
 /// Which module outside of the pipeline may name which stage, and for what.
-const MAY_NAME: [(&str, &str, &str); 2] = [("config", "scan", "Filter"), ("prune", "prove", "Proven")];
-
-struct Source {
-    /// Relative to src.
-    path: String,
-    text: String,
-    tokens: Vec<Token>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-struct Token {
-    line: usize,
-    text: String,
-}
-
-impl Source {
-    fn new(path: &str, text: &str) -> Self {
-        Self { path: path.to_owned(), text: text.to_owned(), tokens: tokens(&blank(without_tests(text))) }
-    }
-
-    /// `checkpoint` for checkpoint.rs and for everything below checkpoint/.
-    fn module(&self) -> &str {
-        let first = self.path.split('/').next().unwrap_or(&self.path);
-        first.strip_suffix(".rs").unwrap_or(first)
-    }
-
-    /// How many `super::` lead to the crate's root.
-    fn depth(&self) -> usize {
-        if ["lib.rs", "main.rs"].contains(&self.path.as_str()) { 0 } else { self.path.trim_end_matches("/mod.rs").split('/').count() }
-    }
-}
-
-/// All of src.
-fn sources() -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let (mut open, mut found) = (vec![root.clone()], Vec::new());
-    while let Some(path) = open.pop() {
-        if path.is_dir() {
-            open.extend(fs::read_dir(&path).expect("listed").map(|entry| entry.expect("an entry").path()));
-        } else if path.extension().is_some_and(|e| e == "rs") {
-            let name = path.strip_prefix(&root).expect("inside").to_str().expect("UTF-8");
-            found.push(Source::new(name, &fs::read_to_string(&path).expect("read")));
-        }
-    }
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    assert!(found.len() > KNOWN_STAGES.len(), "src is somewhere else");
-    found
-}
-
-/// The text up to its test module.
-fn without_tests(text: &str) -> &str {
-    text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(text)
-}
-
-/// The text with comments and literals blanked; lines stay where they are.
-fn blank(text: &str) -> String {
-    let chars: Vec<char> = text.chars().collect();
-    let mut out = String::with_capacity(text.len());
-    let mut i = 0;
-    let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    while i < chars.len() {
-        let starts = |s: &str| s.chars().enumerate().all(|(k, c)| chars.get(i + k) == Some(&c));
-        let end = if starts("//") {
-            chars[i..].iter().position(|c| *c == '\n').map_or(chars.len(), |n| i + n)
-        } else if starts("/*") {
-            let mut end = i + 2;
-            while end < chars.len() && !(chars[end - 1] == '*' && chars[end] == '/' && end > i + 2) {
-                end += 1;
-            }
-            end + 1
-        } else if chars[i] == '"' {
-            let mut end = i + 1;
-            while end < chars.len() && chars[end] != '"' {
-                end += if chars[end] == '\\' { 2 } else { 1 };
-            }
-            end + 1
-        } else if chars[i] == 'r' && (i == 0 || !is_word(chars[i - 1]) || chars[i - 1] == 'b') && raw_string(&chars[i + 1..]).is_some() {
-            i + 1 + raw_string(&chars[i + 1..]).unwrap_or(0)
-        } else if chars[i] == '\'' && chars.get(i + 1) == Some(&'\\') {
-            chars[i + 3..].iter().position(|c| *c == '\'').map_or(chars.len(), |n| i + 4 + n)
-        } else if chars[i] == '\'' && chars.get(i + 2) == Some(&'\'') {
-            i + 3
-        } else {
-            out.push(chars[i]);
-            i += 1;
-            continue;
-        };
-        let end = end.min(chars.len());
-        out.extend(chars[i..end].iter().map(|c| if *c == '\n' { '\n' } else { ' ' }));
-        i = end;
-    }
-    out
-}
-
-/// How long the rest of a raw string is, from behind its `r`.
-fn raw_string(chars: &[char]) -> Option<usize> {
-    let hashes = chars.iter().take_while(|c| **c == '#').count();
-    if chars.get(hashes) != Some(&'"') {
-        return None;
-    }
-    let close: Vec<char> = std::iter::once('"').chain(std::iter::repeat_n('#', hashes)).collect();
-    let body = &chars[hashes + 1..];
-    body.windows(close.len()).position(|window| window == close).map(|at| hashes + 1 + at + close.len())
-}
-
-/// Words, `::`, and all other characters one by one.
-fn tokens(code: &str) -> Vec<Token> {
-    let mut found = Vec::new();
-    for (number, line) in code.lines().enumerate() {
-        let mut rest = line.trim_start();
-        while let Some(first) = rest.chars().next() {
-            let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-            let len = if word > 0 {
-                word
-            } else if rest.starts_with("::") {
-                2
-            } else {
-                first.len_utf8()
-            };
-            found.push(Token { line: number + 1, text: rest[..len].to_owned() });
-            rest = rest[len..].trim_start();
-        }
-    }
-    found
-}
-
-/// What `tokens[at..]`, which stands behind a `::`, names at its first level: one word, or several in braces. A word
-/// comes with what stands behind it, up to the end of its path.
-fn named(tokens: &[Token], at: usize) -> Vec<(&Token, Vec<&str>)> {
-    let path = |from: usize| tokens[from..].iter().map(|t| t.text.as_str()).take_while(|t| !matches!(*t, "," | ";" | "}" | "(" | ")")).collect();
-    match tokens.get(at) {
-        Some(open) if open.text == "{" => {
-            let (mut depth, mut found) = (0, Vec::new());
-            for (i, token) in tokens.iter().enumerate().skip(at) {
-                let first = depth == 1 && matches!(tokens[i - 1].text.as_str(), "{" | ",");
-                match token.text.as_str() {
-                    "{" => depth += 1,
-                    "}" => depth -= 1,
-                    _ if first => found.push((token, path(i + 1))),
-                    _ => {}
-                }
-                if depth == 0 {
-                    break;
-                }
-            }
-            found
-        }
-        Some(word) => vec![(word, path(at + 1))],
-        None => Vec::new(),
-    }
-}
-
-/// All names that a file takes from the crate's root, by `crate::` or by `super::`.
-fn from_root(source: &Source) -> Vec<(&Token, Vec<&str>)> {
-    let tokens = &source.tokens;
-    let is = |at: usize, text: &str| tokens.get(at).is_some_and(|t| t.text == text);
-    let mut found = Vec::new();
-    for at in 0..tokens.len() {
-        let supers = (0..source.depth()).all(|n| is(at + 2 * n, "super") && is(at + 2 * n + 1, "::"));
-        if is(at, "crate") && is(at + 1, "::") {
-            found.extend(named(tokens, at + 2));
-        } else if source.depth() > 0 && supers {
-            found.extend(named(tokens, at + 2 * source.depth()));
-        } else if is(at, "crate") && is(at + 1, "as") {
-            found.push((&tokens[at], Vec::new()));
-        }
-    }
-    found
-}
+const MAY_NAME: [(&str, &str, &str); 1] = [("prune", "prove", "Proven")];
 
 /// Modules of lib.rs under the comment that begins with `heading`, with their lines.
 fn modules<'a>(lib: &'a str, heading: &str) -> Vec<(usize, &'a str)> {
@@ -205,8 +54,8 @@ fn names_another_stage(source: &Source, stages: &[&str]) -> Vec<String> {
         let allowed = MAY_NAME.iter().any(|(by, stage, what)| *by == module && *stage == name && behind.get(1) == Some(what));
         if name == "*" || name == "crate" {
             broken.push(says(token.line, "takes all of the crate under another name, so that nobody sees which stage it uses".into()));
-        } else if name == "pipeline" {
-            broken.push(says(token.line, "uses the pipeline; the pipeline uses the stages, never the other way round".into()));
+        } else if name == "pipeline" && module != "commands" {
+            broken.push(says(token.line, "uses the pipeline; only what runs a command does, and the pipeline uses the stages".into()));
         } else if stages.contains(&name) && name != module && !allowed {
             broken.push(says(token.line, format!("names the stage {name}; only the pipeline knows stages, and hands on what they give")));
         }
@@ -245,6 +94,45 @@ fn is_too_long(source: &Source) -> Vec<String> {
     let lines = without_tests(&source.text).lines().count();
     let say = || format!("src/{}:{MOST_LINES}: the file goes on to line {lines}; {MOST_LINES} are the most, tests not counted", source.path);
     (lines > MOST_LINES).then(say).into_iter().collect()
+}
+
+/// Functions that are too long, and exceptions that are not any more.
+fn long_functions(sources: &[Source], exceptions: &[(&str, &str)]) -> Vec<String> {
+    let all: Vec<(&Source, &Token, usize)> = sources.iter().flat_map(functions).filter(|(.., lines)| *lines > MOST_LINES_OF_FUNCTION).collect();
+    let is_meant = |(source, name, _): &(&Source, &Token, usize), (path, function): &(&str, &str)| source.path == *path && name.text == *function;
+    let too_long = all.iter().filter(|long| !exceptions.iter().any(|exception| is_meant(long, exception)));
+    let say = |(source, name, lines): &(&Source, &Token, usize)| {
+        format!("src/{}:{}: {} has {lines} lines; {MOST_LINES_OF_FUNCTION} are the most", source.path, name.line, name.text)
+    };
+    let gone = exceptions.iter().filter(|exception| !all.iter().any(|long| is_meant(long, exception)));
+    too_long.map(say).chain(gone.map(|(path, name)| format!("src/{path}: {name} is not too long any more: take it out of the exceptions"))).collect()
+}
+
+/// The name of each function, and its lines from `fn` to the last brace.
+fn functions(source: &Source) -> Vec<(&Source, &Token, usize)> {
+    let tokens = &source.tokens;
+    let mut found = Vec::new();
+    for at in (0..tokens.len()).filter(|at| tokens[*at].text == "fn") {
+        // a function pointer has no name, a trait's function may have no body
+        let Some(name) = tokens.get(at + 1).filter(|name| name.text != "(") else { continue };
+        let (mut depth, mut begun) = (0_usize, false);
+        let end = tokens[at..].iter().find(|token| {
+            match token.text.as_str() {
+                "{" | "(" | "[" => depth += 1,
+                "}" | ")" | "]" => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            begun |= token.text == "{" && depth == 1;
+            depth == 0 && (token.text == ";" || begun)
+        });
+        found.extend(end.filter(|end| end.text == "}").map(|end| (source, name, end.line - tokens[at].line + 1)));
+    }
+    found
+}
+
+/// All modules of lib.rs, in their order.
+fn order(lib: &str) -> Vec<&str> {
+    lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect()
 }
 
 fn is_out_of_order(lib: &str) -> Vec<String> {
@@ -286,6 +174,21 @@ fn a_stage_never_names_another_stage() {
 }
 
 #[test]
+fn no_files_import_each_other_in_a_circle() {
+    assert_kept(circles(&sources(), CIRCLES));
+}
+
+#[test]
+fn no_module_imports_from_one_that_stands_below_it() {
+    assert_kept(upwards(&sources(), &order(&lib())));
+}
+
+#[test]
+fn no_function_is_longer_than_a_reader_can_hold() {
+    assert_kept(long_functions(&sources(), LONG_FUNCTIONS));
+}
+
+#[test]
 fn only_the_settings_read_the_environment() {
     assert_kept(sources().iter().flat_map(reads_the_environment).collect());
 }
@@ -308,7 +211,7 @@ fn the_library_lists_its_stages_in_the_order_of_the_data() {
 #[test]
 fn the_library_lists_every_module_and_every_stage_that_is_known() {
     let lib = lib();
-    let listed: BTreeSet<&str> = lib.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    let listed: BTreeSet<&str> = order(&lib).into_iter().collect();
     let sources = sources();
     let on_disk: BTreeSet<&str> = sources.iter().map(Source::module).filter(|module| !["lib", "main"].contains(module)).collect();
     assert_eq!(listed, on_disk, "src/lib.rs: every module is public, stands on a line of its own, and has its file");
@@ -354,7 +257,7 @@ fn every_promise_names_tests_that_exist() {
 
 #[test]
 fn the_rules_find_what_breaks_them() {
-    let stages = ["scan", "plan", "checkpoint"];
+    let stages = ["scan", "plan", "checkpoint", "prove"];
     let stage = |path, text| names_another_stage(&Source::new(path, text), &stages).len();
     for text in [
         "use crate::plan::Work;",
@@ -374,8 +277,10 @@ fn the_rules_find_what_breaks_them() {
     assert_eq!(stage("checkpoint/json.rs", "use super::plan; use crate::checkpoint::Flaw;"), 0, "its own");
     assert_eq!(stage("pipeline/host.rs", "use crate::plan;"), 0);
     assert_eq!(stage("telemetry.rs", "use crate::plan;"), 1);
-    assert_eq!(stage("config.rs", "use crate::scan::Filter;"), 0);
-    assert_eq!(stage("config.rs", "use crate::scan::scan;"), 1);
+    assert_eq!(stage("prune.rs", "use crate::prove::Proven;"), 0);
+    assert_eq!(stage("prune.rs", "use crate::prove::source;"), 1);
+    assert_eq!(stage("commands/archive.rs", "use crate::pipeline;"), 0);
+    assert_eq!(stage("commands/archive.rs", "use crate::plan;"), 1);
     assert_eq!(stage("lib.rs", "pub mod plan;\nfn f() { plan::new() }"), 1);
     for text in [
         "//! [`crate::plan`]\n/* crate::plan */ // crate::plan",
@@ -408,4 +313,59 @@ fn the_rules_find_what_breaks_them() {
 
     let shown = names_another_stage(&Source::new("scan.rs", "\n\nuse crate::plan;"), &stages);
     assert!(shown[0].starts_with("src/scan.rs:3: names the stage plan; "), "file, line and rule: {shown:?}");
+}
+
+#[test]
+fn circles_and_imports_upwards_are_found() {
+    let of = |files: &[(&str, &str)]| files.iter().map(|(path, text)| Source::new(path, text)).collect::<Vec<_>>();
+    let circles_of = |files: &[(&str, &str)]| circles(&of(files), &[]).len();
+    for (one, other) in [
+        ("use crate::b::X;", "use crate::a;"),
+        ("use crate::{c, b::{self, X as Z}};", "fn f() { crate::a::g() }"),
+        ("use super::b::*;", "use crate::a::X;"),
+        ("use super::b as other;", "type T = super::a::X;"),
+    ] {
+        assert_eq!(circles_of(&[("a.rs", one), ("b.rs", other), ("c.rs", "")]), 1, "{one} {other}");
+    }
+    assert_eq!(circles_of(&[("a.rs", "use crate::b::X;"), ("b.rs", "use crate::c::Y;"), ("c.rs", "use crate::a::Z;")]), 1);
+    assert_eq!(
+        circles_of(&[("a.rs", "use crate::b::X;"), ("b.rs", "// crate::a\nconst A: &str = \"crate::a\";\n\n#[cfg(test)]\nmod tests { use crate::a; }")]),
+        0
+    );
+    assert_eq!(circles_of(&[("a.rs", "use crate::{b::X, c::Y};"), ("b.rs", "use crate::c::Y;"), ("c.rs", "use std::fmt;")]), 0);
+
+    // what files of a folder share may stand above them; they are not to import each other
+    let folder = |above: &'static str, c: &'static str, d: &'static str| circles_of(&[("a.rs", above), ("a/c.rs", c), ("a/d.rs", d)]);
+    assert_eq!(folder("mod c;\nuse c::X;\npub struct Y;", "use super::Y;", "use super::c::X;"), 0);
+    assert_eq!(folder("mod c;\nmod d;", "use super::d::X;", "use super::c::Y;"), 1);
+    assert_eq!(folder("mod c;\nmod d;\npub use c::X;\nuse d::Y as Z;", "use super::{Z, W};", "use crate::a::X;"), 1, "names are handed on");
+    assert_eq!(circles_of(&[("a.rs", "mod c;\nuse c::X;"), ("a/c.rs", "use crate::b::Y;"), ("b.rs", "use crate::a::X;")]), 1, "names are handed on");
+    assert_eq!(
+        circles_of(&[("a.rs", "mod c;\nuse c::X;\nstruct Z;"), ("a/c.rs", "use crate::b::Y;"), ("b.rs", "use crate::a::Z;")]),
+        1,
+        "a file leads to its folder"
+    );
+
+    let two = of(&[("a.rs", "use crate::b::X;"), ("b.rs", "\nuse crate::a::Y;")]);
+    assert_eq!(circles(&two, &[&["a.rs", "b.rs"]]), [""; 0]);
+    assert!(circles(&two, &[])[0].contains("src/b.rs:2: takes Y from src/a.rs"), "file, line and name");
+    assert_eq!(circles(&two, &[&["a.rs", "b.rs"], &["a.rs", "c.rs"]]).len(), 1, "an exception that is none");
+
+    assert_eq!([upwards(&two, &["a", "b"]).len(), upwards(&two, &["b", "a"]).len()], [1, 1]);
+    assert!(upwards(&two, &["a", "b"])[0].starts_with("src/a.rs:1: takes X from src/b.rs, "));
+    let inner = of(&[("a.rs", "mod c;"), ("a/c.rs", "use crate::b::X;"), ("b.rs", "")]);
+    assert_eq!([upwards(&inner, &["a", "b"]).len(), upwards(&inner, &["b", "a"]).len()], [1, 0]);
+}
+
+#[test]
+fn long_functions_are_found() {
+    let long =
+        |name: &str, lines: usize| format!("pub fn {name}(a: [u8; 4], f: fn(u8) -> u8) -> u8\nwhere\n    u8: Copy,\n{{\n{}}}\n", "x;\n".repeat(lines - 5));
+    let of = |text: String| [Source::new("a.rs", &text)];
+    let broken = |text: String| long_functions(&of(text), &[]).len();
+    assert_eq!([broken(long("a", MOST_LINES_OF_FUNCTION)), broken(long("a", MOST_LINES_OF_FUNCTION + 1))], [0, 1]);
+    assert_eq!(broken(format!("trait T {{\n    fn a(&self);\n{}}}\n", "    // a line\n".repeat(99))), 0, "it has no body");
+    let two = || format!("{}{}", long("a", 99), long("b", 99));
+    assert_eq!(long_functions(&of(two()), &[("a.rs", "a")]), [format!("src/a.rs:100: b has 99 lines; {MOST_LINES_OF_FUNCTION} are the most")]);
+    assert_eq!(long_functions(&of(long("a", 9)), &[("a.rs", "a")]).len(), 1, "an exception that is none");
 }

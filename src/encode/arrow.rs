@@ -1,4 +1,4 @@
-//! The straightforward encoder: runs are expanded to Arrow arrays, and AsyncArrowWriter does the rest.
+//! Runs are expanded to Arrow arrays, and AsyncArrowWriter does the rest.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ use crate::data::{Rows, SeriesRun};
 const BATCH_ROWS: usize = 65_536;
 
 /// See the module.
-pub struct ReferenceEncoder<W> {
+pub struct ArrowEncoder<W> {
     writer: AsyncArrowWriter<Before<W>>,
     before_footer: Arc<Mutex<Option<Bytes>>>,
     /// Bytes of that, once it is known.
@@ -66,7 +66,7 @@ enum StringColumn {
     OfRun(Text),
 }
 
-impl<W: AsyncFileWriter> ReferenceEncoder<W> {
+impl<W: AsyncFileWriter> ArrowEncoder<W> {
     fn batches<'a>(&self, rows: &'a Rows) -> impl Iterator<Item = Result<RecordBatch>> + use<'a, W> {
         let schema = Arc::clone(&self.schema);
         let mut columns: Vec<_> = self.columns.iter().map(|column| Keys::of(column, &rows.series)).collect();
@@ -127,7 +127,7 @@ impl Keys {
     }
 }
 
-impl<W: AsyncFileWriter + 'static> ObjectEncoder<W> for ReferenceEncoder<W> {
+impl<W: AsyncFileWriter + 'static> ObjectEncoder<W> for ArrowEncoder<W> {
     type Encoded = Rows;
 
     const APPEND_COMPUTES: bool = true;

@@ -1,0 +1,91 @@
+//! Options of `archive`.
+
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use clap::Args;
+
+use super::metrics::MetricsArgs;
+use super::prune::PruneRuleArgs;
+use super::resources::ResourceArgs;
+use super::s3::S3Args;
+use super::selection::SelectionArgs;
+use super::values::{Codec, Instant, path, size, span, switch};
+use crate::schema::ValueEncoding;
+use crate::settings::{Depth, Encoder, Location};
+
+/// Archive what is not in the archive yet; nothing is deleted, unless --prune-after says so.
+///
+/// Reads the snapshots that cc-backend's metric store left in CHECKPOINTS and writes their samples as Parquet below
+/// ARCHIVE, partitioned by cluster and UTC date. What the archive holds already is not written again, so this can be
+/// repeated at any time.
+#[derive(Debug, Args)]
+#[command(after_long_help = "Examples:\n  \
+    cc-archiver archive /var/lib/cc-backend/checkpoints ./archive --dry-run\n  \
+    cc-archiver archive /var/lib/cc-backend/checkpoints ./archive\n  \
+    AWS_ENDPOINT_URL=http://127.0.0.1:9000 cc-archiver archive checkpoints s3://monitoring/archive\n\n\
+    Credentials for S3 come from the usual variables (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN),\n\
+    or from the role of the pod, task or machine.")]
+pub struct ArchiveArgs {
+    /// The checkpoint tree: cc-backend's metric-store.checkpoints.directory.
+    #[arg(env = "CC_ARCHIVER_CHECKPOINTS", value_parser = path())]
+    pub checkpoints: PathBuf,
+    /// A directory, file:///path or s3://bucket/prefix.
+    #[arg(env = "CC_ARCHIVER_ARCHIVE")]
+    pub archive: Location,
+
+    /// Which part of the tree.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+    /// Only snapshots that end before: RFC 3339, a date, unix seconds, or an age such as 48h.
+    #[arg(long, value_name = "TIME", help_heading = "Selection", env = "CC_ARCHIVER_BEFORE", allow_hyphen_values = true)]
+    pub before: Option<Instant>,
+    /// A younger file that does not decode may still be being written, and waits for the next run.
+    #[arg(long, value_name = "AGE", default_value = "5m", help_heading = "Selection", env = "CC_ARCHIVER_MIN_AGE", value_parser = span, allow_hyphen_values = true)]
+    pub min_age: humantime::Duration,
+    /// Print what would be done; touch nothing.
+    #[arg(long, env = "CC_ARCHIVER_DRY_RUN", value_parser = switch)]
+    pub dry_run: bool,
+
+    /// How each object is proven after its upload.
+    #[arg(long, value_enum, value_name = "DEPTH", default_value = "footer", help_heading = "Proof and pruning", env = "CC_ARCHIVER_VERIFY")]
+    pub verify: Depth,
+    /// When all is archived, delete snapshots whose successor is older than this and that are proven: see prune.
+    #[arg(long, value_name = "AGE", help_heading = "Proof and pruning", env = "CC_ARCHIVER_PRUNE_AFTER", value_parser = span, allow_hyphen_values = true)]
+    pub prune_after: Option<humantime::Duration>,
+    /// What is pruned.
+    #[command(flatten)]
+    pub prune: PruneRuleArgs,
+
+    /// What a run may take.
+    #[command(flatten)]
+    pub resources: ResourceArgs,
+    /// How it is seen from outside.
+    #[command(flatten)]
+    pub metrics: MetricsArgs,
+    /// Lock this file instead of the tree, where its file system cannot lock directories.
+    #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE", value_parser = path())]
+    pub lock_file: Option<PathBuf>,
+    /// An archive in S3.
+    #[command(flatten)]
+    pub s3: S3Args,
+
+    /// zstd(1..22), snappy or none.
+    #[arg(long, value_name = "CODEC", default_value = "zstd(3)", help_heading = "Format", env = "CC_ARCHIVER_COMPRESSION")]
+    pub compression: Codec,
+    /// Begin a new object beyond this size, at the next host.
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", help_heading = "Format", env = "CC_ARCHIVER_OBJECT_SIZE", value_parser = size)]
+    pub object_size: ByteSize,
+    /// Rows in a row group, at most: most end sooner, with a host, a scope or a metric.
+    #[arg(long, value_name = "N", default_value_t = 1 << 20, help_heading = "Format", env = "CC_ARCHIVER_ROW_GROUP_ROWS")]
+    pub row_group_rows: usize,
+    /// How values are encoded; plain is for Spark up to 4.2.
+    #[arg(long, value_enum, value_name = "ENCODING", default_value = "byte-stream-split", help_heading = "Format", env = "CC_ARCHIVER_VALUE_ENCODING")]
+    pub value_encoding: ValueEncoding,
+    /// Encoder of the objects: both write the same rows, and arrow (AsyncArrowWriter) takes six to nine times the CPU time.
+    #[arg(long, value_enum, default_value = "runs", help_heading = "Format", env = "CC_ARCHIVER_ENCODER")]
+    pub encoder: Encoder,
+    /// Also store the cluster as a column, for those who read single files.
+    #[arg(long, help_heading = "Format", env = "CC_ARCHIVER_WITH_CLUSTER_COLUMN", value_parser = switch)]
+    pub with_cluster_column: bool,
+}

@@ -1,0 +1,23 @@
+//! Which part of a tree.
+
+use clap::Args;
+
+use crate::files::Shard;
+
+/// Which part of a tree.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Selection")]
+pub struct SelectionArgs {
+    /// Only this cluster; can be repeated.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', env = "CC_ARCHIVER_CLUSTER")]
+    pub cluster: Vec<String>,
+    /// Only hosts whose name matches, such as 'n01*'.
+    #[arg(long, value_name = "GLOB", env = "CC_ARCHIVER_HOST")]
+    pub host: Option<glob::Pattern>,
+    /// Only hosts of part I of N, the first being 0/N: shards can run at the same time, and no host is in two of them.
+    #[arg(long, value_name = "I/N", env = "CC_ARCHIVER_SHARD")]
+    pub shard: Option<Shard>,
+    /// The same, where Kubernetes says which part: in an Indexed Job.
+    #[arg(long, value_name = "N", conflicts_with = "shard", env = "CC_ARCHIVER_SHARDS")]
+    pub shards: Option<u32>,
+}

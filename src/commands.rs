@@ -1,0 +1,28 @@
+//! What runs a command. Each has a file of its own: it makes settings of its options, hands them to the pipeline, and prints what comes of
+//! it.
+
+use crate::cli::Command;
+use crate::config::Loaded;
+use crate::error::Exit;
+
+mod archive;
+mod config;
+mod doctor;
+mod prune;
+mod session;
+mod verify;
+mod waiting;
+
+use session::Session;
+
+/// Runs the command line, and says how it ended.
+pub fn run(loaded: Loaded) -> Exit {
+    let (session, command, effective) = Session::new(loaded);
+    match command {
+        Command::Archive(args) => archive::run(*args, &session),
+        Command::Prune(args) => prune::run(*args, &session),
+        Command::Verify(args) => verify::run(*args, &session),
+        Command::Doctor(args) => doctor::run(*args, &session),
+        Command::Config => config::run(effective, &session),
+    }
+}

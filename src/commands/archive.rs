@@ -1,0 +1,35 @@
+//! `archive`: what is not in the archive yet is archived.
+
+use std::sync::Arc;
+
+use super::session::{Session, exit_of};
+use crate::cli::ArchiveArgs;
+use crate::config;
+use crate::error::{Exit, Result};
+use crate::pipeline::{self, Outcome};
+use crate::store::Archive;
+use crate::telemetry::{Run, Subject};
+
+/// Runs it.
+pub fn run(args: ArchiveArgs, session: &Session) -> Exit {
+    let subject =
+        Subject { name: "archive", done: "archived", checkpoints: Some(args.checkpoints.clone()), archive: args.archive.to_string(), dry_run: args.dry_run };
+    let metrics = args.metrics.clone();
+    session.work(subject, &metrics, |run| archive(args, session, run))
+}
+
+fn archive(args: ArchiveArgs, session: &Session, run: &mut Run) -> Result<Exit> {
+    let settings = config::archive(args, &session.s3)?;
+    run.removes_after = settings.removes_after;
+    let open = || Archive::open(&settings.archive, settings.s3.as_ref(), settings.dry_run);
+    match session.wait(&run.progress, |shutdown| pipeline::archive_into(&settings, open, Arc::clone(&run.progress), shutdown))? {
+        Outcome::Planned(plan) => {
+            session.show_of(run, &*plan);
+            Ok(exit_of(plan.is_complete(), false))
+        }
+        Outcome::Done(summary) => {
+            session.report(run, &*summary);
+            Ok(exit_of(summary.is_complete(), summary.interrupted))
+        }
+    }
+}

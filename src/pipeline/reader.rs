@@ -1,0 +1,52 @@
+//! Who reads snapshots of one tree, and the ledgers of one archive that name them.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::planning;
+use crate::error::{Error, Result};
+use crate::files::{ClusterFiles, Hashed, Place, SnapshotFile, Unread};
+use crate::ledger::Holdings;
+use crate::names::{Cluster, Date, Host};
+use crate::prove::Ledgers;
+use crate::store::Archive;
+use crate::workers::Workers;
+
+/// See the module.
+pub struct Reader {
+    /// The checkpoint tree.
+    pub tree: PathBuf,
+    /// Where the ledgers are.
+    pub archive: Archive,
+    /// Who reads files. Stopped: nothing more is read or deleted.
+    pub workers: Workers,
+}
+
+impl Reader {
+    /// An error if the run is to end.
+    pub fn check_stop(&self) -> Result<()> {
+        if self.workers.is_stopped() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    /// Where a snapshot is.
+    pub fn place_of(&self, files: &ClusterFiles, host: &Host, file: &SnapshotFile) -> Place {
+        Place { tree: self.tree.clone(), cluster: files.cluster.clone(), host: host.clone(), name: (*file.name).into() }
+    }
+
+    /// Adds those of `dates` whose ledgers are not there yet.
+    pub async fn load(&self, cluster: &Cluster, dates: BTreeSet<Date>, ledgers: &mut Ledgers) -> Result<()> {
+        planning::load_ledgers(&self.archive, cluster, dates, ledgers).await.map(drop)
+    }
+
+    /// Hashes a file of `size` bytes when a worker is free; gives up if the run is to end.
+    pub async fn hash(&self, place: Place, size: u64) -> Result<Result<Hashed, Unread>> {
+        let asked = self.workers.clone();
+        self.workers.run(move || Hashed::new(place, size, || !asked.is_stopped())).await
+    }
+}
+
+/// True if a ledger names a file of this path and size.
+pub fn is_named(holdings: &Holdings, place: &Place, size: u64) -> bool {
+    let path = place.ledger_path();
+    holdings.of_host(place.host.as_str()).any(|(_, entry)| entry.path == path && entry.size == size)
+}
