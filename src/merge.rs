@@ -160,6 +160,17 @@ fn alone(of: usize, part: &Part, span: &Span, tallies: &mut [Tally]) -> Option<P
     Some(Piece { of, span, dense: rows == span.len })
 }
 
+/// A row is dropped, as another part has the instant.
+fn note_dropped(tally: &mut Tally, by: &Part, differs: bool) {
+    if by.held {
+        tally.held += 1;
+        tally.conflicting += u64::from(differs);
+        tally.holders.insert(by.input);
+    } else {
+        tally.superseded += u64::from(differs);
+    }
+}
+
 /// The next value of a part: the largest is the earliest, and of those at one instant the strongest.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Next {
@@ -219,16 +230,7 @@ fn instant_by_instant(parts: &[Part], tallies: &mut [Tally]) -> Vec<Piece> {
                 }
                 last_written = Some((part, index));
             }
-            Some((_, by, other)) => {
-                let differs = u64::from(other.to_bits() != value.to_bits());
-                if by.held {
-                    tally.held += 1;
-                    tally.conflicting += differs;
-                    tally.holders.insert(by.input);
-                } else {
-                    tally.superseded += differs;
-                }
-            }
+            Some((_, by, other)) => note_dropped(tally, by, other.to_bits() != value.to_bits()),
         }
     }
     pieces

@@ -30,10 +30,10 @@ mod request;
 mod s3;
 mod staging;
 
-pub use creating::{Created, Way};
+pub use creating::Way;
 pub use lifecycle::Lifecycle;
 pub use limit::RateLimit;
-pub use publish::{FileNames, Naming};
+pub use publish::{Created, FileNames, Naming};
 
 use asked::{Asked, Shown};
 use creating::Trials;

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::{DateTime, Utc};
 use object_store::HeaderMap;
 
-use super::hints;
 use super::limit::RateLimit;
 use crate::settings::{Checksum, Encryption, S3Settings};
 
@@ -42,6 +42,13 @@ struct Said {
 /// True once.
 fn first(said: &AtomicBool) -> bool {
     !said.swap(true, Ordering::Relaxed)
+}
+
+/// How far this machine's clock is ahead of the server's, in seconds, if the answer tells its time.
+pub fn clock_ahead(headers: &HeaderMap) -> Option<i64> {
+    let date = headers.get("date")?.to_str().ok()?;
+    let served = DateTime::parse_from_rfc2822(date).ok()?;
+    Some((Utc::now() - served.to_utc()).num_seconds())
 }
 
 /// What an answer shows of how an object is stored.
@@ -88,7 +95,7 @@ impl Asked {
 
     /// Takes the server's time from an answer, if it tells.
     pub fn note_clock(&self, answer: &HeaderMap) {
-        if let Some(ahead) = hints::clock_ahead(answer) {
+        if let Some(ahead) = clock_ahead(answer) {
             *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
         }
     }

@@ -8,7 +8,7 @@ use object_store::{Attribute, GetOptions, MultipartUpload, ObjectStore, ObjectSt
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use super::publish::Naming;
+use super::publish::{Created, Naming};
 use super::{Archive, UPLOAD_TOKEN};
 use crate::error::{Error, Result, Unreached};
 
@@ -19,17 +19,6 @@ const TRIES: usize = 4;
 /// Between two attempts: this, and twice as long each time, up to that.
 const PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
-
-/// What became of an object that was to be created.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Created {
-    /// It is there. Its ETag, if there was an answer that told it.
-    Done(Option<String>),
-    /// Another object stands under the key.
-    Taken,
-    /// Nothing stands there, and the upload's parts are gone: it must be begun anew.
-    Gone,
-}
 
 /// How an object becomes visible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

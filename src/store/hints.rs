@@ -2,11 +2,10 @@
 
 use std::error::Error as _;
 
-use chrono::{DateTime, Utc};
 use object_store::HeaderMap;
 use object_store::client::{HttpError, HttpErrorKind};
 
-use super::asked::Asked;
+use super::asked::{Asked, clock_ahead};
 use super::request::{Kind, Request};
 use crate::error::{Unreached, xml_field};
 
@@ -71,13 +70,6 @@ impl Refusal {
         let text = format!("{} {}", self.code, self.message).to_ascii_lowercase();
         words.iter().any(|word| text.contains(word))
     }
-}
-
-/// How far this machine's clock is ahead of the server's, in seconds, if the answer tells its time.
-pub fn clock_ahead(headers: &HeaderMap) -> Option<i64> {
-    let date = headers.get("date")?.to_str().ok()?;
-    let served = DateTime::parse_from_rfc2822(date).ok()?;
-    Some((Utc::now() - served.to_utc()).num_seconds())
 }
 
 /// What to do about an answer, where that can be told.

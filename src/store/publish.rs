@@ -10,11 +10,22 @@ use std::sync::Arc;
 use object_store::path::Path as Key;
 use rustix::fs::{CWD, RenameFlags};
 
-use super::{Archive, Created, create_durably};
+use super::{Archive, create_durably};
 use crate::error::{Error, Result};
 use crate::partition::Partition;
 use crate::random;
 use crate::workers::blocking;
+
+/// What became of an object that was to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// It is there. Its ETag, if there was an answer that told it.
+    Done(Option<String>),
+    /// Another object stands under the key.
+    Taken,
+    /// Nothing stands there, and the upload's parts are gone: it must be begun anew.
+    Gone,
+}
 
 /// How a file gets a name that nobody has: the best that the file system can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

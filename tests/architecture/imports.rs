@@ -16,9 +16,6 @@ pub struct Arrow {
 /// A module by the names that lead to it from the crate's root.
 type Module = Vec<String>;
 
-/// Circles, each by its files in bytewise order.
-pub type Circles<'a> = &'a [&'a [&'a str]];
-
 /// `["cli", "s3"]` for cli/s3.rs.
 fn module_of(path: &str) -> Module {
     match path.trim_end_matches(".rs").trim_end_matches("/mod") {
@@ -157,8 +154,8 @@ pub fn arrows(sources: &[Source]) -> Vec<Arrow> {
     found
 }
 
-/// Files that import each other in a circle, and exceptions that are none any more.
-pub fn circles(sources: &[Source], exceptions: Circles) -> Vec<String> {
+/// Files that import each other in a circle.
+pub fn circles(sources: &[Source]) -> Vec<String> {
     let arrows = arrows(sources);
     let mut next: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for arrow in &arrows {
@@ -169,13 +166,11 @@ pub fn circles(sources: &[Source], exceptions: Circles) -> Vec<String> {
     let circles: BTreeSet<Vec<&str>> =
         reached.keys().filter(|file| leads(file, file)).map(|a| reached[a].iter().copied().filter(|b| leads(b, a)).collect()).collect();
     let mut broken = Vec::new();
-    for circle in circles.iter().filter(|circle| !exceptions.contains(&circle.as_slice())) {
+    for circle in &circles {
         let within = arrows.iter().filter(|arrow| circle.contains(&arrow.from.as_str()) && circle.contains(&arrow.to.as_str()));
         let shown: Vec<String> = within.map(|Arrow { from, line, to, name }| format!("  src/{from}:{line}: takes {name} from src/{to}")).collect();
         broken.push(format!("these files import each other in a circle; what they share belongs into a file below them:\n{}", shown.join("\n")));
     }
-    let gone = exceptions.iter().filter(|exception| !circles.iter().any(|circle| circle == *exception));
-    broken.extend(gone.map(|files| format!("{} are no circle any more: take them out of the exceptions", files.join(", "))));
     broken
 }
 

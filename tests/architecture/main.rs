@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use imports::{Circles, circles, upwards};
+use imports::{circles, upwards};
 use source::{Source, Token, from_root, named, sources, without_tests};
 
 mod imports;
@@ -15,15 +15,6 @@ mod source;
 const MOST_LINES: usize = 400;
 /// The most lines of a function.
 const MOST_LINES_OF_FUNCTION: usize = 60;
-/// Files that still import each other in a circle.
-const CIRCLES: Circles = &[
-    &["pipeline/cluster.rs", "pipeline/rounds.rs"],
-    &["pipeline/host.rs", "pipeline/merging.rs"],
-    &["store/answers.rs", "store/hints.rs"],
-    &["store/creating.rs", "store/publish.rs"],
-];
-/// Functions that are still longer: (file, function).
-const LONG_FUNCTIONS: &[(&str, &str)] = &[("merge.rs", "instant_by_instant")];
 /// The stages that there are at least; lib.rs says which there are.
 const KNOWN_STAGES: [&str; 12] = ["scan", "catalog", "plan", "read", "checkpoint", "merge", "rows", "encode", "upload", "prove", "prune", "verify"];
 /// Which module outside of the pipeline may name which stage, and for what.
@@ -96,16 +87,12 @@ fn is_too_long(source: &Source) -> Vec<String> {
     (lines > MOST_LINES).then(say).into_iter().collect()
 }
 
-/// Functions that are too long, and exceptions that are not any more.
-fn long_functions(sources: &[Source], exceptions: &[(&str, &str)]) -> Vec<String> {
-    let all: Vec<(&Source, &Token, usize)> = sources.iter().flat_map(functions).filter(|(.., lines)| *lines > MOST_LINES_OF_FUNCTION).collect();
-    let is_meant = |(source, name, _): &(&Source, &Token, usize), (path, function): &(&str, &str)| source.path == *path && name.text == *function;
-    let too_long = all.iter().filter(|long| !exceptions.iter().any(|exception| is_meant(long, exception)));
-    let say = |(source, name, lines): &(&Source, &Token, usize)| {
+fn long_functions(sources: &[Source]) -> Vec<String> {
+    let too_long = sources.iter().flat_map(functions).filter(|(.., lines)| *lines > MOST_LINES_OF_FUNCTION);
+    let say = |(source, name, lines): (&Source, &Token, usize)| {
         format!("src/{}:{}: {} has {lines} lines; {MOST_LINES_OF_FUNCTION} are the most", source.path, name.line, name.text)
     };
-    let gone = exceptions.iter().filter(|exception| !all.iter().any(|long| is_meant(long, exception)));
-    too_long.map(say).chain(gone.map(|(path, name)| format!("src/{path}: {name} is not too long any more: take it out of the exceptions"))).collect()
+    too_long.map(say).collect()
 }
 
 /// The name of each function, and its lines from `fn` to the last brace.
@@ -175,7 +162,7 @@ fn a_stage_never_names_another_stage() {
 
 #[test]
 fn no_files_import_each_other_in_a_circle() {
-    assert_kept(circles(&sources(), CIRCLES));
+    assert_kept(circles(&sources()));
 }
 
 #[test]
@@ -185,7 +172,7 @@ fn no_module_imports_from_one_that_stands_below_it() {
 
 #[test]
 fn no_function_is_longer_than_a_reader_can_hold() {
-    assert_kept(long_functions(&sources(), LONG_FUNCTIONS));
+    assert_kept(long_functions(&sources()));
 }
 
 #[test]
@@ -318,7 +305,7 @@ fn the_rules_find_what_breaks_them() {
 #[test]
 fn circles_and_imports_upwards_are_found() {
     let of = |files: &[(&str, &str)]| files.iter().map(|(path, text)| Source::new(path, text)).collect::<Vec<_>>();
-    let circles_of = |files: &[(&str, &str)]| circles(&of(files), &[]).len();
+    let circles_of = |files: &[(&str, &str)]| circles(&of(files)).len();
     for (one, other) in [
         ("use crate::b::X;", "use crate::a;"),
         ("use crate::{c, b::{self, X as Z}};", "fn f() { crate::a::g() }"),
@@ -347,9 +334,7 @@ fn circles_and_imports_upwards_are_found() {
     );
 
     let two = of(&[("a.rs", "use crate::b::X;"), ("b.rs", "\nuse crate::a::Y;")]);
-    assert_eq!(circles(&two, &[&["a.rs", "b.rs"]]), [""; 0]);
-    assert!(circles(&two, &[])[0].contains("src/b.rs:2: takes Y from src/a.rs"), "file, line and name");
-    assert_eq!(circles(&two, &[&["a.rs", "b.rs"], &["a.rs", "c.rs"]]).len(), 1, "an exception that is none");
+    assert!(circles(&two)[0].contains("src/b.rs:2: takes Y from src/a.rs"), "file, line and name");
 
     assert_eq!([upwards(&two, &["a", "b"]).len(), upwards(&two, &["b", "a"]).len()], [1, 1]);
     assert!(upwards(&two, &["a", "b"])[0].starts_with("src/a.rs:1: takes X from src/b.rs, "));
@@ -362,10 +347,9 @@ fn long_functions_are_found() {
     let long =
         |name: &str, lines: usize| format!("pub fn {name}(a: [u8; 4], f: fn(u8) -> u8) -> u8\nwhere\n    u8: Copy,\n{{\n{}}}\n", "x;\n".repeat(lines - 5));
     let of = |text: String| [Source::new("a.rs", &text)];
-    let broken = |text: String| long_functions(&of(text), &[]).len();
+    let broken = |text: String| long_functions(&of(text)).len();
     assert_eq!([broken(long("a", MOST_LINES_OF_FUNCTION)), broken(long("a", MOST_LINES_OF_FUNCTION + 1))], [0, 1]);
     assert_eq!(broken(format!("trait T {{\n    fn a(&self);\n{}}}\n", "    // a line\n".repeat(99))), 0, "it has no body");
-    let two = || format!("{}{}", long("a", 99), long("b", 99));
-    assert_eq!(long_functions(&of(two()), &[("a.rs", "a")]), [format!("src/a.rs:100: b has 99 lines; {MOST_LINES_OF_FUNCTION} are the most")]);
-    assert_eq!(long_functions(&of(long("a", 9)), &[("a.rs", "a")]).len(), 1, "an exception that is none");
+    let two = format!("{}{}", long("a", 9), long("b", 99));
+    assert_eq!(long_functions(&of(two)), [format!("src/a.rs:10: b has 99 lines; {MOST_LINES_OF_FUNCTION} are the most")]);
 }
