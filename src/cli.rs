@@ -27,8 +27,8 @@ use values::{path, size, span, switch};
 #[command(
     version,
     max_term_width = 110,
-    after_help = "Exit codes: 0 every eligible snapshot is archived; 1 fatal; 2 usage or configuration; 3 done, but some \
-    snapshots were set aside or could not be pruned, or something was found; 4 another run holds the tree; 5 interrupted by a signal."
+    after_help = "Exit codes: 0 all is done; 1 the run has failed; 2 a wrong option or setting; 3 done, but a person must look: \
+    snapshots were set aside or could not be pruned, or something was found; 4 another run is at work on the tree; 5 ended by a signal."
 )]
 pub struct Cli {
     /// What to do.
@@ -37,7 +37,7 @@ pub struct Cli {
     /// How to say it.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// JSON file with settings, by the long names of options; variables and flags win over it.
+    /// JSON file with settings: its keys are the long names of options; variables and flags win over it.
     #[arg(long, global = true, value_name = "PATH", help_heading = "Configuration", env = "CC_ARCHIVER_CONFIG", value_parser = path())]
     pub config: Option<PathBuf>,
 }
@@ -45,7 +45,7 @@ pub struct Cli {
 /// Commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Archive what is not in the archive yet; nothing is deleted, unless --prune-after says so.
+    /// Archive the snapshots that are not in the archive yet. Nothing is deleted without --prune-after.
     ///
     /// Reads the snapshots that cc-backend's metric store left in CHECKPOINTS and writes their samples as Parquet below
     /// ARCHIVE, partitioned by cluster and UTC date. What the archive holds already is not written again, so this can be
@@ -59,34 +59,34 @@ pub enum Command {
     Archive(Box<ArchiveArgs>),
     /// Delete local snapshots that are old enough and proven to be archived.
     ///
-    /// A snapshot is deleted only if a snapshot after it that can be read is older than AGE, its bytes on disk are those that
-    /// the archive names, and every object that holds rows of it has been proven. Whatever else lies in the tree is never touched.
+    /// A snapshot is deleted only if a later snapshot of its host can be read and is older than AGE, if its bytes on disk are those
+    /// that were archived, and if every object with rows of it has been proven. Nothing else in the tree is touched.
     ///
-    /// AGE must be above the longest walltime of a job plus cc-backend's retention-in-memory: since July 2026 cc-backend keeps
-    /// checkpoints beyond its retention for jobs that still run, and loads them when it starts. Ages count by the earliest of this
-    /// machine's clock, the store's clock, and an hour after the last change of a snapshot: a clock that jumps ahead deletes nothing.
+    /// Choose AGE above the longest walltime of a job plus cc-backend's retention-in-memory: since July 2026 cc-backend keeps
+    /// checkpoints beyond its retention for jobs that still run, and loads them when it starts. The age counts from the earliest of
+    /// this machine's clock, the store's clock, and the last change of a snapshot plus an hour: a clock that jumps ahead deletes nothing.
     #[command(after_long_help = "Examples:\n  \
         cc-archiver prune /var/lib/cc-backend/checkpoints ./archive --older-than 7d --dry-run\n  \
         cc-archiver prune /var/lib/cc-backend/checkpoints s3://monitoring/archive --older-than 7d")]
     Prune(Box<PruneArgs>),
-    /// Check an archive: objects, ledgers, and, if asked to, every byte and every row.
+    /// Check an archive: its objects and ledgers, and on request every byte and every row.
     #[command(after_long_help = "Examples:\n  \
         cc-archiver verify ./archive\n  \
         cc-archiver verify s3://monitoring/archive --date 2026-03-01..2026-03-31 --read-data\n  \
         cc-archiver verify ./archive --read-data=5 --decode")]
     Verify(Box<VerifyArgs>),
-    /// Look at a tree and an archive as runs will use them, and say what to do before they fail.
+    /// Check a tree and an archive before runs use them, and say what to correct.
     ///
-    /// Reads the tree, writes two small objects to the archive, and removes them again if it may. Exit code 3 if there is an error, 0 if
+    /// Reads the tree, writes four small objects to the archive, and removes them again if it may. Exit code 3 if there is an error, 0 if
     /// there are warnings only.
     #[command(after_long_help = "Examples:\n  \
         cc-archiver doctor /var/lib/cc-backend/checkpoints ./archive\n  \
         cc-archiver doctor --cc-backend-config /etc/cc-backend/config.json s3://monitoring/archive --prune-after 7d --every 6h")]
     Doctor(Box<DoctorArgs>),
-    /// Show all settings as they are in effect, and where each came from.
+    /// Show the value of each setting, and where it came from.
     ///
-    /// Takes all options of the other commands, and does nothing but say what they would be: by default, by cc-backend's configuration,
-    /// by the file, by a variable or by a flag. Secrets are not shown.
+    /// Takes the options of all other commands, and does nothing else. A value comes from a flag, a variable, the file, cc-backend's
+    /// configuration or the default. Secrets are not shown.
     #[command(after_long_help = "Examples:\n  \
         cc-archiver config --config /etc/cc-archiver.json\n  \
         cc-archiver config --cc-backend-config /etc/cc-backend/config.json --json")]
@@ -124,13 +124,13 @@ pub struct OutputArgs {
     /// Print the result as one JSON object on stdout.
     #[arg(long, global = true, env = "CC_ARCHIVER_JSON", value_parser = switch)]
     pub json: bool,
-    /// Form of log lines on stderr.
+    /// Format of log lines on stderr.
     #[arg(long, global = true, value_enum, default_value = "text", env = "CC_ARCHIVER_LOG_FORMAT")]
     pub log_format: LogFormat,
-    /// Say more; twice for even more.
+    /// Log more; twice for even more.
     #[arg(short, long, global = true, action = ArgAction::Count, env = "CC_ARCHIVER_VERBOSE")]
     pub verbose: u8,
-    /// Only errors, and no table at the end; wins over --verbose.
+    /// Log only errors, and print no table at the end; wins over --verbose.
     #[arg(short, long, global = true, env = "CC_ARCHIVER_QUIET", value_parser = switch)]
     pub quiet: bool,
     /// Show a progress bar; auto: if stderr is a terminal.
@@ -150,7 +150,7 @@ pub enum LogFormat {
 /// When to do something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum When {
-    /// If it makes sense.
+    /// If stderr is a terminal.
     Auto,
     /// Always.
     Always,
@@ -171,10 +171,10 @@ pub struct ArchiveArgs {
     /// Which part of the tree.
     #[command(flatten)]
     pub selection: SelectionArgs,
-    /// Only snapshots that end before: RFC 3339, a date, unix seconds, or an age such as 48h.
+    /// Only snapshots that end before this time: RFC 3339, a date, unix seconds, or an age such as 48h.
     #[arg(long, value_name = "TIME", help_heading = "Selection", env = "CC_ARCHIVER_BEFORE", allow_hyphen_values = true)]
     pub before: Option<Instant>,
-    /// A younger file that does not decode may still be being written, and waits for the next run.
+    /// A damaged file that is younger than this may still be being written, and waits for the next run.
     #[arg(long, value_name = "AGE", default_value = "5m", help_heading = "Selection", env = "CC_ARCHIVER_MIN_AGE", value_parser = span, allow_hyphen_values = true)]
     pub min_age: humantime::Duration,
     /// Print what would be done; touch nothing.
@@ -184,7 +184,7 @@ pub struct ArchiveArgs {
     /// How each object is proven after its upload.
     #[arg(long, value_enum, value_name = "DEPTH", default_value = "footer", help_heading = "Proof and pruning", env = "CC_ARCHIVER_VERIFY")]
     pub verify: Depth,
-    /// When all is archived, delete snapshots whose successor is older than this and that are proven: see prune.
+    /// When all is archived, delete proven snapshots, if the next snapshot of the host is older than this: see prune.
     #[arg(long, value_name = "AGE", help_heading = "Proof and pruning", env = "CC_ARCHIVER_PRUNE_AFTER", value_parser = span, allow_hyphen_values = true)]
     pub prune_after: Option<humantime::Duration>,
     /// What is pruned.
@@ -197,20 +197,20 @@ pub struct ArchiveArgs {
     /// How it is seen from outside.
     #[command(flatten)]
     pub metrics: MetricsArgs,
-    /// Lock this file instead of the tree, where its file system cannot lock directories.
+    /// Lock this file instead of the tree, if the file system cannot lock directories.
     #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE", value_parser = path())]
     pub lock_file: Option<PathBuf>,
     /// An archive in S3.
     #[command(flatten)]
     pub s3: S3Args,
 
-    /// zstd(1..22), snappy or none.
+    /// Compression: zstd(1..22), snappy or none.
     #[arg(long, value_name = "CODEC", default_value = "zstd(3)", help_heading = "Format", env = "CC_ARCHIVER_COMPRESSION")]
     pub compression: Codec,
-    /// Begin a new object beyond this size, at the next host.
+    /// Size at which an object ends, with the host that reaches it.
     #[arg(long, value_name = "SIZE", default_value = "128MiB", help_heading = "Format", env = "CC_ARCHIVER_OBJECT_SIZE", value_parser = size)]
     pub object_size: ByteSize,
-    /// Rows in a row group, at most: most end sooner, with a host, a scope or a metric.
+    /// The most rows of a row group; most end sooner, with a host, a scope or a metric.
     #[arg(long, value_name = "N", default_value_t = 1 << 20, help_heading = "Format", env = "CC_ARCHIVER_ROW_GROUP_ROWS")]
     pub row_group_rows: usize,
     /// How values are encoded; plain is for Spark up to 4.2.
@@ -219,7 +219,7 @@ pub struct ArchiveArgs {
     /// Who writes the objects; reference is slow, and there to compare with.
     #[arg(long, value_enum, default_value = "runs", help_heading = "Format", env = "CC_ARCHIVER_ENCODER")]
     pub encoder: Encoder,
-    /// Also store the cluster as a column, for those who read single files.
+    /// Also store the cluster as a column, for programs that read single files.
     #[arg(long, help_heading = "Format", env = "CC_ARCHIVER_WITH_CLUSTER_COLUMN", value_parser = switch)]
     pub with_cluster_column: bool,
 }
@@ -234,10 +234,10 @@ pub struct SelectionArgs {
     /// Only hosts whose name matches, such as 'n01*'.
     #[arg(long, value_name = "GLOB", env = "CC_ARCHIVER_HOST")]
     pub host: Option<glob::Pattern>,
-    /// Only hosts of part I of N, the first being 0/N: shards can run at the same time, and no host is in two of them.
+    /// Only part I of N of the hosts, from 0/N on: shards can run at the same time, as no host is in two of them.
     #[arg(long, value_name = "I/N", env = "CC_ARCHIVER_SHARD")]
     pub shard: Option<Shard>,
-    /// The same, where Kubernetes says which part: in an Indexed Job.
+    /// The same in an Indexed Job of Kubernetes, which says which part this is.
     #[arg(long, value_name = "N", conflicts_with = "shard", env = "CC_ARCHIVER_SHARDS")]
     pub shards: Option<u32>,
 }
@@ -246,10 +246,10 @@ pub struct SelectionArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Resources")]
 pub struct ResourceArgs {
-    /// CPU workers [default: all cores]
+    /// Threads that compute [default: all cores]
     #[arg(long, value_name = "N", env = "CC_ARCHIVER_WORKERS")]
     pub workers: Option<usize>,
-    /// Memory to make do with; what needs more is done in portions, slower.
+    /// Memory that a run may use; a host that needs more takes longer.
     #[arg(long, value_name = "SIZE", default_value = "512MiB", env = "CC_ARCHIVER_MEMORY", value_parser = size)]
     pub memory: ByteSize,
 }
@@ -258,16 +258,16 @@ pub struct ResourceArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Proof and pruning")]
 pub struct PruneRuleArgs {
-    /// Also a host's newest snapshot, when it ends before AGE: for hosts that are gone for good.
+    /// Also delete a host's newest snapshot, if it ends before AGE: for hosts that are gone for good.
     #[arg(long, env = "CC_ARCHIVER_INCLUDE_NEWEST", value_parser = switch)]
     pub include_newest: bool,
-    /// Also snapshots with values that contradict archived ones.
+    /// Also delete snapshots with values that differ from the archived ones.
     #[arg(long, env = "CC_ARCHIVER_PRUNE_CONFLICTING", value_parser = switch)]
     pub prune_conflicting: bool,
     /// How objects that this run did not upload are proven before anything is deleted.
     #[arg(long, value_enum, value_name = "HOW", default_value = "read", env = "CC_ARCHIVER_PROOF")]
     pub proof: Proof,
-    /// cc-backend's config.json: says where CHECKPOINTS are unless something else does, and an AGE below its retention-in-memory is refused.
+    /// cc-backend's config.json: sets CHECKPOINTS, unless something else does; an AGE below its retention-in-memory is refused.
     #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_CC_BACKEND_CONFIG", value_parser = path())]
     pub cc_backend_config: Option<PathBuf>,
 }
@@ -277,7 +277,7 @@ pub struct PruneRuleArgs {
 pub enum Proof {
     /// Read in full, against their digest.
     Read,
-    /// By size and footer, where reading costs too much.
+    /// Only by size and footer: for stores where reading costs too much.
     Footer,
 }
 
@@ -290,7 +290,7 @@ pub struct PruneArgs {
     /// A directory, file:///path or s3://bucket/prefix.
     #[arg(env = "CC_ARCHIVER_ARCHIVE")]
     pub archive: Location,
-    /// Delete a snapshot only if the one after it begins before this age, such as 7d.
+    /// Delete a snapshot only if the next one of its host is older than this, such as 7d.
     #[arg(long, value_name = "AGE", env = "CC_ARCHIVER_OLDER_THAN", value_parser = span, allow_hyphen_values = true)]
     pub older_than: humantime::Duration,
     /// Prove everything, list what would go, delete nothing.
@@ -308,7 +308,7 @@ pub struct PruneArgs {
     /// How it is seen from outside.
     #[command(flatten)]
     pub metrics: MetricsArgs,
-    /// Lock this file instead of the tree, where its file system cannot lock directories.
+    /// Lock this file instead of the tree, if the file system cannot lock directories.
     #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE", value_parser = path())]
     pub lock_file: Option<PathBuf>,
     /// An archive in S3.
@@ -325,10 +325,10 @@ pub struct VerifyArgs {
     /// Only this cluster; can be repeated.
     #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Selection", env = "CC_ARCHIVER_CLUSTER")]
     pub cluster: Vec<String>,
-    /// Only these dates, both included; either may be left out.
+    /// Only these dates, first and last included; either may be left out.
     #[arg(long, value_name = "FROM..TO", help_heading = "Selection", env = "CC_ARCHIVER_DATE")]
     pub date: Option<Dates>,
-    /// Check objects' digests, of all bytes of all objects, or of so many percent of them: others on each day.
+    /// Read all bytes of all objects and check their digests; with PERCENT only of so many of them, others on each day.
     #[arg(
         long,
         value_name = "PERCENT",
@@ -339,10 +339,10 @@ pub struct VerifyArgs {
         env = "CC_ARCHIVER_READ_DATA"
     )]
     pub read_data: Option<u8>,
-    /// Decode all rows: their number, their order, and that none stands twice in a partition.
+    /// Decode all rows; check their number, their order, and that none stands twice in a partition.
     #[arg(long, env = "CC_ARCHIVER_DECODE", value_parser = switch)]
     pub decode: bool,
-    /// Say which snapshots of this checkpoint tree are archived.
+    /// Also say which snapshots of this checkpoint tree are archived.
     #[arg(long, value_name = "DIR", env = "CC_ARCHIVER_CHECKPOINTS", value_parser = path())]
     pub checkpoints: Option<PathBuf>,
     /// What a run may take.

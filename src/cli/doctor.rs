@@ -20,13 +20,13 @@ pub struct DoctorArgs {
     /// How often archive runs.
     #[arg(long, value_name = "DURATION", default_value = "6h", env = "CC_ARCHIVER_EVERY", value_parser = span, allow_hyphen_values = true)]
     pub every: humantime::Duration,
-    /// Also check that snapshots may be deleted, and that this is no sooner than cc-backend can spare them.
+    /// Also check that snapshots may be deleted, and that cc-backend does not need them at this age.
     #[arg(long, value_name = "AGE", env = "CC_ARCHIVER_PRUNE_AFTER", value_parser = span, allow_hyphen_values = true)]
     pub prune_after: Option<humantime::Duration>,
-    /// cc-backend's config.json: says where CHECKPOINTS are, and when cc-backend clears snapshots away.
+    /// cc-backend's config.json: sets CHECKPOINTS, and says when cc-backend removes snapshots.
     #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_CC_BACKEND_CONFIG", value_parser = path())]
     pub cc_backend_config: Option<PathBuf>,
-    /// Lock this file instead of the tree, where its file system cannot lock directories.
+    /// Lock this file instead of the tree, if the file system cannot lock directories.
     #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_LOCK_FILE", value_parser = path())]
     pub lock_file: Option<PathBuf>,
     /// An archive in S3.
