@@ -70,10 +70,10 @@ pub enum Error {
     #[error("{0}")]
     Archive(String),
     /// Another run holds the tree: where, and who, if the system tells.
-    #[error("another run holds {}{}; nothing was done. It ends by itself, or is the schedule tighter than a run is long?", Escaped(.0), held_by(.1))]
+    #[error("another run holds {}{}; nothing was done. Wait until it has ended; if this happens often, let runs start less often", Escaped(.0), held_by(.1))]
     Locked(PathBuf, Option<String>),
     /// A signal asked to stop.
-    #[error("interrupted; sources are untouched, and the next run goes on from here")]
+    #[error("interrupted by a signal; the next run goes on from here")]
     Interrupted,
     /// A thread of ours panicked: a defect in this program.
     #[error("internal error: {0}; sources are untouched, please report this")]

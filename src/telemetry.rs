@@ -273,7 +273,7 @@ impl fmt::Display for Summary {
             line("planned anew", format!("{} partitions, as other writers were faster", thousands(self.planned_anew)))?;
         }
         if self.store_overwrites {
-            line("conditions", "the store does not keep to them: let one machine alone write to this archive".into())?;
+            line("conditions", "the store ignores conditional writes: let one machine alone write to this archive".into())?;
         }
         let mut list = |name: &str, notes: &[FileNote]| {
             if notes.is_empty() {

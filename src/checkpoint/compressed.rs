@@ -76,7 +76,7 @@ impl<R: AsyncRead + Unpin> Read for Capped<R> {
         let read = block_on(self.from.read(out))?;
         match self.left.checked_sub(read as u64) {
             Some(left) => self.left = left,
-            None => return Err(io::Error::other(format!("more than {} bytes come out, as from no snapshot", self.most))),
+            None => return Err(io::Error::other(format!("it decompresses to more than {} bytes, which no snapshot has", self.most))),
         }
         Ok(read)
     }

@@ -67,8 +67,8 @@ pub async fn check_directory(path: &Path, archive: Option<&Archive>) -> Vec<Chec
         }
         Ok(_) => Check::warning(
             NAME,
-            format!("{} can be written to{}; its file system knows neither renames that replace nothing nor hard links", Escaped(path), super::by_whom()),
-            "let one machine alone write to this archive: of two at once rows can stand twice, and keys get random numbers",
+            format!("{} can be written to{}; its file system has neither hard links nor renames that never overwrite", Escaped(path), super::by_whom()),
+            "let one machine alone write to this archive: if two write at once, rows can stand twice, and keys get random numbers",
         ),
         Err(why) => Check::error(NAME, why, "let this user write there"),
     };

@@ -28,12 +28,12 @@ impl Pruning {
             Useless::Changed => changed(path, "changed", summary),
             Useless::Damaged(reason) => {
                 summary.kept.damaged += 1;
-                let advice = "no archive and no cc-backend can take it: put a copy in its place, or remove it";
+                let advice = "neither cc-archiver nor cc-backend can read it: put a copy in its place, or remove it";
                 summary.attention.push(SetAside::new(path, format!("kept: it is damaged: {reason}; {advice}")).into());
             }
             Useless::Early => {
                 summary.kept.damaged += 1;
-                let reason = "kept: the time in its name has not come yet, so it stands for no older one: remove it, or set the clock right";
+                let reason = "kept: the time in its name is in the future, so no older snapshot goes because of it: remove it, or set the clock right";
                 summary.attention.push(SetAside::new(path, reason).into());
             }
             Useless::Unread(reason) => {
@@ -84,7 +84,7 @@ pub fn unproven(file: &Hashed, unproven: Unproven, summary: &mut PruneSummary) {
     let (count, reason) = match unproven {
         Unproven::NotArchived(reason) => (&mut summary.kept.not_archived, format!("kept: {reason}; run archive")),
         Unproven::Conflict => {
-            (&mut summary.kept.conflicting, "kept: some of its values contradict archived ones; --prune-conflicting deletes it all the same".into())
+            (&mut summary.kept.conflicting, "kept: some of its values differ from the archived ones; --prune-conflicting deletes it anyway".into())
         }
         Unproven::Unreadable(object) => (&mut summary.kept.not_proven, super::planning::undecidable(&object)),
         Unproven::Doubt(reason) => (&mut summary.kept.not_proven, format!("kept: {reason}; look at the archive with verify --read-data")),

@@ -78,7 +78,7 @@ pub async fn archive_cluster(context: &Arc<Context>, info: ArchiveInfo, files: &
             let races = races.entry(partition).or_default();
             *races += 1;
             if *races > MOST_RACES {
-                let reason = format!("kept: it was planned {} times for {}, and the last time {lost}; the next run goes on", MOST_RACES + 1, partition.1);
+                let reason = format!("kept: planned {} times for {} in vain: the last time {lost}; the next run tries again", MOST_RACES + 1, partition.1);
                 set_aside(context, files, &reason, &sources, summary);
             } else {
                 (is_lost, most) = (true, most.max(*races));
@@ -92,7 +92,7 @@ pub async fn archive_cluster(context: &Arc<Context>, info: ArchiveInfo, files: &
         }
         // sources that go astray again, though nothing came in between, would do so for ever
         if next.is_empty() || !is_lost && !was_lost && only.as_ref() == Some(&next) {
-            let reason = "kept: the archive does not show yet what was written of it, and some of its dates wait for that; run again";
+            let reason = "kept: some of its dates are not archived, because listings do not show yet what was written of the others; run again";
             set_aside(context, files, reason, &next, summary);
             return Ok(());
         }

@@ -119,13 +119,13 @@ impl fmt::Display for PruneSummary {
         }
         let kept = &self.kept;
         for (count, why) in [
-            (kept.recent, "their successor is not old enough"),
+            (kept.recent, "the next snapshot of the host is not old enough"),
             (kept.newest, "the newest of their hosts"),
             (kept.not_archived, "not archived"),
-            (kept.conflicting, "they contradict archived values"),
+            (kept.conflicting, "their values differ from the archived ones"),
             (kept.not_proven, "their objects are not proven"),
             (kept.undeletable, "they cannot be read or deleted"),
-            (kept.damaged, "damaged, or named after a time that has not come yet"),
+            (kept.damaged, "damaged, or named after a time in the future"),
             (kept.changed, "they changed during this run"),
         ] {
             if count > 0 {
