@@ -150,7 +150,7 @@ fn clock(archive: &Archive) -> Check {
         return Check::warning(NAME, "the server does not tell its time", "keep this machine's clock right: requests are refused from 15 minutes on");
     };
     let found = match ahead.unsigned_abs() {
-        seconds if seconds <= 2 => "the server's is the same".to_owned(),
+        seconds if seconds <= 2 => "it is the same as the server's".to_owned(),
         seconds => format!("this machine is {} {} the server", super::said(seconds), if ahead > 0 { "ahead of" } else { "behind" }),
     };
     match ahead.unsigned_abs() {
@@ -198,7 +198,7 @@ async fn conditional(archive: &Archive, key: &Key) -> Check {
     }
     match complete_over(archive, key).await {
         Ok(true) => Check::warning(NAME, "a conditional completion of an upload overwrites all the same", advice),
-        Ok(false) => Check::ok(NAME, "conditional writes and completions are refused where something is"),
+        Ok(false) => Check::ok(NAME, "conditional writes and completions are refused if an object is there"),
         Err(e) => Check::error(NAME, format!("a conditional completion of an upload is not understood: {}", told(e)), advice),
     }
 }
@@ -282,9 +282,9 @@ async fn lifecycle(archive: &Archive) -> Check {
     const NAME: &str = "lifecycle rule";
     let advice = "give the bucket a rule that aborts incomplete multipart uploads after two days (deploy/iam): a run that is killed can leave one, which costs its bytes";
     match archive.lifecycle().await {
-        Ok(Lifecycle::Aborts) => Check::ok(NAME, "uploads that are left unfinished are cleared"),
-        Ok(Lifecycle::Needless) => Check::ok(NAME, "this server takes no rule for them, and clears uploads that are left unfinished away itself"),
-        Ok(Lifecycle::Lacks) => Check::warning(NAME, "uploads that are left unfinished stay", advice),
+        Ok(Lifecycle::Aborts) => Check::ok(NAME, "a rule removes unfinished uploads"),
+        Ok(Lifecycle::Needless) => Check::ok(NAME, "this server takes no such rule: it removes unfinished uploads by itself"),
+        Ok(Lifecycle::Lacks) => Check::warning(NAME, "unfinished uploads stay", advice),
         Ok(Lifecycle::Hidden(why)) => {
             Check::warning(NAME, format!("not known: {why}"), format!("allow s3:GetLifecycleConfiguration to have it looked at; {advice}"))
         }
