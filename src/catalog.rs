@@ -48,7 +48,7 @@ pub async fn holdings_but(archive: &Archive, partition: &Partition, known: impl 
         tracing::warn!(
             partition = archive.name_of(partition),
             more,
-            "passed over: objects whose names are not ours, and readers of the folder see their rows too"
+            "ignored: cc-archiver gives no objects such names; readers of the folder see their rows, too"
         );
     }
     let mut read =
@@ -58,7 +58,7 @@ pub async fn holdings_but(archive: &Archive, partition: &Partition, known: impl 
         let name = archive.name_of(&location);
         match found? {
             Ok(object) => objects.push(object),
-            Err(NotOurs::Foreign) => tracing::warn!(object = name, "passed over: it is not one of ours, and readers of the folder see its rows too"),
+            Err(NotOurs::Foreign) => tracing::warn!(object = name, "ignored: cc-archiver has not written it; readers of the folder see its rows, too"),
             Err(why) => unreadable.push(Unreadable::new(name, why)),
         }
     }

@@ -33,8 +33,8 @@ use values::path;
 #[command(
     version,
     max_term_width = 110,
-    after_help = "Exit codes: 0 every eligible snapshot is archived; 1 fatal; 2 usage or configuration; 3 done, but some \
-    snapshots were set aside or could not be pruned, or something was found; 4 another run holds the tree; 5 interrupted by a signal."
+    after_help = "Exit codes: 0 all is done; 1 the run has failed; 2 a wrong option or setting; 3 done, but a person must look: \
+    snapshots were set aside or could not be pruned, or something was found; 4 another run is at work on the tree; 5 ended by a signal."
 )]
 pub struct Cli {
     /// What to do.
@@ -43,7 +43,7 @@ pub struct Cli {
     /// How to say it.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// JSON file with settings, by the long names of options; variables and flags win over it.
+    /// JSON file with settings: its keys are the long names of options; variables and flags win over it.
     #[arg(long, global = true, value_name = "PATH", help_heading = "Configuration", env = "CC_ARCHIVER_CONFIG", value_parser = path())]
     pub config: Option<PathBuf>,
 }
@@ -56,10 +56,10 @@ pub enum Command {
     Prune(Box<PruneArgs>),
     Verify(Box<VerifyArgs>),
     Doctor(Box<DoctorArgs>),
-    /// Show all settings as they are in effect, and where each came from.
+    /// Show the value of each setting, and where it came from.
     ///
-    /// Takes all options of the other commands, and does nothing but say what they would be: by default, by cc-backend's configuration,
-    /// by the file, by a variable or by a flag. Secrets are not shown.
+    /// Takes the options of all other commands, and does nothing else. A value comes from a flag, a variable, the file, cc-backend's
+    /// configuration or the default. Secrets are not shown.
     #[command(after_long_help = "Examples:\n  \
         cc-archiver config --config /etc/cc-archiver.json\n  \
         cc-archiver config --cc-backend-config /etc/cc-backend/config.json --json")]

@@ -72,13 +72,13 @@ pub enum Error {
     #[error("{0}")]
     Archive(String),
     /// Another run holds the tree: where, and who, if the system tells.
-    #[error("another run holds {}{}; nothing was done. It ends by itself, or is the schedule tighter than a run is long?", Escaped(.0), held_by(.1))]
+    #[error("another run holds {}{}; nothing was done. Wait until it has ended; if this happens often, let runs start less often", Escaped(.0), held_by(.1))]
     Locked(PathBuf, Option<String>),
     /// Values that there was no room for in memory could not be put elsewhere.
     #[error("cannot merge with archived rows: {0}\n  hint: give it more --memory, or set TMPDIR to a directory with room")]
     Spool(std::io::Error),
     /// A signal asked to stop.
-    #[error("interrupted; sources are untouched, and the next run goes on from here")]
+    #[error("interrupted by a signal; the next run goes on from here")]
     Interrupted,
     /// A thread of ours panicked: a defect in this program.
     #[error("internal error: {0}; sources are untouched, please report this")]

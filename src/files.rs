@@ -68,7 +68,7 @@ impl Shard {
     /// # Errors
     /// There is no such part.
     pub fn new(index: u32, count: u32) -> Result<Self, String> {
-        if index < count { Ok(Self { index, count }) } else { Err(format!("of {count} shards there is none with index {index}: the first is 0")) }
+        if index < count { Ok(Self { index, count }) } else { Err(format!("there is no shard {index} of {count}: the first is 0")) }
     }
 
     /// True if the host is in this part. Up to 16 shards take whole [`Buckets`] of an archive that has 16 of them, so that they never

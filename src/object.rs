@@ -72,11 +72,11 @@ pub async fn opened(archive: &Archive, listed: &ObjectMeta) -> Found<(ObjectLedg
     }
     let has_ledger = file.key_value_metadata().is_some_and(|kv| kv.iter().any(|kv| kv.key == footer::LEDGER));
     let Some(key) = ours else {
-        return Ok(Err(if has_ledger { NotOurs::damaged("it has a ledger, but not a name that we gave") } else { NotOurs::Foreign }));
+        return Ok(Err(if has_ledger { NotOurs::damaged("it has a ledger, but another name than it was given: it was renamed") } else { NotOurs::Foreign }));
     };
     let has_column = |name: &str| file.schema_descr().columns().iter().any(|column| column.name() == name);
     if !has_ledger && COLUMNS[1..].iter().all(|name| has_column(name)) {
-        return Ok(Err(NotOurs::damaged("it has our name and our columns, but no ledger: another program has rewritten it")));
+        return Ok(Err(NotOurs::damaged("it has the name and the columns of an object, but no ledger: another program has rewritten it")));
     }
     let described = match ledger::read(&key, *size, has_column("cluster"), file.key_value_metadata()) {
         Ok(described) => described,

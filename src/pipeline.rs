@@ -225,7 +225,7 @@ async fn check_archive(context: &Context, settings: &ArchiveSettings) -> Result<
     let info = catalog::info(&context.archive, (!settings.dry_run).then_some(wished)).await?.unwrap_or(wished);
     check_column(info, context.layout.cluster_column, || format!("{:?}", context.archive))?;
     if is_shard && info.buckets == Buckets::ONE {
-        tracing::warn!("the archive was not made for shards: they write to the same sequence of objects, one after the other, and plan anew where they meet");
+        tracing::warn!("the archive was not made for shards: they write to it one after the other, and plan again when they meet");
     }
     Ok(info)
 }

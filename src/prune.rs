@@ -120,7 +120,7 @@ impl Now {
         let said = |seconds: i64| humantime::format_duration(Duration::from_secs(seconds.unsigned_abs()));
         let skew =
             || format!("this machine's clock is {} {} the store's; ages count by the earlier one", said(ahead), if ahead > 0 { "ahead of" } else { "behind" });
-        let silence = || format!("no snapshot was written in the last {}; ages count from an hour after the last one", said(clocks - written + MARGIN));
+        let silence = || format!("no snapshot was written in the last {}; ages count from the last one plus an hour", said(clocks - written + MARGIN));
         Self {
             now: clocks.min(written),
             latest: local.max(local.saturating_sub(ahead)).max(last_change.unwrap_or(local)),

@@ -162,7 +162,7 @@ pub enum LogFormat {
 /// When to do something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum When {
-    /// If it makes sense.
+    /// If stderr is a terminal.
     Auto,
     /// Always.
     Always,

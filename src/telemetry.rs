@@ -243,7 +243,7 @@ impl fmt::Display for Summary {
             line("planned anew", format!("{} partitions, as other writers were faster", thousands(self.planned_anew)))?;
         }
         if self.store_overwrites {
-            line("conditions", "the store does not keep to them: let one machine alone write to this archive".into())?;
+            line("conditions", "the store ignores conditional writes: let one machine alone write to this archive".into())?;
         }
         list(f, "waiting", &self.waiting)?;
         list(f, "set aside", &self.set_aside)?;

@@ -360,7 +360,7 @@ impl Sink {
             && is_there
         {
             let key = self.destination.name();
-            tracing::warn!(key, "an upload was left open, and the bucket's lifecycle rule must clear it: {e}");
+            tracing::warn!(key, "an upload could not be aborted; the bucket's lifecycle rule must remove it: {e}");
         }
     }
 }

@@ -94,12 +94,12 @@ impl Kind {
             }
             Self::Unavailable => "make it readable, and verify again",
             Self::Newer => "verify with the newest cc-archiver that writes to this archive",
-            Self::Doubled => "leave both as they are: nothing is pruned that rests on them, and a later version joins them (compact)",
-            Self::Chain => "run archive: what is still on disk is archived again; do not put the object back after that. Snapshots are kept whose rows it held",
+            Self::Doubled => "leave both as they are: their snapshots are not pruned, and a later version joins the two (compact)",
+            Self::Chain => "run archive: what is still on disk is archived again; do not put the object back after that. Snapshots whose rows it held are kept",
             Self::Dangling => "restore the object that held it; or, while both sources are still on disk, remove this object and run archive",
             Self::Incomplete => "run archive while the source is still on disk; if a run is under way, verify again when it has ended",
             Self::DuplicateRows => "leave both as they are: a later version joins them (compact)",
-            Self::Mismatch => "the file was changed behind the clock's back, or the disk is failing: compare it with the archive before it is pruned",
+            Self::Mismatch => "the file was changed and kept its time, or the disk is failing: compare it with the archive before it is pruned",
         }
     }
 }
@@ -206,7 +206,7 @@ impl Report {
         let days = 100_u64.checked_div(u64::from(self.read_data))?;
         (self.objects > 0 && self.objects_read == 0 && !self.interrupted).then(|| {
             let (objects, percent) = (thousands(self.objects), self.read_data);
-            format!("none of {objects} objects: today's sample of {percent} % has none of so few; each is read once in {days} days, and --read-data reads all")
+            format!("none of {objects} objects: they are few, and today's sample of {percent} % has none of them; each is read once in {days} days, and --read-data reads all")
         })
     }
 

@@ -86,7 +86,7 @@ fn a_rule_for_unfinished_uploads_is_seen() {
     let looked = || doctor(tree.path(), &bucket.url("archive"), &[], Some(&bucket)).1;
     looked().assert("lifecycle rule", "warning", "deploy/iam");
     bucket.abort_unfinished_uploads();
-    looked().assert("lifecycle rule", "ok", "are cleared");
+    looked().assert("lifecycle rule", "ok", "a rule removes");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn runs_that_come_too_late_are_an_error() {
     let (_folder, config) = cc_backend("24h");
     for (every, level) in [("6h", "ok"), ("9h", "warning"), ("1d", "error")] {
         let (code, found) = doctor(tree.path(), archive, &["--every", every, "--cc-backend-config", &config], None);
-        found.assert("cc-backend", level, "clears snapshots away 1 d after their start");
+        found.assert("cc-backend", level, "removes snapshots 1 d after their start");
         assert_eq!(code == 3, level == "error");
     }
     let (_, found) = doctor(tree.path(), archive, &["--prune-after", "23h", "--cc-backend-config", &config], None);

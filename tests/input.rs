@@ -529,7 +529,7 @@ fn bomb(pack: fn(&[u8]) -> Vec<u8>, snapshot: &[u8], byte: u8, size: usize, time
 fn a_bomb_is_refused_in_little_memory(ending: &str, bytes: Vec<u8>) {
     let site = Site::new();
     site.put_good("h000");
-    let cases = [bad(ending, bytes, Whole, "bytes come out")];
+    let cases = [bad(ending, bytes, Whole, "it decompresses to more than")];
     site.put("h000", &cases[0].file, &cases[0].bytes);
     let run = site.run(&["--memory", "128MiB"]);
     check_set_aside(&site, &cases, &run);

@@ -689,6 +689,9 @@ fn the_table_of_metrics_is_that_of_the_code() {
     let found: Vec<&str> = kinds.split('`').skip(1).step_by(2).collect();
     let expected: Vec<&str> = cc_archiver::verify::Report::default().findings_by_kind().into_iter().map(|(kind, _)| kind).collect();
     assert_eq!(found, expected, "docs/metrics.md");
+    let page = repository("docs/verifying.md");
+    let rows = page.split("| finding |").nth(1).expect("findings").lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    assert_eq!(rows.collect::<Vec<_>>(), expected, "docs/verifying.md");
     let known: BTreeSet<&str> = METRICS.iter().map(|m| m.name).collect();
     assert!(named_in(&docs).is_subset(&known), "{:?}", named_in(&docs).difference(&known));
 }

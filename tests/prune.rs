@@ -138,7 +138,7 @@ fn garbage_that_is_newest_stands_for_no_older_snapshot_and_is_named() {
         (9, &whole[..whole.len() - 1], "damaged"),
         (9, b"no snapshot at all", "damaged"),
         // some hours before the year 2287
-        ((9_999_999_999 - T0) / 3_600, &whole[..], "has not come yet"),
+        ((9_999_999_999 - T0) / 3_600, &whole[..], "in the future"),
     ] {
         let site = Site::new();
         three_hours(&site, "n1");

@@ -216,7 +216,7 @@ fn shards_that_nobody_numbers_are_refused() {
     let missing = said(&mut local("archive", &tree, &archive, &["--shards", "4"]));
     assert!(missing.contains("JOB_COMPLETION_INDEX") && missing.contains("--shard 0/4"), "{missing}");
     let beyond = said(local("archive", &tree, &archive, &["--shards", "4"]).env("JOB_COMPLETION_INDEX", "4"));
-    assert!(beyond.contains("there is none with index 4"), "{beyond}");
+    assert!(beyond.contains("there is no shard 4 of 4"), "{beyond}");
     let both = said(&mut local("archive", &tree, &archive, &["--shards", "4", "--shard", "0/4"]));
     assert!(both.contains("cannot be used with"), "{both}");
 }

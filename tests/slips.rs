@@ -350,7 +350,7 @@ fn a_sample_that_has_no_object_is_said() {
         site.run(&["archive", "tree", &archive, "--row-group-rows", &rows.to_string()]).expect(0);
         assert!(!site.run(&["verify", &archive]).expect(0).stdout.contains("read in full"), "it was not asked for");
         let run = site.run(&["verify", &archive, "--read-data=1"]).expect(0);
-        let says = "none of 1 objects: today's sample of 1 % has none of so few; each is read once in 100 days";
+        let says = "none of 1 objects: they are few, and today's sample of 1 % has none of them; each is read once in 100 days";
         assert_eq!(run.stdout.contains(says), run.stderr.contains("INFO read in full: none of 1 objects"), "{run:?}");
         run.stdout.contains(says)
     });

@@ -48,7 +48,7 @@ async fn read(archive: &Archive) -> Result<Option<ArchiveInfo>> {
                 (object_store::Error::NotFound { .. }, _) => Ok(None),
                 (_, Some("InvalidObjectState")) => {
                     let name = archive.name_of(&key);
-                    tracing::warn!("{name} lies in a storage class that must be restored first: objects tell what it says. Let lifecycle rules spare it");
+                    tracing::warn!("{name} is in a storage class that must be restored first; footers are read instead. Let lifecycle rules leave it out");
                     Ok(None)
                 }
                 (e, _) => Err(failed(e)),

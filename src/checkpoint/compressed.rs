@@ -52,7 +52,7 @@ impl<R: AsyncRead + Unpin> Read for Capped<R> {
         let read = block_on(self.from.read(out)).map_err(|e| failed(&e))?;
         match self.left.checked_sub(read as u64) {
             Some(left) => self.left = left,
-            None => return Err(failed(&io::Error::other(format!("more than {} bytes come out, as from no snapshot", self.most)))),
+            None => return Err(failed(&io::Error::other(format!("it decompresses to more than {} bytes, which no snapshot has", self.most)))),
         }
         Ok(read)
     }

@@ -14,7 +14,7 @@ use super::values::{Codec, Instant, path, size, span, switch};
 use crate::schema::ValueEncoding;
 use crate::settings::{Depth, Encoder, Location};
 
-/// Archive what is not in the archive yet; nothing is deleted, unless --prune-after says so.
+/// Archive the snapshots that are not in the archive yet. Nothing is deleted without --prune-after.
 ///
 /// Reads the snapshots that cc-backend's metric store left in CHECKPOINTS and writes their samples as Parquet below
 /// ARCHIVE, partitioned by cluster and UTC date. What the archive holds already is not written again, so this can be
@@ -37,10 +37,10 @@ pub struct ArchiveArgs {
     /// Which part of the tree.
     #[command(flatten)]
     pub selection: SelectionArgs,
-    /// Only snapshots that end before: RFC 3339, a date, unix seconds, or an age such as 48h.
+    /// Only snapshots that end before this time: RFC 3339, a date, unix seconds, or an age such as 48h.
     #[arg(long, value_name = "TIME", help_heading = "Selection", env = "CC_ARCHIVER_BEFORE", allow_hyphen_values = true)]
     pub before: Option<Instant>,
-    /// A younger file that does not decode may still be being written, and waits for the next run.
+    /// A damaged file that is younger than this may still be being written, and waits for the next run.
     #[arg(long, value_name = "AGE", default_value = "5m", help_heading = "Selection", env = "CC_ARCHIVER_MIN_AGE", value_parser = span, allow_hyphen_values = true)]
     pub min_age: humantime::Duration,
     /// Print what would be done; touch nothing.
@@ -50,7 +50,7 @@ pub struct ArchiveArgs {
     /// How each object is proven after its upload.
     #[arg(long, value_enum, value_name = "DEPTH", default_value = "footer", help_heading = "Proof and pruning", env = "CC_ARCHIVER_VERIFY")]
     pub verify: Depth,
-    /// When all is archived, delete snapshots whose successor is older than this and that are proven: see prune.
+    /// When all is archived, delete proven snapshots, if the next snapshot of the host is older than this: see prune.
     #[arg(long, value_name = "AGE", help_heading = "Proof and pruning", env = "CC_ARCHIVER_PRUNE_AFTER", value_parser = span, allow_hyphen_values = true)]
     pub prune_after: Option<humantime::Duration>,
     /// What is pruned.
@@ -63,20 +63,20 @@ pub struct ArchiveArgs {
     /// How it is seen from outside.
     #[command(flatten)]
     pub metrics: MetricsArgs,
-    /// Lock this file instead of the tree, where its file system cannot lock directories.
+    /// Lock this file instead of the tree, if the file system cannot lock directories.
     #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE", value_parser = path())]
     pub lock_file: Option<PathBuf>,
     /// An archive in S3.
     #[command(flatten)]
     pub s3: S3Args,
 
-    /// zstd(1..22), snappy or none.
+    /// Compression: zstd(1..22), snappy or none.
     #[arg(long, value_name = "CODEC", default_value = "zstd(3)", help_heading = "Format", env = "CC_ARCHIVER_COMPRESSION")]
     pub compression: Codec,
-    /// Begin a new object beyond this size, at the next host.
+    /// Size at which an object ends, with the host that reaches it.
     #[arg(long, value_name = "SIZE", default_value = "128MiB", help_heading = "Format", env = "CC_ARCHIVER_OBJECT_SIZE", value_parser = size)]
     pub object_size: ByteSize,
-    /// Rows in a row group, at most: most end sooner, with a host, a scope or a metric.
+    /// The most rows of a row group; most end sooner, with a host, a scope or a metric.
     #[arg(long, value_name = "N", default_value_t = 1 << 20, help_heading = "Format", env = "CC_ARCHIVER_ROW_GROUP_ROWS")]
     pub row_group_rows: usize,
     /// How values are encoded; plain is for Spark up to 4.2.
@@ -85,7 +85,7 @@ pub struct ArchiveArgs {
     /// Encoder of the objects: both write the same rows, and arrow (AsyncArrowWriter) takes six to nine times the CPU time.
     #[arg(long, value_enum, default_value = "runs", help_heading = "Format", env = "CC_ARCHIVER_ENCODER")]
     pub encoder: Encoder,
-    /// Also store the cluster as a column, for those who read single files.
+    /// Also store the cluster as a column, for programs that read single files.
     #[arg(long, help_heading = "Format", env = "CC_ARCHIVER_WITH_CLUSTER_COLUMN", value_parser = switch)]
     pub with_cluster_column: bool,
 }

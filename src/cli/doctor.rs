@@ -8,9 +8,9 @@ use super::s3::S3Args;
 use super::values::{path, span};
 use crate::settings::Location;
 
-/// Look at a tree and an archive as runs will use them, and say what to do before they fail.
+/// Check a tree and an archive before runs use them, and say what to correct.
 ///
-/// Reads the tree, writes two small objects to the archive, and removes them again if it may. Exit code 3 if there is an error, 0 if
+/// Reads the tree, writes four small objects to the archive, and removes them again if it may. Exit code 3 if there is an error, 0 if
 /// there are warnings only.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
@@ -26,13 +26,13 @@ pub struct DoctorArgs {
     /// How often archive runs.
     #[arg(long, value_name = "DURATION", default_value = "6h", env = "CC_ARCHIVER_EVERY", value_parser = span, allow_hyphen_values = true)]
     pub every: humantime::Duration,
-    /// Also check that snapshots may be deleted, and that this is no sooner than cc-backend can spare them.
+    /// Also check that snapshots may be deleted, and that cc-backend does not need them at this age.
     #[arg(long, value_name = "AGE", env = "CC_ARCHIVER_PRUNE_AFTER", value_parser = span, allow_hyphen_values = true)]
     pub prune_after: Option<humantime::Duration>,
-    /// cc-backend's config.json: says where CHECKPOINTS are, and when cc-backend clears snapshots away.
+    /// cc-backend's config.json: sets CHECKPOINTS, and says when cc-backend removes snapshots.
     #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_CC_BACKEND_CONFIG", value_parser = path())]
     pub cc_backend_config: Option<PathBuf>,
-    /// Lock this file instead of the tree, where its file system cannot lock directories.
+    /// Lock this file instead of the tree, if the file system cannot lock directories.
     #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_LOCK_FILE", value_parser = path())]
     pub lock_file: Option<PathBuf>,
     /// An archive in S3.

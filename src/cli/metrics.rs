@@ -12,10 +12,10 @@ use crate::telemetry::RunId;
 #[derive(Debug, Default, Clone, Args)]
 #[command(next_help_heading = "Metrics")]
 pub struct MetricsArgs {
-    /// Leave the run's metrics in this file, in Prometheus' text format: docs/metrics.md. One file for each command.
+    /// Write the run's metrics to this file, in Prometheus' text format (docs/metrics.md); one file for each command.
     #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_METRICS_FILE", value_parser = path())]
     pub metrics_file: Option<PathBuf>,
-    /// Send them to a Pushgateway; a URL without a path gets /metrics/job/cc-archiver/instance/HOST/command/COMMAND.
+    /// Send the run's metrics to a Pushgateway; a URL without a path gets /metrics/job/cc-archiver/instance/HOST/command/COMMAND.
     #[arg(long, value_name = "URL", env = "CC_ARCHIVER_METRICS_PUSH")]
     pub metrics_push: Option<PushUrl>,
     /// Name of the run in logs, result and metrics [default: time and four random digits]

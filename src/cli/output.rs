@@ -12,13 +12,13 @@ pub struct OutputArgs {
     /// Print the result as one JSON object on stdout.
     #[arg(long, global = true, env = "CC_ARCHIVER_JSON", value_parser = switch)]
     pub json: bool,
-    /// Form of log lines on stderr.
+    /// Format of log lines on stderr.
     #[arg(long, global = true, value_enum, default_value = "text", env = "CC_ARCHIVER_LOG_FORMAT")]
     pub log_format: LogFormat,
-    /// Say more; twice for even more.
+    /// Log more; twice for even more.
     #[arg(short, long, global = true, action = ArgAction::Count, env = "CC_ARCHIVER_VERBOSE")]
     pub verbose: u8,
-    /// Only errors, and no table at the end; wins over --verbose.
+    /// Log only errors, and print no table at the end; wins over --verbose.
     #[arg(short, long, global = true, env = "CC_ARCHIVER_QUIET", value_parser = switch)]
     pub quiet: bool,
     /// Show a progress bar; auto: if stderr is a terminal.

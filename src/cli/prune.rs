@@ -13,12 +13,12 @@ use crate::settings::Location;
 
 /// Delete local snapshots that are old enough and proven to be archived.
 ///
-/// A snapshot is deleted only if a snapshot after it that can be read is older than AGE, its bytes on disk are those that
-/// the archive names, and every object that holds rows of it has been proven. Whatever else lies in the tree is never touched.
+/// A snapshot is deleted only if a later snapshot of its host can be read and is older than AGE, if its bytes on disk are those
+/// that were archived, and if every object with rows of it has been proven. Nothing else in the tree is touched.
 ///
-/// AGE must be above the longest walltime of a job plus cc-backend's retention-in-memory: since July 2026 cc-backend keeps
-/// checkpoints beyond its retention for jobs that still run, and loads them when it starts. Ages count by the earliest of this
-/// machine's clock, the store's clock, and an hour after the last change of a snapshot: a clock that jumps ahead deletes nothing.
+/// Choose AGE above the longest walltime of a job plus cc-backend's retention-in-memory: since July 2026 cc-backend keeps
+/// checkpoints beyond its retention for jobs that still run, and loads them when it starts. The age counts from the earliest of
+/// this machine's clock, the store's clock, and the last change of a snapshot plus an hour: a clock that jumps ahead deletes nothing.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     cc-archiver prune /var/lib/cc-backend/checkpoints ./archive --older-than 7d --dry-run\n  \
@@ -30,7 +30,7 @@ pub struct PruneArgs {
     /// A directory, file:///path or s3://bucket/prefix.
     #[arg(env = "CC_ARCHIVER_ARCHIVE")]
     pub archive: Location,
-    /// Delete a snapshot only if the one after it begins before this age, such as 7d.
+    /// Delete a snapshot only if the next one of its host is older than this, such as 7d.
     #[arg(long, value_name = "AGE", env = "CC_ARCHIVER_OLDER_THAN", value_parser = span, allow_hyphen_values = true)]
     pub older_than: humantime::Duration,
     /// Prove everything, list what would go, delete nothing.
@@ -48,7 +48,7 @@ pub struct PruneArgs {
     /// How it is seen from outside.
     #[command(flatten)]
     pub metrics: MetricsArgs,
-    /// Lock this file instead of the tree, where its file system cannot lock directories.
+    /// Lock this file instead of the tree, if the file system cannot lock directories.
     #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE", value_parser = path())]
     pub lock_file: Option<PathBuf>,
     /// An archive in S3.
@@ -60,16 +60,16 @@ pub struct PruneArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Proof and pruning")]
 pub struct PruneRuleArgs {
-    /// Also a host's newest snapshot, when it ends before AGE: for hosts that are gone for good.
+    /// Also delete a host's newest snapshot, if it ends before AGE: for hosts that are gone for good.
     #[arg(long, env = "CC_ARCHIVER_INCLUDE_NEWEST", value_parser = switch)]
     pub include_newest: bool,
-    /// Also snapshots with values that contradict archived ones.
+    /// Also delete snapshots with values that differ from the archived ones.
     #[arg(long, env = "CC_ARCHIVER_PRUNE_CONFLICTING", value_parser = switch)]
     pub prune_conflicting: bool,
     /// How objects that this run did not upload are proven before anything is deleted.
     #[arg(long, value_enum, value_name = "HOW", default_value = "read", env = "CC_ARCHIVER_PROOF")]
     pub proof: Proof,
-    /// cc-backend's config.json: says where CHECKPOINTS are unless something else does, and an AGE below its retention-in-memory is refused.
+    /// cc-backend's config.json: sets CHECKPOINTS, unless something else does; an AGE below its retention-in-memory is refused.
     #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_CC_BACKEND_CONFIG", value_parser = path())]
     pub cc_backend_config: Option<PathBuf>,
 }
@@ -79,6 +79,6 @@ pub struct PruneRuleArgs {
 pub enum Proof {
     /// Read in full, against their digest.
     Read,
-    /// By size and footer, where reading costs too much.
+    /// Only by size and footer: for stores where reading costs too much.
     Footer,
 }

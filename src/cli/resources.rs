@@ -9,10 +9,10 @@ use super::values::size;
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Resources")]
 pub struct ResourceArgs {
-    /// CPU workers [default: all cores]
+    /// Threads that compute [default: all cores]
     #[arg(long, value_name = "N", env = "CC_ARCHIVER_WORKERS")]
     pub workers: Option<usize>,
-    /// Memory to make do with; what needs more is done in portions, slower.
+    /// Memory that a run may use; a host that needs more takes longer.
     #[arg(long, value_name = "SIZE", default_value = "512MiB", env = "CC_ARCHIVER_MEMORY", value_parser = size)]
     pub memory: ByteSize,
 }

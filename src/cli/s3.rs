@@ -14,46 +14,46 @@ use crate::settings::{Checksum, Style, Tag};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "S3")]
 pub struct S3Args {
-    /// The server's address; http:// is taken at its word, without TLS [default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, else AWS]
+    /// The server's address; http:// means no TLS [default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, else AWS]
     #[arg(long, value_name = "URL", env = "CC_ARCHIVER_ENDPOINT")]
     pub endpoint: Option<String>,
     /// The bucket's region [default: AWS_REGION, AWS_DEFAULT_REGION, else us-east-1]
     #[arg(long, value_name = "NAME", env = "CC_ARCHIVER_REGION")]
     pub region: Option<String>,
-    /// Where the bucket's name stands: in the path or in the host's name; auto: in the path for an own endpoint, else in the host's name.
+    /// Where the bucket's name stands: in the path or in the host's name; auto: in the path if there is an endpoint, else in the host's name.
     #[arg(long, value_enum, value_name = "STYLE", default_value = "auto", env = "CC_ARCHIVER_S3_STYLE")]
     pub s3_style: Style,
-    /// Certificates (PEM) of authorities to trust beside those of the system [default: AWS_CA_BUNDLE]
+    /// PEM file with certificates of authorities to trust, besides those of the system [default: AWS_CA_BUNDLE]
     #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_CA_FILE", value_parser = path())]
     pub ca_file: Option<PathBuf>,
     /// Send requests without credentials.
     #[arg(long, env = "CC_ARCHIVER_ANONYMOUS", value_parser = switch)]
     pub anonymous: bool,
-    /// Encryption by the server; none: as the bucket has it.
+    /// Encryption by the server; none: as the bucket is set up.
     #[arg(long, value_enum, default_value = "none", env = "CC_ARCHIVER_SSE")]
     pub sse: Sse,
     /// The key of --sse kms [default: the account's own]
     #[arg(long, value_name = "ID", env = "CC_ARCHIVER_SSE_KMS_KEY")]
     pub sse_kms_key: Option<String>,
-    /// Storage class of what is written, such as STANDARD_IA [default: the server's]
+    /// Storage class of new objects, such as STANDARD_IA [default: the server's]
     #[arg(long, value_name = "NAME", env = "CC_ARCHIVER_STORAGE_CLASS")]
     pub storage_class: Option<String>,
-    /// Tag of what is written; can be repeated.
+    /// Tag of new objects; can be repeated.
     #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', env = "CC_ARCHIVER_TAG")]
     pub tag: Vec<Tag>,
-    /// Checksum that the server is to check, beside the signature's.
+    /// Checksum that is sent with each body for the server to check, besides the SHA-256 of the signature.
     #[arg(long, value_enum, value_name = "NAME", default_value = "crc64nvme", env = "CC_ARCHIVER_CHECKSUM")]
     pub checksum: Checksum,
     /// How long one request may take, its answer included.
     #[arg(long, value_name = "DURATION", default_value = "100s", env = "CC_ARCHIVER_REQUEST_TIMEOUT", value_parser = span, allow_hyphen_values = true)]
     pub request_timeout: humantime::Duration,
-    /// How long a request that fails is repeated, with pauses that grow; at most 14m.
+    /// How long a failed request is tried again, with pauses that grow; at most 14m.
     #[arg(long, value_name = "DURATION", default_value = "4m", env = "CC_ARCHIVER_RETRY_FOR", value_parser = span, allow_hyphen_values = true)]
     pub retry_for: humantime::Duration,
-    /// Send no more than this, such as 50MiB/s, all parts together.
+    /// Send at most this much per second, all parts together, such as 50MiB/s.
     #[arg(long, value_name = "SIZE/s", env = "CC_ARCHIVER_LIMIT_RATE")]
     pub limit_rate: Option<Rate>,
-    /// Parts that are sent at a time, of all objects.
+    /// How many parts of 8 MiB are sent at the same time, of all objects together.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64), env = "CC_ARCHIVER_PARTS")]
     pub parts: u8,
 }
@@ -61,7 +61,7 @@ pub struct S3Args {
 /// Encryption by the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Sse {
-    /// As the bucket has it.
+    /// As the bucket is set up.
     None,
     /// Keys of S3 (AES256).
     S3,

@@ -14,10 +14,10 @@ pub struct SelectionArgs {
     /// Only hosts whose name matches, such as 'n01*'.
     #[arg(long, value_name = "GLOB", env = "CC_ARCHIVER_HOST")]
     pub host: Option<glob::Pattern>,
-    /// Only hosts of part I of N, the first being 0/N: shards can run at the same time, and no host is in two of them.
+    /// Only part I of N of the hosts, from 0/N on: shards can run at the same time, as no host is in two of them.
     #[arg(long, value_name = "I/N", env = "CC_ARCHIVER_SHARD")]
     pub shard: Option<Shard>,
-    /// The same, where Kubernetes says which part: in an Indexed Job.
+    /// The same in an Indexed Job of Kubernetes, which says which part this is.
     #[arg(long, value_name = "N", conflicts_with = "shard", env = "CC_ARCHIVER_SHARDS")]
     pub shards: Option<u32>,
 }

@@ -10,7 +10,7 @@ use super::s3::S3Args;
 use super::values::{path, switch};
 use crate::settings::{Dates, Location};
 
-/// Check an archive: objects, ledgers, and, if asked to, every byte and every row.
+/// Check an archive: its objects and ledgers, and on request every byte and every row.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     cc-archiver verify ./archive\n  \
@@ -23,10 +23,10 @@ pub struct VerifyArgs {
     /// Only this cluster; can be repeated.
     #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Selection", env = "CC_ARCHIVER_CLUSTER")]
     pub cluster: Vec<String>,
-    /// Only these dates, both included; either may be left out.
+    /// Only these dates, first and last included; either may be left out.
     #[arg(long, value_name = "FROM..TO", help_heading = "Selection", env = "CC_ARCHIVER_DATE")]
     pub date: Option<Dates>,
-    /// Check objects' digests, of all bytes of all objects, or of so many percent of them: others on each day.
+    /// Read all bytes of all objects and check their digests; with PERCENT only of so many of them, others on each day.
     #[arg(
         long,
         value_name = "PERCENT",
@@ -37,10 +37,10 @@ pub struct VerifyArgs {
         env = "CC_ARCHIVER_READ_DATA"
     )]
     pub read_data: Option<u8>,
-    /// Decode all rows: their number, their order, and that none stands twice in a partition.
+    /// Decode all rows; check their number, their order, and that none stands twice in a partition.
     #[arg(long, env = "CC_ARCHIVER_DECODE", value_parser = switch)]
     pub decode: bool,
-    /// Say which snapshots of this checkpoint tree are archived.
+    /// Also say which snapshots of this checkpoint tree are archived.
     #[arg(long, value_name = "DIR", env = "CC_ARCHIVER_CHECKPOINTS", value_parser = path())]
     pub checkpoints: Option<PathBuf>,
     /// What a run may take.

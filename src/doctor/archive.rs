@@ -63,8 +63,8 @@ pub async fn check_directory(path: &Path, archive: Option<&Archive>) -> Vec<Chec
         }
         Ok(_) => Check::warning(
             NAME,
-            format!("{} can be written to{}; its file system knows neither renames that replace nothing nor hard links", Escaped(path), super::by_whom()),
-            "let one machine alone write to this archive: of two at once rows can stand twice, and keys get random numbers",
+            format!("{} can be written to{}; its file system has neither hard links nor renames that never overwrite", Escaped(path), super::by_whom()),
+            "let one machine alone write to this archive: if two write at once, rows can stand twice, and keys get random numbers",
         ),
         Err(why) => Check::error(NAME, why, "let this user write there"),
     };
@@ -146,7 +146,7 @@ fn clock(archive: &Archive) -> Check {
         return Check::warning(NAME, "the server does not tell its time", "keep this machine's clock right: requests are refused from 15 minutes on");
     };
     let found = match ahead.unsigned_abs() {
-        seconds if seconds <= 2 => "the server's is the same".to_owned(),
+        seconds if seconds <= 2 => "it is the same as the server's".to_owned(),
         seconds => format!("this machine is {} {} the server", super::said(seconds), if ahead > 0 { "ahead of" } else { "behind" }),
     };
     match ahead.unsigned_abs() {
@@ -194,7 +194,7 @@ async fn conditional(archive: &Archive, key: &Key) -> Check {
     }
     match complete_over(archive, key).await {
         Ok(true) => Check::warning(NAME, "a conditional completion of an upload overwrites all the same", advice),
-        Ok(false) => Check::ok(NAME, "conditional writes and completions are refused where something is"),
+        Ok(false) => Check::ok(NAME, "conditional writes and completions are refused if an object is there"),
         Err(e) => Check::error(NAME, format!("a conditional completion of an upload is not understood: {}", told(e)), advice),
     }
 }
@@ -273,9 +273,9 @@ async fn lifecycle(archive: &Archive) -> Check {
     const NAME: &str = "lifecycle rule";
     let advice = "give the bucket a rule that aborts incomplete multipart uploads after two days (deploy/iam): a run that is killed can leave one, which costs its bytes";
     match archive.lifecycle().await {
-        Ok(Lifecycle::Aborts) => Check::ok(NAME, "uploads that are left unfinished are cleared"),
-        Ok(Lifecycle::Needless) => Check::ok(NAME, "this server takes no rule for them, and clears uploads that are left unfinished away itself"),
-        Ok(Lifecycle::Lacks) => Check::warning(NAME, "uploads that are left unfinished stay", advice),
+        Ok(Lifecycle::Aborts) => Check::ok(NAME, "a rule removes unfinished uploads"),
+        Ok(Lifecycle::Needless) => Check::ok(NAME, "this server takes no such rule: it removes unfinished uploads by itself"),
+        Ok(Lifecycle::Lacks) => Check::warning(NAME, "unfinished uploads stay", advice),
         Ok(Lifecycle::Hidden(why)) => {
             Check::warning(NAME, format!("not known: {why}"), format!("allow s3:GetLifecycleConfiguration to have it looked at; {advice}"))
         }

@@ -37,7 +37,7 @@ pub async fn check(archive: &Archive, key: &Key, parts: &Key) -> Check {
         match forms.len() {
             0 => "no answer has one".to_owned(),
             1 => "all answers have the same".to_owned(),
-            _ => format!("all answers have the same, spelled in {} ways ({}): runs know that", forms.len(), forms.into_iter().collect::<Vec<_>>().join(", ")),
+            _ => format!("all answers have the same, spelled in {} ways ({}): that works", forms.len(), forms.into_iter().collect::<Vec<_>>().join(", ")),
         },
     )
 }

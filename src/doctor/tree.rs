@@ -139,19 +139,19 @@ fn freshness(tree: &Tree, wishes: &Wishes, now: i64) -> Option<Check> {
 fn deadline(wishes: &Wishes) -> Option<Check> {
     const NAME: &str = "cc-backend";
     let Some(backend) = &wishes.backend else {
-        return Some(Check::warning(NAME, "when it clears snapshots away is not known", "name its config.json: --cc-backend-config"));
+        return Some(Check::warning(NAME, "when it removes snapshots is not known", "name its config.json: --cc-backend-config"));
     };
     let Some(age) = backend.removes_after.filter(|_| backend.cleanup != Cleanup::Keep) else {
-        return Some(Check::ok(NAME, "it clears no snapshots away"));
+        return Some(Check::ok(NAME, "it removes no snapshots"));
     };
     let every = wishes.every.as_secs();
     let left = age.as_secs().saturating_sub(backend.checkpoint_interval.as_secs());
     let found =
-        format!("it clears snapshots away {} after their start, {} after they are written; runs come every {}", said(age.as_secs()), said(left), said(every));
+        format!("it removes snapshots {} after their start, {} after they are written; runs come every {}", said(age.as_secs()), said(left), said(every));
     Some(if every >= left {
-        Check::error(NAME, found, format!("run more often than every {}, or have it keep them longer: some will be gone before they are archived", said(left)))
+        Check::error(NAME, found, format!("run more often than every {}, or let it keep them longer: else some are gone before they are archived", said(left)))
     } else if 2 * every > left {
-        Check::warning(NAME, found, format!("run every {} or sooner: now one run that fails is enough to lose snapshots", said(left / 2)))
+        Check::warning(NAME, found, format!("run every {} or more often: now a single failed run loses snapshots", said(left / 2)))
     } else {
         Check::ok(NAME, found)
     })
@@ -187,7 +187,7 @@ fn pruning(tree: &Tree, wishes: &Wishes) -> Vec<Check> {
     let allowed = |path: &Path| rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK);
     let refused = hosts(tree).find_map(|(path, _)| Some((allowed(&path).err()?, path)));
     let rights = match refused {
-        None => Check::ok(NAME, format!("snapshots can be deleted{} in all hosts' directories", by_whom())),
+        None => Check::ok(NAME, format!("snapshots can be deleted{} in the directories of all hosts", by_whom())),
         Some((e, path)) => Check::error(
             NAME,
             format!("nothing can be deleted in {}: {e}: {}", Escaped(&path), rights::missing(&path)),

@@ -82,7 +82,7 @@ fn decode_newest(tree: &Tree, now: i64) -> Option<Check> {
         looked_at += 1;
         let is_young = file.mtime / 1_000_000_000 > now - YOUNG;
         match useless::decodes(&path, file) {
-            Ok(()) if file.from > now.max(file.mtime / 1_000_000_000) + EARLY => damaged.push((path, "the time in its name has not come yet".into())),
+            Ok(()) if file.from > now.max(file.mtime / 1_000_000_000) + EARLY => damaged.push((path, "the time in its name is in the future".into())),
             Ok(()) => whole += 1,
             Err(Useless::Damaged(why)) if !is_young => damaged.push((path, why)),
             // it may still be being written; and whether it can be read is looked at elsewhere

@@ -207,7 +207,7 @@ impl HostJob {
                 return Ok(None);
             }
             Err(Failure::Unread(Unread::Vanished)) => {
-                let reason = "it was removed before all of it was archived; does cc-backend clean up sooner than runs come by?";
+                let reason = "it was removed before all of it was archived; does cc-backend remove snapshots before a run comes? Then run more often";
                 done.set_aside.push((index, Stage::Read, SetAside::new(path, reason)));
                 return Ok(None);
             }

@@ -18,11 +18,11 @@ pub fn useless(path: PathBuf, why: Useless, watch: &Watch, summary: &mut PruneSu
         Useless::Unread(Unread::Vanished) => {}
         Useless::Unread(Unread::Changed) => changed(path, "changed", summary),
         Useless::Damaged(reason) => {
-            let advice = "no archive and no cc-backend can take it: put a copy in its place, or remove it";
+            let advice = "neither cc-archiver nor cc-backend can read it: put a copy in its place, or remove it";
             summary.keep(KeepReason::Damaged, path, format!("kept: it is damaged: {reason}; {advice}"));
         }
         Useless::Early => {
-            let reason = "kept: the time in its name has not come yet, so it stands for no older one: remove it, or set the clock right";
+            let reason = "kept: the time in its name is in the future, so no older snapshot goes because of it: remove it, or set the clock right";
             summary.keep(KeepReason::Damaged, path, reason);
         }
         Useless::Unread(Unread::Failed(reason)) => {
@@ -73,9 +73,7 @@ pub fn undeletable(path: &Path, reason: &str, summary: &mut PruneSummary) {
 pub fn unproven(file: &Hashed, unproven: Unproven, summary: &mut PruneSummary) {
     let (reason, why) = match unproven {
         Unproven::NotArchived(reason) => (KeepReason::NotArchived, format!("kept: {reason}; run archive")),
-        Unproven::Conflict => {
-            (KeepReason::Conflicting, "kept: some of its values contradict archived ones; --prune-conflicting deletes it all the same".into())
-        }
+        Unproven::Conflict => (KeepReason::Conflicting, "kept: some of its values differ from the archived ones; --prune-conflicting deletes it anyway".into()),
         Unproven::Unreadable(object) => (KeepReason::NotProven, planning::undecidable(&object)),
         Unproven::Doubt(reason) => (KeepReason::NotProven, format!("kept: {reason}; look at the archive with verify --read-data")),
     };

@@ -131,9 +131,9 @@ pub fn doubts(archive: &Archive, holdings: &Holdings) -> Vec<SetAside> {
 /// What to do about it.
 fn doubt_advice(doubt: &Doubt) -> &'static str {
     if doubt.is_double() {
-        "leave both as they are, and let one machine archive: nothing is pruned that rests on them, and a later version joins them (compact)"
+        "leave both as they are, and let one machine archive: their snapshots are not pruned, and a later version joins the two (compact)"
     } else {
-        "what was on disk was archived again, or is by this run: do not put it back; see verify for what is missing. Snapshots are kept whose rows it held"
+        "what is still on disk is archived again: do not put the object back. verify says what is missing. Snapshots whose rows it held are kept"
     }
 }
 

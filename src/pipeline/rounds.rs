@@ -45,7 +45,7 @@ pub async fn archive_cluster(context: &Arc<Context>, info: ArchiveInfo, files: &
             let races = races.entry(partition).or_default();
             *races += 1;
             if *races > MOST_RACES {
-                let reason = format!("kept: it was planned {} times for {}, and the last time {lost}; the next run goes on", MOST_RACES + 1, partition.1);
+                let reason = format!("kept: planned {} times for {} in vain: the last time {lost}; the next run tries again", MOST_RACES + 1, partition.1);
                 set_aside(context, files, &reason, &sources, summary);
             } else {
                 most = most.max(*races);

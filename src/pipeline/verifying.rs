@@ -214,7 +214,7 @@ impl Verifying<'_> {
                 Kind::Incomplete,
                 self.archive.name_of(&folder),
                 &path,
-                format!("it is not archived there, and its entry of {by} says that it feeds {date}"),
+                format!("it is not archived there, but its entry of {by} says that it has rows of {date}"),
             )
         }));
     }
@@ -232,7 +232,7 @@ impl Verifying<'_> {
                     inconsistent.extend(verify::object(&ledger, &metadata).into_iter().map(|why| Finding::new(Kind::Inconsistent, &name, why)));
                     objects.push(ledger);
                 }
-                Err(NotOurs::Foreign) => foreign.push(format!("{name}: it is not one of ours, and readers of the folder see its rows too")),
+                Err(NotOurs::Foreign) => foreign.push(format!("{name}: cc-archiver has not written it; readers of the folder see its rows, too")),
                 Err(why) => unreadable.push(Unreadable::new(name, why)),
             }
         }

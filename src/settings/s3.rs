@@ -109,7 +109,7 @@ impl fmt::Debug for S3Settings {
 /// Where a bucket's name stands in a URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Style {
-    /// As the server is likely to want it.
+    /// In the path if there is an endpoint, else in the host's name.
     Auto,
     /// In the path: host/bucket/key
     Path,

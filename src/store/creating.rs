@@ -152,7 +152,7 @@ impl Archive {
         };
         if !refuses && !self.trials.said.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                "{self:?} does not keep to conditions: it would put one object in the place of another. Each upload gets a key of its own, and rows can stand twice if two machines write, or a request is late; let one machine alone write to it"
+                "{self:?} ignores conditional writes: it would overwrite objects. So each upload gets a key of its own, and rows can stand twice if two machines write, or if a request lands late; let one machine alone write to it"
             );
         }
         Ok(refuses)

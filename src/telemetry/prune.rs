@@ -68,13 +68,13 @@ pub enum KeepReason {
 impl KeepReason {
     /// All of them, in order: as JSON and metrics call them, and as tables do.
     const ALL: [(Self, &str, &str); 8] = [
-        (Self::Recent, "recent", "their successor is not old enough"),
+        (Self::Recent, "recent", "the next snapshot of the host is not old enough"),
         (Self::Newest, "newest", "the newest of their hosts"),
         (Self::NotArchived, "not_archived", "not archived"),
-        (Self::Conflicting, "conflicting", "they contradict archived values"),
+        (Self::Conflicting, "conflicting", "their values differ from the archived ones"),
         (Self::NotProven, "not_proven", "their objects are not proven"),
         (Self::Undeletable, "undeletable", "they cannot be read or deleted"),
-        (Self::Damaged, "damaged", "damaged, or named after a time that has not come yet"),
+        (Self::Damaged, "damaged", "damaged, or named after a time in the future"),
         (Self::Changed, "changed", "they changed during this run"),
     ];
 }

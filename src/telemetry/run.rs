@@ -164,7 +164,7 @@ fn next_after(exit: Exit, command: &str) -> &'static str {
         (Exit::SetAside, _) => "each finding says what to do",
         (Exit::Fatal, _) => "see the error above; run again when its cause is gone",
         (Exit::Usage, _) => "correct what the error above says; nothing was done",
-        (Exit::Locked, _) => "nothing, if the other run ends; else see who holds the tree",
+        (Exit::Locked, _) => "wait until the other run has ended",
         (Exit::Interrupted, _) => "run again: it goes on from here",
     }
 }

@@ -165,7 +165,7 @@ fn an_object_that_the_server_does_not_give_costs_its_own_sources() {
 fn the_archives_own_object_in_a_cold_class_is_made_up_for_by_what_objects_say() {
     let site = Site::new(|seen| (is_get(seen) && seen.path().ends_with("/_cc-archiver.json")).then(|| Answer::error(403, "InvalidObjectState", "no")));
     let run = site.archive().expect(0);
-    assert!(run.lines_of("WARN").iter().all(|line| line.contains("_cc-archiver.json lies in a storage class")), "{}", run.stderr);
+    assert!(run.lines_of("WARN").iter().all(|line| line.contains("_cc-archiver.json is in a storage class")), "{}", run.stderr);
     assert_eq!((run.summary()["files"].as_u64(), site.objects.count()), (Some(2), 4));
     site.verify().expect(0);
 }

@@ -61,7 +61,7 @@ fn verify(server: &Server) -> Run {
 /// A run says once what the server does.
 #[track_caller]
 fn assert_warned(run: &Run) {
-    let lines: Vec<_> = run.lines_of("WARN").into_iter().filter(|line| line.contains("does not keep to conditions")).collect();
+    let lines: Vec<_> = run.lines_of("WARN").into_iter().filter(|line| line.contains("ignores conditional writes")).collect();
     assert!(lines.len() == 1 && lines[0].contains("let one machine alone write to it"), "{}", run.stderr);
     assert_eq!(run.summary()["store_overwrites"], true);
 }
