@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
@@ -72,10 +73,24 @@ pub fn unless_stopped(last: BoxFuture<'_, ()>) {
 
 /// One async thread, and a few for files; what computes has [`crate::workers`] of its own.
 fn runtime() -> Result<Runtime> {
+    allow_open_files();
     check_handles()?;
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(1).max_blocking_threads(FILE_THREADS).enable_all();
     builder.build().map_err(|e| Error::Internal(e.to_string()))
+}
+
+/// The usual limit is low: a shard holds each host's directory open, and snapshots that there is no room for in memory stay open. Where no
+/// more are allowed, opening them fails with a reason.
+fn allow_open_files() {
+    const MOST: u64 = 1 << 16;
+    let limit = getrlimit(Resource::Nofile);
+    let raised = limit.maximum.map_or(MOST, |maximum| maximum.min(MOST));
+    if limit.current.is_some_and(|current| current < raised)
+        && let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), ..limit })
+    {
+        tracing::debug!("cannot raise the limit of open files: {e}");
+    }
 }
 
 /// Without handles the runtime panics, and a run fails anywhere; this says so at once.

@@ -16,8 +16,6 @@ use crate::files::{Filter, Shard, Tree};
 use crate::scan;
 use crate::workers::blocking;
 
-/// Files that a run has open beside its locks.
-const OTHER_FILES: u64 = 256;
 
 /// Locks a tree, then scans it: what another run has just done is seen. Without a lock where nothing is to be changed.
 pub async fn locked_tree(root: &Path, filter: &Filter, instead: Option<&Path>, unlocked: bool) -> Result<(Option<Lock>, Tree)> {
@@ -78,9 +76,8 @@ impl Lock {
 
     /// Locks all hosts' directories of a tree.
     fn take_hosts(&mut self, tree: &Tree) -> Result<()> {
-        let hosts = || tree.clusters.iter().flat_map(|files| files.hosts.iter().map(|host| files.path.join(host.host.as_str())));
-        allow_open_files(hosts().count() as u64 + OTHER_FILES);
-        for path in hosts() {
+        let hosts = tree.clusters.iter().flat_map(|files| files.hosts.iter().map(|host| files.path.join(host.host.as_str())));
+        for path in hosts {
             self.files.push(exclusive(&path, File::open(&path))?);
         }
         Ok(())
@@ -141,18 +138,6 @@ fn check_no_others(path: &Path, count: u32) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Each lock takes an open file, and the usual limit is low. Where more are not allowed, opening them fails with a reason.
-fn allow_open_files(wanted: u64) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_some_and(|current| current < wanted) {
-        let raised = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
-        if let Err(e) = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), ..limit }) {
-            tracing::debug!(wanted, "cannot raise the limit of open files: {e}");
-        }
-    }
 }
 
 /// Who holds the lock on a file: process and command, where the system shows them (Linux).
