@@ -10,6 +10,7 @@ use std::sync::Arc;
 use object_store::path::Path as Key;
 use rustix::fs::{CWD, RenameFlags};
 
+use super::staging::{TRIAL, TRIED};
 use super::{Archive, create_durably};
 use crate::error::{Error, Result};
 use crate::partition::Partition;
@@ -105,9 +106,9 @@ fn give_name(names: &dyn FileNames, naming: Naming, from: &Path, to: &Path) -> I
 
 /// Finds out how files get names in another folder than their own, as objects do: with a file in this folder and one in a folder within.
 fn try_naming(names: &dyn FileNames, folder: &Path) -> IoResult<Naming> {
-    let other = folder.join(format!("names-{}", random::token().map_err(IoError::other)?));
+    let other = folder.join(format!("{TRIAL}{}", random::token().map_err(IoError::other)?));
     fs::create_dir(&other)?;
-    let (one, two) = (folder.join("name"), other.join("name"));
+    let (one, two) = (folder.join(TRIED), other.join(TRIED));
     let attempt = || {
         for naming in [Naming::NoReplace, Naming::Link] {
             for file in [&one, &two] {

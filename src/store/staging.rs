@@ -21,6 +21,11 @@ pub const STAGING: &str = "_tmp";
 /// The file that says of a staging folder that it is ours. It is the first to come into the folder, and the last to go.
 const MARKER: &str = "cc-archiver";
 
+/// How the name of a folder begins in which a name is tried.
+pub const TRIAL: &str = "names-";
+/// The file in it.
+pub const TRIED: &str = "name";
+
 /// So long another machine's folder is left alone.
 const A_DAY: Duration = Duration::from_secs(86_400);
 
@@ -153,7 +158,8 @@ fn is_own_name(name: &str) -> bool {
     name.split_once('-').is_some_and(|(pid, token)| is_pid(pid) && is_token(token))
 }
 
-/// Removes a folder and the files in it, the marker last; false if the folder is not ours. Folders in it are none of ours.
+/// Removes a folder and the files in it, the marker last; false if the folder is not ours. Folders in it are none of ours, but for those in
+/// which a name was tried.
 fn remove_marked(staging: impl AsFd, name: &str, folder: &File) -> rustix::io::Result<bool> {
     let held = names_in(folder)?;
     if !held.is_empty() {
@@ -165,6 +171,7 @@ fn remove_marked(staging: impl AsFd, name: &str, folder: &File) -> rustix::io::R
             match rustix::fs::unlinkat(folder, file, AtFlags::empty()) {
                 // an upload that was given up takes its file away in its own time
                 Ok(()) | Err(Errno::NOENT) => {}
+                Err(Errno::ISDIR | Errno::PERM) if file.as_bytes().starts_with(TRIAL.as_bytes()) => remove_trial(folder, file)?,
                 Err(e) => return Err(e),
             }
         }
@@ -176,6 +183,16 @@ fn remove_marked(staging: impl AsFd, name: &str, folder: &File) -> rustix::io::R
         rustix::fs::openat(folder, MARKER, OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?;
     }
     removed.map(|()| true)
+}
+
+/// Removes a folder in which a name was tried, and the file that may be in it.
+fn remove_trial(folder: &File, name: &CString) -> rustix::io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let trial = rustix::fs::openat(folder, name, flags, Mode::empty())?;
+    match rustix::fs::unlinkat(&trial, TRIED, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR),
+        Err(e) => Err(e),
+    }
 }
 
 /// What is in an open folder.
@@ -227,6 +244,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let key = Key::from("cluster=a/date=2026-03-01/x.parquet");
         let abandoned = abandoned(folder.path());
+        // it was killed while it tried a name
+        std::fs::create_dir(abandoned.join("names-0")).expect("created");
+        std::fs::write(abandoned.join("names-0/name"), "").expect("written");
         let live = open(folder.path(), false);
         let staged = live.staged(&key).expect("staged").expect("a directory stages");
         assert!(!abandoned.exists());
