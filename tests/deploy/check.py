@@ -168,7 +168,7 @@ def cron_job(name, where, cron, account):
 
     mounts = {mount["name"]: mount for mount in container.get("volumeMounts", [])}
     must("every mount has its volume", set(mounts) == {volume["name"] for volume in pod.get("volumes", [])})
-    must("nothing else but locks is writable", all(mount.get("readOnly") for key, mount in mounts.items() if key not in ["checkpoints", "locks"]))
+    must("nothing else but locks and temporary files is writable", all(mount.get("readOnly") for key, mount in mounts.items() if key not in ["checkpoints", "locks", "tmp"]))
     keys = [entry for entry in container.get("env", []) if re.search("KEY|SECRET|TOKEN", entry["name"])]
     must("keys come from a secret", all(at(entry, "valueFrom", "secretKeyRef") for entry in keys))
     must("keys, or a role", name == "base" or bool(keys) != bool(at(account, "metadata", "annotations", "eks.amazonaws.com/role-arn")))
@@ -187,6 +187,10 @@ def archives(name, where, cron):
         expect(where, what, condition)
 
     must("it archives", at(arguments, 0) == "archive")
+    folder = next((entry.get("value") for entry in container.get("env", []) if entry["name"] == "TMPDIR"), None)
+    must("values that memory has no room for have a folder", folder and folder == at(mounts, "tmp", "mountPath") and not at(mounts, "tmp", "readOnly"))
+    volume = next((volume for volume in job["template"]["spec"].get("volumes", []) if volume["name"] == "tmp"), {})
+    must("that folder is the pod's own, and has a limit", at(volume, "emptyDir", "sizeLimit"))
     must("every six hours", re.fullmatch(r"\d+ \*/6 \* \* \*", cron.get("schedule", "")))
     must("a run ends before the next, 6 h later: activeDeadlineSeconds", 0 < job.get("activeDeadlineSeconds", 0) < 6 * 3600)
     must("exit codes 2 to 4 are not tried again", at(rule, "onExitCodes", "values") == NOT_AGAIN)
