@@ -183,7 +183,7 @@ pub fn decode(raw: &Raw, form: Form, room: Room, tools: &Tools) -> Result<(Diges
         Values::Collected(spool) => spool.finish().map_err(Refusal::Values)?,
         Values::Passed(..) => unreachable!("they were to be kept"),
     };
-    let index = index.finish();
+    let index = index.finish()?;
     let again = raw.clone();
     let reindex = move |from| reindex(&again, form, room.index, from).map_err(|refusal| io::Error::other(refusal.to_string()));
     let reindex = index.end.is_some().then(|| Box::new(reindex) as Box<_>);
@@ -215,7 +215,7 @@ fn reindex(raw: &Raw, form: Form, room: usize, from: SeriesKey) -> Result<Index,
         Raw::File(file) if form.has_values_in_place() => binary::decode(Input::seeking(Reading { file, at: 0 }, form.most()), &mut found)?,
         Raw::File(file) => stream(BufReader::with_capacity(CHUNK, Reading { file, at: 0 }), form, &mut found)?,
     };
-    Ok(found.list.index.finish())
+    Ok(found.list.index.finish()?)
 }
 
 /// Goes through bytes in memory.

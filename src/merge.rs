@@ -255,9 +255,9 @@ mod tests {
         let span = Span { start, frequency, at: 0, len: values.len() };
         let mut index = IndexBuilder::new(None, usize::MAX);
         let selector = Arc::new(Selector::node());
-        (0..times).for_each(|_| index.add(&selector, &"m".into(), span));
+        (0..times).for_each(|_| index.add(&selector, &"m".into(), span).expect("few"));
         let values: Bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>().into();
-        Snapshot { from: start, to: start, days: Days::default(), index: index.finish().into(), place: Place::Memory(values), reindex: None }
+        Snapshot { from: start, to: start, days: Days::default(), index: index.finish().expect("few").into(), place: Place::Memory(values), reindex: None }
     }
 
     /// Rows of snapshots, each with whether the archive holds it, and what became of their samples.

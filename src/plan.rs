@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::data::MAX_DATES;
 use crate::files::{ClusterFiles, SnapshotFile};
 use crate::ledger::{Entry, Holdings};
 use crate::names::{DAY, Date, Digest, Host};
@@ -13,6 +12,9 @@ use crate::partition::Bucket;
 
 /// A snapshot's first samples can lie a little before its `from`: less than one step of its series.
 const EARLY: i64 = 3_600;
+
+/// So many dates a header may claim to be believed: a source is read for each window of them.
+const MOST_CLAIMED: i64 = 7;
 
 /// What the archive knows of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +82,7 @@ impl Left {
         let (first, last) = extent.map_or((None, None), |(from, to)| (Date::of(from.saturating_sub(EARLY)), Date::of(to.saturating_sub(1))));
         let (first, last) = (first.unwrap_or(home).min(home), last.unwrap_or(home).max(home));
         // more than any snapshot has: what it really feeds is seen when it is decoded
-        if last.start() - first.start() < MAX_DATES as i64 * DAY { Self::Claimed(first, last) } else { Self::Claimed(home, home) }
+        if last.start() - first.start() < MOST_CLAIMED * DAY { Self::Claimed(first, last) } else { Self::Claimed(home, home) }
     }
 
     /// The dates.

@@ -364,6 +364,13 @@ fn a_million_nested_levels_in_a_binary_snapshot_cost_only_that_file() {
 }
 
 #[test]
+fn a_series_that_stands_there_thousands_of_times_costs_only_that_file() {
+    let named = |times: usize| bin(&level(&vec![metric(b"m", 60, T, &floats(&[1.0])); times], &[]));
+    cost_only_themselves(&[bad("bin", named(1_001), Whole, "it names a series more than 1000 times")], &[]);
+    assert!(decode("bin", named(1_000)).is_ok());
+}
+
+#[test]
 fn a_binary_snapshot_cut_anywhere_is_refused_where_it_ends() {
     assert_refused_where_cut("bin", &nested_bin(), 3);
 }
@@ -472,6 +479,8 @@ fn a_damaged_compressed_snapshot_costs_only_itself() {
             bad("bin.zst", [&zst_good[..], &zst_good[..9]].concat(), Whole, "cannot decompress"),
             bad("bin.gz", zst_good, Whole, "cannot decompress"),
             bad("bin.zst", gz_good, Whole, "cannot decompress"),
+            // a day of seconds takes a megabyte
+            bad("json.zst", zst(&json_data(&format!("[{}1]", "0,".repeat(9 << 20)))), Whole, "an array takes more than 16777216 bytes"),
             bad("bin.gz", small_bin(), Whole, "cannot decompress"),
             // whole as a stream, and bad inside: the offset is that of the decompressed file
             bad("bin.gz", gz(&patched(43, &u32::MAX.to_le_bytes())), Byte(43), "4294967295 values are announced"),

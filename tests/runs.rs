@@ -100,6 +100,34 @@ fn a_damaged_page_costs_only_the_sources_that_it_may_hold() {
     assert_eq!(summary["rows_written"], 10);
 }
 
+#[test]
+fn where_values_have_no_place_a_host_is_set_aside_and_the_others_are_archived() {
+    let values = support::noise(7, 80_000);
+    let large = (0..200).fold(Level::default(), |root, m| root.metric(&format!("m{m:03}"), 1, MIDNIGHT, values.clone()));
+    let large = Snapshot { from: MIDNIGHT, to: MIDNIGHT + 80_000, root: large };
+    let small = Snapshot::minutes(MIDNIGHT, [1.0; 60]);
+    let (tree, target) = (Tree::new(), tempfile::tempdir().expect("a folder"));
+    let run = || {
+        let mut run = support::archiver();
+        run.arg("archive").args([tree.path(), target.path()]).args(["--memory", "64MiB", "--json", "--progress", "never", "--min-age", "0s"]);
+        support::run(run.env("TMPDIR", target.path().join("nowhere"))).expect(3).summary()
+    };
+    // text has to be collected
+    tree.json("c", "n1", &large);
+    tree.bin("c", "n2", &small);
+    let summary = run();
+    assert_eq!((summary["rows_written"].as_u64(), summary["set_aside"].as_array().map(Vec::len)), (Some(60), Some(1)), "{summary}");
+    assert!(summary["set_aside"][0]["reason"].as_str().is_some_and(|reason| reason.contains("TMPDIR")), "{summary}");
+    archive(tree.path(), target.path(), &[]).expect(0);
+    // so have rows that are read back
+    std::fs::remove_file(tree.path().join(format!("c/n1/{MIDNIGHT}.json"))).expect("removed");
+    tree.bin("c", "n1", &Snapshot { from: MIDNIGHT + 1, ..large });
+    tree.bin("c", "n3", &small);
+    let summary = run();
+    assert_eq!((summary["rows_written"].as_u64(), summary["set_aside"].as_array().map(Vec::len)), (Some(60), Some(1)), "{summary}");
+    assert!(summary["set_aside"][0]["reason"].as_str().is_some_and(|reason| reason.contains("TMPDIR")), "{summary}");
+}
+
 /// A host of 64 series, each `len` s long.
 fn large_host(len: usize) -> Snapshot {
     let values = support::noise(9, 64 * 84_000);

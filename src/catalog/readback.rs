@@ -97,7 +97,7 @@ async fn looked<T>(Source { archive, object, .. }: Source<'_>, done: Result<T, F
 
 async fn collect(source: Source<'_>, host: &Host, (first, last): (i64, i64), spool: Spool) -> Result<Snapshot, Failed> {
     let mut groups = RowGroups::open(source, host).await?;
-    let index = IndexBuilder::new(None, usize::MAX);
+    let index = IndexBuilder::of_rows();
     let mut found = Found { host: host.clone(), times: first..=last, spool, index, series: None, runs: Vec::new() };
     while let Some(batches) = groups.next().await? {
         let add = move || found.add_all(batches).map(|()| found);
@@ -105,7 +105,7 @@ async fn collect(source: Source<'_>, host: &Host, (first, last): (i64, i64), spo
     }
     let finish = move || {
         found.end_series()?;
-        Ok::<_, Error>((found.index.finish(), found.spool.finish().map_err(Error::Spool)?))
+        Ok::<_, Error>((found.index.finish().map_err(Error::Internal)?, found.spool.finish().map_err(Error::Spool)?))
     };
     let (index, place) = source.workers.run(finish).await??;
     Ok(Snapshot { from: first, to: last, days: Days::default(), index: index.into(), place, reindex: None })
@@ -173,9 +173,20 @@ struct Run {
     values: Vec<u8>,
 }
 
+/// So many missing values are put into a run as NaN, which take less memory than another run.
+const MOST_MISSING: i64 = 8;
+
 impl Run {
-    fn is_continued_by(&self, time: i64, frequency: i64) -> bool {
-        self.span.frequency == frequency && self.span.time(self.span.len) == time
+    /// How many values are missing before one at this time, if it belongs to the run.
+    fn missing_before(&self, time: i64, frequency: i64) -> Option<i64> {
+        let ahead = time - self.span.time(self.span.len);
+        let belongs = self.span.frequency == frequency && ahead >= 0 && ahead % frequency == 0 && ahead / frequency <= MOST_MISSING;
+        belongs.then(|| ahead / frequency)
+    }
+
+    fn push(&mut self, value: f32) {
+        self.span.len += 1;
+        self.values.extend_from_slice(&value.to_le_bytes());
     }
 }
 
@@ -200,19 +211,20 @@ impl Found {
             if !is_same {
                 self.begin([1, 2, 3, 4].map(|column| batch.name(column, row)))?;
             }
-            let run = match self.runs.iter_mut().position(|run| run.is_continued_by(time, frequency)) {
-                Some(run) => run,
+            let known = self.runs.iter().enumerate().find_map(|(i, run)| Some((i, run.missing_before(time, frequency)?)));
+            let (run, missing) = match known {
+                Some(known) => known,
                 None => {
                     if self.runs.len() == MOST_RUNS {
                         self.end_run(0)?;
                     }
-                    self.runs.push(Run { span: Span::checked(time, frequency, 0, 0).map_err(ParquetError::General)?, values: Vec::new() });
-                    self.runs.len() - 1
+                    // so that its times can be reckoned with
+                    self.runs.push(Run { span: Span { len: 0, ..Span::checked(time, frequency, 0, 1).map_err(ParquetError::General)? }, values: Vec::new() });
+                    (self.runs.len() - 1, 0)
                 }
             };
-            let Run { span, values } = &mut self.runs[run];
-            span.len += 1;
-            values.extend_from_slice(&value.to_le_bytes());
+            (0..missing).for_each(|_| self.runs[run].push(f32::NAN));
+            self.runs[run].push(value);
         }
         Ok(())
     }
@@ -247,7 +259,7 @@ impl Found {
         self.spool.end().extend_from_slice(&values);
         self.spool.settle().map_err(Error::Spool)?;
         if let Some(SeriesKey { metric, selector }) = &self.series {
-            self.index.add(selector, metric, Span { at, ..span });
+            self.index.add(selector, metric, Span { at, ..span }).map_err(Error::Internal)?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::found::Found;
 use super::input::Input;
-use super::{CUT, Extent, Flaw, MAX_DEPTH, Names, Refusal, child};
+use super::{CHUNK, CUT, Extent, Flaw, MAX_DEPTH, Names, Refusal, child};
 use crate::data::Span;
 use crate::names::Selector;
 
@@ -124,19 +124,17 @@ impl<R: BufRead> Decoder<'_, R> {
         let (frequency, start) = (reader.i64()?, reader.i64()?);
         let len = reader.count(4, "values")? as usize;
         let values = values.get_mut();
-        let mut at = values.len();
-        match values.end() {
-            Some(end) => {
-                reader.input.append(4 * len, end)?;
-                values.settle().map_err(Refusal::Values)?;
-            }
-            None => {
-                at = reader.input.at();
-                reader.input.skip(4 * len)?;
-            }
-        }
+        let at = if values.stay_in_place() { reader.input.at() } else { values.len() };
         let span = Span::checked(start, frequency, at, len);
         let span = span.map_err(|why| Flaw::at(header, format!("metric {:?}: {why}", reader.name)))?;
+        let mut left = 4 * len;
+        while let Some(end) = values.end().filter(|_| left > 0) {
+            let some = left.min(CHUNK);
+            reader.input.append(some, end)?;
+            values.settle().map_err(Refusal::Values)?;
+            left -= some;
+        }
+        reader.input.skip(left)?;
         if list.passes_over(&reader.name, selector) {
             return Ok(());
         }

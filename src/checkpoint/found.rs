@@ -31,6 +31,11 @@ impl Values {
         }
     }
 
+    /// True if they are not appended anywhere.
+    pub fn stay_in_place(&self) -> bool {
+        matches!(self, Self::InPlace(_))
+    }
+
     /// Where they are appended; None if they stay where they are. [`Self::settle`] must follow.
     pub fn end(&mut self) -> Option<&mut Vec<u8>> {
         match self {
@@ -89,8 +94,7 @@ impl List {
         if let Some(days) = &mut self.days {
             days.add_series(&span, |part| values.values(part).map_err(Refusal::Values))?;
         }
-        self.index.add(selector, metric, span);
-        Ok(())
+        Ok(self.index.add(selector, metric, span)?)
     }
 }
 

@@ -27,6 +27,9 @@ pub fn decode(text: Window<'_>, name_from: i64, Found { values, list }: &mut Fou
 
 /// serde_json counts lines and columns, of the skeleton.
 fn refusal(skeleton: &Skeleton<'_>, e: serde_json::Error) -> Refusal {
+    if skeleton.has_no_place() {
+        return Refusal::Values(e.into());
+    }
     let at = skeleton.origin(e.line(), e.column());
     if e.is_io() { broken(at, &e.into()).into() } else { Flaw::at(at, reason(&e)).into() }
 }

@@ -4,7 +4,7 @@
 //! not taken, for whatever reason, stays as it is, for the parser to refuse or to pass over; it never looks like one that was
 //! taken, as one of two whole numbers would have been.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, Read};
 
@@ -61,6 +61,9 @@ impl<'a> Window<'a> {
 /// How close to the end of the text at hand an array must fail to be looked at again when there is more: no number is longer.
 const NEAR: usize = 4 << 10;
 
+/// No array of a day's values is longer, and so much text may be at hand.
+const LONGEST: usize = 16 << 20;
+
 /// Bytes of the skeleton whose places in the text are known still: more than a parser is behind.
 const KNOWN: usize = 4 * Skeleton::BUFFER;
 
@@ -75,6 +78,8 @@ pub struct Skeleton<'a> {
     /// What stands for it.
     stand_in: VecDeque<u8>,
     in_string: bool,
+    /// True once values could not be put anywhere.
+    has_no_place: Cell<bool>,
     /// Bytes of the text that were consumed, and of the skeleton that were handed on.
     consumed: usize,
     handed: usize,
@@ -99,6 +104,7 @@ impl<'a> Skeleton<'a> {
             array: 0,
             stand_in: VecDeque::new(),
             in_string: false,
+            has_no_place: Cell::new(false),
             consumed: 0,
             handed: 0,
             pieces: VecDeque::from([(0, 0)]),
@@ -113,6 +119,11 @@ impl<'a> Skeleton<'a> {
         let at = begin.copied().unwrap_or_default() + column;
         let (piece, origin) = self.pieces.iter().rev().find(|(piece, _)| *piece <= at).copied().unwrap_or_default();
         (origin + at - piece).min(self.consumed)
+    }
+
+    /// True if an error of reading is one of the place for values.
+    pub fn has_no_place(&self) -> bool {
+        self.has_no_place.get()
     }
 
     fn consume(&mut self, len: usize) {
@@ -164,6 +175,9 @@ impl<'a> Skeleton<'a> {
             if text.is_empty() && self.window.is_at_end() {
                 return Ok(false);
             }
+            if text.len() > LONGEST {
+                return Err(too_long());
+            }
             self.window.more()?;
         }
     }
@@ -183,9 +197,13 @@ impl<'a> Skeleton<'a> {
         let Some(end) = values.end() else { return Ok(Taken::Nothing) };
         let before = end.len();
         match numbers(text, end) {
+            Ok(len) if len > LONGEST => Err(too_long()),
             Ok(len) => {
                 let stand_in = format!("{at},{}", (end.len() - before) / 4);
-                values.settle()?;
+                if let Err(e) = values.settle() {
+                    self.has_no_place.set(true);
+                    return Err(e);
+                }
                 Ok(Taken::Array { len, stand_in: stand_in.into_bytes().into() })
             }
             Err(failed) => {
@@ -195,6 +213,10 @@ impl<'a> Skeleton<'a> {
             }
         }
     }
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("an array takes more than {LONGEST} bytes, as in no snapshot"))
 }
 
 enum Taken {

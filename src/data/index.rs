@@ -57,13 +57,25 @@ pub struct IndexBuilder {
     /// What may be taken until room is made again: more than there is, where one key takes more.
     limit: usize,
     taken: usize,
+    /// How often a key may stand there.
+    most: usize,
+    /// True if one stands there more often.
+    is_repeated: bool,
     index: Index,
 }
+
+/// How often a file may name a series. Each time takes memory, and the merge looks at all of them at once.
+const MOST_OF_KEY: usize = 1_000;
 
 impl IndexBuilder {
     /// Of series from a key on (None: of all), in about `room` bytes of memory. One key is kept whatever it takes.
     pub fn new(from: Option<SeriesKey>, room: usize) -> Self {
-        Self { from, room, limit: room, taken: 0, index: Index::default() }
+        Self { from, room, limit: room, taken: 0, most: MOST_OF_KEY, is_repeated: false, index: Index::default() }
+    }
+
+    /// Of rows of the archive, of which a series can have very many spans.
+    pub fn of_rows() -> Self {
+        Self { most: usize::MAX, ..Self::new(None, usize::MAX) }
     }
 
     /// True if the series is wanted, as far as is known by now.
@@ -73,9 +85,12 @@ impl IndexBuilder {
     }
 
     /// Adds a series, if it is wanted.
-    pub fn add(&mut self, selector: &Arc<Selector>, metric: &Arc<str>, span: Span) {
+    ///
+    /// # Errors
+    /// A series stands there very often: no snapshot is like that.
+    pub fn add(&mut self, selector: &Arc<Selector>, metric: &Arc<str>, span: Span) -> Result<(), String> {
         if !self.wants(metric, selector) {
-            return;
+            return Ok(());
         }
         self.keep(selector, Arc::clone(metric), span);
         if self.taken > self.limit {
@@ -83,6 +98,11 @@ impl IndexBuilder {
             // where little was given up, as one key takes most of the room, it is not tried again at once
             self.limit = if self.taken > self.room / 4 * 3 { self.taken / 2 * 3 } else { self.room };
         }
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.is_repeated { Err(format!("it names a series more than {MOST_OF_KEY} times")) } else { Ok(()) }
     }
 
     fn keep(&mut self, selector: &Arc<Selector>, metric: Arc<str>, span: Span) {
@@ -102,17 +122,27 @@ impl IndexBuilder {
         let key = |i: usize| rank(&index.series[i].metric, index.level(&index.series[i]));
         let mut kept = 0;
         let end = (1..index.series.len()).find(|i| {
-            let last = &index.series[i - 1];
-            kept += series_cost(&last.metric) + level_cost(index.level(last));
+            kept += series_cost(&index.series[i - 1].metric);
             kept > self.room / 2 && key(i - 1) != key(*i)
         });
         let Some(end) = end else { return };
-        let end_key = index.key(&index.series[end]);
-        let Index { levels, mut series, .. } = std::mem::replace(&mut self.index, Index { end: Some(end_key), ..Index::default() });
-        series.truncate(end);
-        self.taken = 0;
-        for Series { level, metric, span } in series {
-            self.keep(&levels[level as usize], metric, span);
+        self.index.end = Some(index.key(&index.series[end]));
+        self.index.series.truncate(end);
+        self.forget_levels();
+        self.taken = self.index.series.iter().map(|series| series_cost(&series.metric)).chain(self.index.levels.iter().map(|level| level_cost(level))).sum();
+    }
+
+    /// Gives up levels without a series.
+    fn forget_levels(&mut self) {
+        let Index { levels, series, .. } = &mut self.index;
+        let all = std::mem::take(levels);
+        let mut places = vec![None; all.len()];
+        for series in series {
+            let place = places[series.level as usize].get_or_insert_with(|| {
+                levels.push(Arc::clone(&all[series.level as usize]));
+                levels.len() as u32 - 1
+            });
+            series.level = *place;
         }
     }
 
@@ -122,11 +152,16 @@ impl IndexBuilder {
         // values of one snapshot lie in the order of its series
         let place = |series: &Series| (series.span.at, series.span.start);
         series.sort_unstable_by(|a, b| rank(&a.metric, level(a)).cmp(&rank(&b.metric, level(b))).then_with(|| place(a).cmp(&place(b))));
+        let is_same = |a: &Series, b: &Series| a.metric == b.metric && *level(a) == *level(b);
+        self.is_repeated |= series.chunk_by(is_same).any(|same| same.len() > self.most);
     }
 
     /// The index.
-    pub fn finish(mut self) -> Index {
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn finish(mut self) -> Result<Index, String> {
         self.sort();
-        self.index
+        self.check().map(|()| self.index)
     }
 }

@@ -16,7 +16,7 @@ use super::budget::{self, Share};
 use super::handed::{Fed, HostDone};
 use super::merging::{Merging, Source, Stopped};
 use super::planning::undecidable;
-use super::stored::{Failure, Held, Origin, Room, Stored};
+use super::stored::{Failure, Held, Origin, Room, Stored, no_place};
 use crate::checkpoint::Flaw;
 use crate::error::{Error, Result, SetAside};
 use crate::fail_point;
@@ -153,8 +153,7 @@ impl HostJob {
             match (Merging { context: &context, host: &self.host, share: &share, date: *date, new: &new, held }).run(&to).await {
                 Ok(()) => {}
                 // what the object holds is unknown, and so is what may be written
-                Err(Stopped::Undecidable(object)) => {
-                    let reason = undecidable(&object);
+                Err(Stopped::Undecidable(reason)) => {
                     let out: BTreeSet<usize> = new.iter().map(|source| source.index).collect();
                     for source in sources.extract_if(.., |source| out.contains(&source.index)) {
                         done.set_aside.push((source.index, Stage::Merge, SetAside::new(source.stored.path, &*reason)));
@@ -216,11 +215,7 @@ impl HostJob {
                 return Ok(None);
             }
             Err(Failure::Values(e)) => {
-                done.set_aside.push((
-                    index,
-                    Stage::Decode,
-                    SetAside::new(path, format!("kept: {e}; give it more --memory, or set TMPDIR to a directory with room")),
-                ));
+                done.set_aside.push((index, Stage::Decode, SetAside::new(path, format!("kept: {}", no_place(&e)))));
                 return Ok(None);
             }
             Err(Failure::Flaw(flaw)) if is_young(&file, means.context.min_age) => {

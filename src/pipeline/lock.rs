@@ -16,7 +16,6 @@ use crate::files::{Filter, Shard, Tree};
 use crate::scan;
 use crate::workers::blocking;
 
-
 /// Locks a tree, then scans it: what another run has just done is seen. Without a lock where nothing is to be changed.
 pub async fn locked_tree(root: &Path, filter: &Filter, instead: Option<&Path>, unlocked: bool) -> Result<(Option<Lock>, Tree)> {
     let scan = || {

@@ -8,11 +8,12 @@ use tokio::sync::mpsc;
 use super::Context;
 use super::budget::{PIECES, Share};
 use super::handed::{Entered, HostDay, HostDone};
-use super::stored::{Held, Origin, Stored};
+use super::planning::undecidable;
+use super::stored::{Held, Origin, Stored, no_place};
 use crate::data::{Rows, Snapshot, Tally};
 use crate::error::{Error, Result};
 use crate::fail_point;
-use crate::ledger::{Entry, Unreadable};
+use crate::ledger::Entry;
 use crate::merge::{Input, Merge, Unread};
 use crate::names::{Date, Digest, Host};
 use crate::plan::Left;
@@ -55,7 +56,12 @@ impl Merging<'_> {
         let Self { context, host, share, date, new, held } = self;
         let mut snapshots: Vec<Arc<Snapshot>> = new.iter().map(|source| Arc::clone(&source.stored.snapshot)).collect();
         for held in &held {
-            snapshots.push(held.load(context, host).await?.map_err(Stopped::Undecidable)?);
+            // nothing is handed over yet: what fails here costs the sources
+            snapshots.push(match held.load(context, host).await {
+                Ok(loaded) => loaded.map_err(|object| Stopped::Undecidable(undecidable(&object)))?,
+                Err(Error::Spool(e)) => return Err(Stopped::Undecidable(format!("kept: rows to merge it with are archived: {}", no_place(&e)))),
+                Err(e) => return Err(Stopped::By(e)),
+            });
         }
         let is_in_memory = snapshots.iter().all(|snapshot| snapshot.is_in_memory());
         let loaded = if is_in_memory { usize::MAX } else { share.bytes() as usize / (2 * PIECES) };
@@ -93,8 +99,8 @@ impl Merging<'_> {
 
 /// Why a date was not merged.
 pub enum Stopped {
-    /// An object of the date cannot be read back.
-    Undecidable(Unreadable),
+    /// Archived rows of the date cannot be merged: why.
+    Undecidable(String),
     /// The run is over.
     By(Error),
 }

@@ -15,6 +15,9 @@ use crate::names::{Digest, Host};
 use crate::read::{self, Opened, Unread};
 use crate::spool::Spool;
 
+/// Bytes of memory that an index may take in any case.
+const SMALL_INDEX: usize = 2 << 20;
+
 /// A snapshot on disk that was gone through once.
 #[derive(Debug, Clone)]
 pub struct Stored {
@@ -64,6 +67,11 @@ impl From<Refusal> for Failure {
     }
 }
 
+/// Why there is no place for values, and what to do.
+pub fn no_place(e: &std::io::Error) -> String {
+    format!("{e}; give it more --memory, or set TMPDIR to a directory with room")
+}
+
 impl Stored {
     /// Goes through the snapshot at `path`: in memory if there is room, else as it lies on disk.
     pub async fn load(context: &Context, path: PathBuf, file: SnapshotFile, room: Room) -> Result<Result<Self, Failure>> {
@@ -87,12 +95,14 @@ impl Stored {
                 (None, None) => unreachable!("it was read, or opened"),
             };
             let room = room.bytes as usize;
-            // an index that is larger than all values is made in parts where there is no room, and there is where there is enough
-            let index = if opened.is_none() { room.max(1 << 20) } else { room / 4 };
+            // what is larger is made in parts
+            let index = if opened.is_none() { (room / 2).max(SMALL_INDEX) } else { room / 4 };
             let decoded = checkpoint::decode(&raw, form, checkpoint::Room { values: room, index }, &tools);
             // what was found in a file that changed meanwhile is worth nothing, not even a flaw
             opened.as_ref().map_or(Ok(()), Opened::check)?;
             let (digest, snapshot) = decoded?;
+            // values that were collected need the file only to make more of the index
+            let opened = opened.filter(|_| form.has_values_in_place() || snapshot.reindex.is_some());
             Ok(Self { path, file, digest, snapshot: Arc::new(snapshot), opened })
         };
         context.workers.run(load).await
