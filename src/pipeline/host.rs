@@ -194,7 +194,6 @@ impl HostJob {
     async fn load(&self, means: &Means<'_>, planned: Planned, done: &mut HostDone) -> Result<Option<Source>> {
         let Planned { index, file, left } = planned;
         let path = self.path.join(&*file.name);
-        let waits = |reason: &str| SetAside::new(path.clone(), reason);
         let loaded = Stored::load(means.context, path.clone(), file.clone(), means.needs.of(&file, means.share)).await?;
         if !matches!(loaded, Err(Failure::Unread(_))) {
             done.bytes_in += file.size;
@@ -202,33 +201,13 @@ impl HostJob {
         }
         let stored = match loaded {
             Ok(stored) => stored,
-            Err(Failure::Unread(Unread::Changed)) => {
-                done.waiting.push((index, waits("it changed during this run; the next run takes it")));
-                return Ok(None);
-            }
-            Err(Failure::Unread(Unread::Vanished)) => {
-                let reason = "it was removed before all of it was archived; does cc-backend remove snapshots before a run comes? Then run more often";
-                done.set_aside.push((index, Stage::Read, SetAside::new(path, reason)));
-                return Ok(None);
-            }
-            Err(Failure::Unread(Unread::Failed(reason))) => {
-                done.set_aside.push((index, Stage::Read, SetAside::new(path, reason)));
-                return Ok(None);
-            }
-            Err(Failure::Values(e)) => {
-                done.set_aside.push((
-                    index,
-                    Stage::Decode,
-                    SetAside::new(path, format!("kept: {e}; give it more --memory, or set TMPDIR to a directory with room")),
-                ));
-                return Ok(None);
-            }
-            Err(Failure::Flaw(flaw)) if is_young(&file, means.context.min_age) => {
-                done.waiting.push((index, waits(&format!("it does not decode ({flaw}), and is young: it may still be being written"))));
-                return Ok(None);
-            }
-            Err(Failure::Flaw(Flaw { offset, reason })) => {
-                done.set_aside.push((index, Stage::Decode, SetAside { path, offset, reason }));
+            Err(failure) => {
+                let (stage, offset, reason) = why_not(failure, is_young(&file, means.context.min_age));
+                let note = SetAside { path, offset, reason };
+                match stage {
+                    Some(stage) => done.set_aside.push((index, stage, note)),
+                    None => done.waiting.push((index, note)),
+                }
                 return Ok(None);
             }
         };
@@ -299,6 +278,21 @@ impl HostJob {
         }
         cache.insert(entry.blake3, found.clone());
         Ok(found)
+    }
+}
+
+/// Why a snapshot was not loaded, with the byte where decoding failed; and at which stage, unless it is only to wait for the next run.
+fn why_not(failure: Failure, is_young: bool) -> (Option<Stage>, Option<u64>, String) {
+    match failure {
+        Failure::Unread(Unread::Changed) => (None, None, "it changed during this run; the next run takes it".into()),
+        Failure::Unread(Unread::Vanished) => {
+            let reason = "it was removed before all of it was archived; does cc-backend remove snapshots before a run comes? Then run more often";
+            (Some(Stage::Read), None, reason.into())
+        }
+        Failure::Unread(Unread::Failed(reason)) => (Some(Stage::Read), None, reason),
+        Failure::Values(e) => (Some(Stage::Decode), None, format!("kept: {e}; give it more --memory, or set TMPDIR to a directory with room")),
+        Failure::Flaw(flaw) if is_young => (None, None, format!("it does not decode ({flaw}), and is young: it may still be being written")),
+        Failure::Flaw(Flaw { offset, reason }) => (Some(Stage::Decode), offset, reason),
     }
 }
 

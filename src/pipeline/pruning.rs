@@ -124,8 +124,16 @@ impl Pruning {
         })
     }
 
+    /// The last part of a run that archives.
+    pub async fn prune_after(mut self, tree: &Tree, summary: &mut PruneSummary) -> Result<()> {
+        let begun = Instant::now();
+        let done = self.prune_tree(tree, summary).await;
+        summary.finish(begun);
+        done
+    }
+
     /// Prunes one cluster after the other.
-    pub async fn prune_tree(&mut self, tree: &Tree, summary: &mut PruneSummary) -> Result<()> {
+    async fn prune_tree(&mut self, tree: &Tree, summary: &mut PruneSummary) -> Result<()> {
         let local = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) as i64;
         let now = Now::new(local, self.reader.archive.clock_ahead(), self.last_change);
         now.skew.iter().for_each(|said| tracing::warn!("{said}"));
