@@ -7,10 +7,11 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::buffers::Buffers;
 use crate::catalog::{self, LastFooter};
@@ -262,6 +263,7 @@ async fn prune_tree(settings: &ArchiveSettings, context: &Context, tree: &Tree, 
 struct Task<T>(JoinHandle<T>);
 
 impl<T: Send + 'static> Task<T> {
+    #[expect(clippy::disallowed_methods, reason = "it ends with whoever waits for it")]
     fn spawn(work: impl Future<Output = T> + Send + 'static) -> Self {
         Self(tokio::spawn(work))
     }

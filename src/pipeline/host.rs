@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use chrono::DateTime;
 use tokio::sync::mpsc;
 
 use super::Context;
@@ -18,6 +19,7 @@ use super::merging::{Merging, Source, Stopped};
 use super::planning::undecidable;
 use super::stored::{Failure, Held, Origin, Room, Stored};
 use crate::checkpoint::Flaw;
+use crate::clock;
 use crate::error::{Error, Result, SetAside};
 use crate::fail_point;
 use crate::files::{HostFiles, SnapshotFile};
@@ -297,8 +299,7 @@ fn why_not(failure: Failure, is_young: bool) -> (Option<Stage>, Option<u64>, Str
 }
 
 fn is_young(file: &SnapshotFile, min_age: Duration) -> bool {
-    let changed = SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(file.mtime.max(0) as u64));
     // clocks differ a little: a time of change just ahead is young, too
-    let age = |changed| SystemTime::now().duration_since(changed).unwrap_or_else(|ahead| ahead.duration());
-    changed.is_some_and(|changed| age(changed) < min_age)
+    let age = (clock::now() - DateTime::from_timestamp_nanos(file.mtime)).abs();
+    age.to_std().is_ok_and(|age| age < min_age)
 }

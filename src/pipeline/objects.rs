@@ -50,6 +50,7 @@ impl Writer {
         })
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a writer that nobody waits for gives its uploads up before it ends")]
     fn with_encoder<E: ObjectEncoder<Sink>>(target: Target, format: Arc<Format>) -> Self {
         let (to, inbox) = mpsc::channel(1);
         let groups = RowGroups::new(target.context.layout.row_group_rows);

@@ -15,6 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::BAR;
 use crate::settings::{LogFormat, OutputSettings};
+use crate::{clock, random};
 
 /// The most characters of a run's name.
 const LONGEST_ID: usize = 64;
@@ -26,10 +27,9 @@ pub struct RunId(String);
 impl RunId {
     /// The time of day, and four random digits: runs of several machines can begin in the same second.
     pub fn new() -> Self {
-        let mut random = [0; 2];
-        // without random bytes the time must do; what needs them more says so
-        let _ = getrandom::fill(&mut random);
-        Self(format!("{}-{:04x}", chrono::Utc::now().format("%Y%m%dT%H%M%SZ"), u16::from_be_bytes(random)))
+        // without random bits the time must do; what needs them more says so
+        let random = random::number().unwrap_or_default() as u16;
+        Self(format!("{}-{random:04x}", clock::now().format("%Y%m%dT%H%M%SZ")))
     }
 
     /// As text.
