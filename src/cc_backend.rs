@@ -60,7 +60,7 @@ pub enum Cleanup {
 impl CcBackend {
     /// Reads a config.json. Whatever else stands in it does not matter.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| Error::Usage(format!("cannot read {}: {e}", Escaped(path))))?;
+        let text = std::fs::read_to_string(path).map_err(Error::unreadable("", path))?;
         Self::parse(path, &text).map_err(|why| {
             Error::Usage(format!("{}: {why}\n  hint: it must be cc-backend's config.json; leave --cc-backend-config out to go without", Escaped(path)))
         })

@@ -117,7 +117,7 @@ pub fn verify(args: VerifyArgs, environment: &S3Environment) -> Result<VerifySet
     if let Location::Directory(path) = &args.archive
         && !path.is_dir()
     {
-        return Err(Error::Usage(format!("there is no archive at {}", Escaped(path))));
+        return Err(Error::Usage(format!("there is no archive at {}\n  hint: name the directory that archive writes to", Escaped(path))));
     }
     check_archive(&args.archive, "verify takes the archive, and the tree as --checkpoints")?;
     Ok(VerifySettings {

@@ -1,7 +1,11 @@
-//! Errors and what they mean for the run: each says what failed, on which path or key, and what to do.
+//! Errors. Three things can happen: the store repeats a request, and nobody sees the error; a [`SetAside`] costs one
+//! file, and the run goes on; an [`Error`] ends the run.
 //!
-//! Three dispositions: what the store retries never gets here; a [`SetAside`] costs one file and the run goes on;
-//! an [`Error`] ends the run, with the exit code of its kind.
+//! The rules for an [`Error`]:
+//! - Its kind says who has to act, and decides the exit code. Nothing else does.
+//! - Its first line says what failed, on which path, key or option, and why: `cannot upload s3://b/k: SlowDown: ...`.
+//! - Its second line says what to do: `  hint: ...`. It is left out if the first line says it, or if nobody can know it.
+//! - A path is shown as [`Escaped`], on one line. A secret is never shown.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -35,11 +39,11 @@ impl Exit {
 /// What ends a run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Wrong arguments or settings, with a hint.
+    /// Wrong arguments or settings.
     #[error("{0}")]
     Usage(String),
     /// Local files could not be read or written.
-    #[error("{what} {}: {source}{}", Escaped(path), rights::hint(path, source.kind()).map_or(String::new(), |hint| format!("\n  hint: {hint}")))]
+    #[error("{what} {}: {source}{}", Escaped(path), second_line(rights::hint(path, source.kind())))]
     Io {
         /// What was tried: "cannot list".
         what: &'static str,
@@ -49,7 +53,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The archive could not be read or written.
-    #[error("{what} {key}: {}{}", brief(source), hint(source, key))]
+    #[error("{what} {key}: {}{}", brief(source), second_line(hint(source, key)))]
     Store {
         /// What was tried: "cannot upload".
         what: &'static str,
@@ -58,8 +62,8 @@ pub enum Error {
         /// Why it failed.
         source: object_store::Error,
     },
-    /// Rows could not be encoded, or an object not decoded.
-    #[error("{what} {key}: {source}")]
+    /// Rows could not be encoded.
+    #[error("{what} {key}: {source}\n  hint: the object did not become visible; run again, and report this if it comes again")]
     Parquet {
         /// What was tried.
         what: &'static str,
@@ -72,7 +76,7 @@ pub enum Error {
     #[error("{0}")]
     Archive(String),
     /// Another run holds the tree: where, and who, if the system tells.
-    #[error("another run holds {}{}; nothing was done. Wait until it has ended; if this happens often, let runs start less often", Escaped(.0), held_by(.1))]
+    #[error("another run holds {}{}; nothing was done\n  hint: wait until it has ended; if this happens often, let runs start less often", Escaped(.0), .1.as_ref().map_or(String::new(), |holder| format!(" ({holder})")))]
     Locked(PathBuf, Option<String>),
     /// Values that there was no room for in memory could not be put elsewhere.
     #[error("cannot merge with archived rows: {0}\n  hint: give it more --memory, or set TMPDIR to a directory with room")]
@@ -97,6 +101,11 @@ impl Error {
             Error::Interrupted => Exit::Interrupted,
             _ => Exit::Fatal,
         }
+    }
+
+    /// For `map_err` on reading a file that the settings name.
+    pub fn unreadable<'a>(what: impl fmt::Display + 'a, path: &'a Path) -> impl FnOnce(std::io::Error) -> Self + 'a {
+        move |e| Self::Usage(format!("cannot read {what}{}: {e}{}", Escaped(path), second_line(rights::hint(path, e.kind()))))
     }
 
     /// For `map_err` on local I/O.
@@ -124,8 +133,8 @@ impl From<tokio::task::JoinError> for Error {
     }
 }
 
-fn held_by(holder: &Option<String>) -> String {
-    holder.as_ref().map_or(String::new(), |holder| format!(" ({holder})"))
+fn second_line(hint: Option<String>) -> String {
+    hint.map_or(String::new(), |hint| format!("\n  hint: {hint}"))
 }
 
 /// A request without an answer. It travels inside of the store's error.
@@ -141,15 +150,14 @@ pub struct Unreached {
 impl Unreached {
     /// The one inside of an error of the store, if that is what it is.
     pub fn within(source: &object_store::Error) -> Option<&Self> {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source);
-        while let Some(e) = cause {
-            if let Some(found) = e.downcast_ref() {
-                return Some(found);
-            }
-            cause = e.source();
-        }
-        None
+        cause_of(source)
     }
+}
+
+/// The first cause of that type.
+fn cause_of<T: std::error::Error + 'static>(source: &object_store::Error) -> Option<&T> {
+    let first: &(dyn std::error::Error + 'static) = source;
+    std::iter::successors(Some(first), |e| e.source()).find_map(|e| e.downcast_ref())
 }
 
 /// A field of an answer in XML.
@@ -172,28 +180,15 @@ pub fn brief(source: &object_store::Error) -> String {
 }
 
 /// What to do about an error of the store, where that can be told. In a directory the key is a path.
-fn hint(source: &object_store::Error, key: &str) -> String {
+fn hint(source: &object_store::Error, key: &str) -> Option<String> {
     let text = source.to_string();
-    let hint = match (Unreached::within(source), xml_field(&text, "Hint"), local_kind(source)) {
+    match (Unreached::within(source), xml_field(&text, "Hint"), cause_of::<std::io::Error>(source).map(std::io::Error::kind)) {
         (Some(unreached), ..) => Some(unreached.hint.clone()),
         (None, Some(hint), _) => Some(hint.to_owned()),
         // an object that is there already is no matter of rights
         (None, None, Some(kind)) => rights::hint(Path::new(key), kind).filter(|_| kind != std::io::ErrorKind::AlreadyExists),
         (None, None, None) => None,
-    };
-    hint.map_or(String::new(), |hint| format!("\n  hint: {hint}"))
-}
-
-/// What the file system answered, if it was asked.
-fn local_kind(source: &object_store::Error) -> Option<std::io::ErrorKind> {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(source);
-    while let Some(e) = cause {
-        if let Some(io) = e.downcast_ref::<std::io::Error>() {
-            return Some(io.kind());
-        }
-        cause = e.source();
     }
-    None
 }
 
 /// A file, a directory or an object that a run leaves as it is, and why. It costs itself; the run goes on.
@@ -278,10 +273,39 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_errors_have_the_documented_exit_codes() {
-        assert_eq!(Error::Usage(String::new()).exit() as i32, 2);
-        assert_eq!(Error::Archive(String::new()).exit() as i32, 1);
-        assert_eq!(Error::Locked(PathBuf::new(), None).exit() as i32, 4);
-        assert_eq!(Error::Interrupted.exit() as i32, 5);
+    fn an_error_of_each_kind_says_what_failed_on_what_and_what_to_do_and_has_its_exit_code() {
+        let io = |kind| std::io::Error::new(kind, "the reason");
+        let unreached = Unreached { what: "no answer from b.example".into(), hint: "look at --endpoint".into() };
+        let errors = [
+            Error::Usage("--workers 0 would do nothing".into()),
+            Error::io("cannot write", Path::new("/a\n"))(io(std::io::ErrorKind::StorageFull)),
+            Error::io("cannot list", Path::new("/a"))(io(std::io::ErrorKind::Other)),
+            Error::store("cannot upload", "s3://b/k")(object_store::Error::Generic { store: "S3", source: Box::new(unreached) }),
+            Error::parquet("cannot encode", "s3://b/k")(parquet::errors::ParquetError::General("the reason".into())),
+            Error::Archive("the archive is not whole\n  hint: put it back".into()),
+            Error::Locked("/tree".into(), Some("pid 7".into())),
+            Error::Spool(io(std::io::ErrorKind::StorageFull)),
+            Error::Interrupted,
+            Error::Internal("a row group is gone".into()),
+        ];
+        let shown: Vec<String> = errors.iter().map(|e| format!("{} {e}", e.exit() as i32)).collect();
+        insta::assert_snapshot!(shown.join("\n"), @r"
+        2 --workers 0 would do nothing
+        1 cannot write /a\n: the reason
+          hint: the target is full; free some space and run again
+        1 cannot list /a: the reason
+        1 cannot upload s3://b/k: no answer from b.example
+          hint: look at --endpoint
+        1 cannot encode s3://b/k: Parquet error: the reason
+          hint: the object did not become visible; run again, and report this if it comes again
+        1 the archive is not whole
+          hint: put it back
+        4 another run holds /tree (pid 7); nothing was done
+          hint: wait until it has ended; if this happens often, let runs start less often
+        1 cannot merge with archived rows: the reason
+          hint: give it more --memory, or set TMPDIR to a directory with room
+        5 interrupted by a signal; the next run goes on from here
+        1 internal error: a row group is gone; sources are untouched, please report this
+        ");
     }
 }

@@ -12,9 +12,12 @@
 //!
 //! A module imports only from modules that stand before it in this list.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 // words and formats
 pub mod error;
 pub mod etag;
+pub mod clock;
 pub mod random;
 pub mod buffers;
 pub mod names;

@@ -39,6 +39,21 @@ const RANGES_AHEAD: usize = 2;
 const PIECE: usize = 256 << 10;
 const BYTES_AT_A_TIME: u64 = 64 << 20;
 
+/// An object that this run uploaded.
+#[derive(Debug)]
+pub struct Uploaded {
+    /// Its key.
+    pub key: ObjectKey,
+    /// Its bytes.
+    pub size: u64,
+    /// As in its footer.
+    pub digest: Digest,
+    /// As the store's answer had it.
+    pub e_tag: Option<ETag>,
+    /// As it stands in the object's metadata; local files have none.
+    pub token: Option<String>,
+}
+
 /// An object that was looked at; [`NotOurs`] where it cannot be used. An error is none of this object: it ends the run.
 pub type Found<T> = Result<Result<T, NotOurs>>;
 

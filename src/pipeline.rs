@@ -7,10 +7,11 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::buffers::Buffers;
 use crate::catalog::{self, LastFooter};
@@ -254,18 +255,15 @@ fn check_schema(context: &Context, info: ArchiveInfo, object: &ObjectLedger) -> 
 /// Prunes what is old enough, if that is asked for, when all else is done. What was scanned at first is what may go.
 async fn prune_tree(settings: &ArchiveSettings, context: &Context, tree: &Tree, summary: &mut Summary) -> Result<()> {
     let Some(rules) = settings.prune_after else { return Ok(()) };
-    let mut pruning = Pruning::after(settings, context, rules, tree).await?;
-    let begun = Instant::now();
-    let pruned = summary.prune.insert(PruneSummary::default());
-    let done = pruning.prune_tree(tree, pruned).await;
-    pruned.finish(begun);
-    done
+    let pruning = Pruning::after(settings, context, rules, tree).await?;
+    pruning.prune_after(tree, summary.prune.insert(PruneSummary::default())).await
 }
 
 /// A task that ends with whoever waits for it.
 struct Task<T>(JoinHandle<T>);
 
 impl<T: Send + 'static> Task<T> {
+    #[expect(clippy::disallowed_methods, reason = "it ends with whoever waits for it")]
     fn spawn(work: impl Future<Output = T> + Send + 'static) -> Self {
         Self(tokio::spawn(work))
     }

@@ -14,7 +14,7 @@ use crate::etag::ETag;
 use crate::files::{Hashed, Identity, Place};
 use crate::ledger::{self, Entry, Holdings, NotOurs, ObjectLedger, Trouble, Unreadable};
 use crate::names::{Date, Digest, Host};
-use crate::object::{self, Found, Hashers, trouble};
+use crate::object::{self, Found, Hashers, Uploaded, trouble};
 use crate::partition::{Bucket, ObjectKey};
 use crate::settings::Depth;
 use crate::store::{Archive, UPLOAD_TOKEN};
@@ -22,16 +22,8 @@ use crate::store::{Archive, UPLOAD_TOKEN};
 /// What is claimed of an object after its upload.
 #[derive(Debug)]
 pub struct Claim {
-    /// Its key.
-    pub key: ObjectKey,
-    /// Bytes sent.
-    pub size: u64,
-    /// Of the bytes sent.
-    pub digest: Digest,
-    /// As the answer to the upload had it.
-    pub e_tag: Option<ETag>,
-    /// The token that was sent with it.
-    pub token: Option<String>,
+    /// As it was sent.
+    pub object: Uploaded,
     /// Rows written.
     pub rows: u64,
     /// Of its ledger.
@@ -66,22 +58,23 @@ pub type Proofs = BTreeMap<ObjectKey, Result<ObjectProof, String>>;
 /// Proves an object that this run uploaded: a HEAD, and the footer read back; and all of its bytes, if asked to.
 /// An error is one of this program, or an interruption; whatever the store says makes the proof fail.
 pub async fn uploaded(archive: &Archive, hashers: &Hashers, claim: &Claim, depth: Depth) -> Result<Result<ObjectProof, String>> {
-    let location = claim.key.path();
+    let sent = &claim.object;
+    let location = sent.key.path();
     let head = match archive.store().get_opts(&location, GetOptions { head: true, ..Default::default() }).await {
         Ok(head) => head,
-        Err(e) => return Ok(Err(Error::store("cannot look up", archive.name_of(&claim.key))(e).to_string())),
+        Err(e) => return Ok(Err(Error::store("cannot look up", archive.name_of(&sent.key))(e).to_string())),
     };
     let token = head.attributes.get(&Attribute::Metadata(UPLOAD_TOKEN.into())).map(|token| token.as_ref().to_owned());
-    if head.meta.size != claim.size {
-        return Ok(Err(format!("it has {} bytes, and {} were sent", head.meta.size, claim.size)));
+    if head.meta.size != sent.size {
+        return Ok(Err(format!("it has {} bytes, and {} were sent", head.meta.size, sent.size)));
     }
-    if claim.token.is_some() && token != claim.token {
+    if sent.token.is_some() && token != sent.token {
         return Ok(Err("its upload token is not ours: another process has written under the same key".into()));
     }
     let e_tag = ETag::of(head.meta.e_tag.as_deref());
-    if claim.e_tag.is_some() && e_tag != claim.e_tag {
+    if sent.e_tag.is_some() && e_tag != sent.e_tag {
         let shown = |tag: &Option<ETag>| tag.as_ref().map_or_else(|| "none".into(), ETag::to_string);
-        return Ok(Err(format!("its ETag is {}, and the answer to the upload said {}", shown(&e_tag), shown(&claim.e_tag))));
+        return Ok(Err(format!("its ETag is {}, and the answer to the upload said {}", shown(&e_tag), shown(&sent.e_tag))));
     }
     archive.compare(&location, &head.extensions).await;
     let ledger = match object::ledger(archive, &head.meta).await {
@@ -89,7 +82,7 @@ pub async fn uploaded(archive: &Archive, hashers: &Hashers, claim: &Claim, depth
         Ok(Err(why)) => return Ok(Err(why.to_string())),
         Err(e) => return Ok(Err(e.to_string())),
     };
-    if ledger.digest != claim.digest || ledger.rows != claim.rows || ledger.ledger != claim.ledger {
+    if ledger.digest != sent.digest || ledger.rows != claim.rows || ledger.ledger != claim.ledger {
         return Ok(Err("its footer is not the one that was sent".into()));
     }
     match in_full(hashers, ledger, depth).await {
@@ -135,7 +128,7 @@ async fn in_full(hashers: &Hashers, ledger: ObjectLedger, depth: Depth) -> Found
 /// Sources of an object that stand in another object of the partition too: (path of the source, object).
 pub fn stand_twice<'a>(claim: &'a Claim, others: &'a Holdings) -> impl Iterator<Item = (&'a str, &'a ObjectLedger)> {
     let twins = move |(path, digest): &'a (Box<str>, Digest)| {
-        let same = move |(object, other): &(&ObjectLedger, &Entry)| object.key != claim.key && other.path == *path && other.blake3 == *digest;
+        let same = move |(object, other): &(&ObjectLedger, &Entry)| object.key != claim.object.key && other.path == *path && other.blake3 == *digest;
         others.of_host(ledger::host_of(path)).filter(same).map(move |(object, _)| (&**path, object))
     };
     claim.sources.iter().flat_map(twins)

@@ -14,6 +14,7 @@ use object_store::{Attribute, Attributes, Extensions, GetOptions, ObjectStore, T
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::clock;
 use crate::error::{Error, Escaped, Result};
 use crate::settings::{Location, PART_SIZE, S3Settings};
 use crate::telemetry::Requests;
@@ -171,7 +172,7 @@ impl Archive {
             trials: Arc::default(),
             large_footers: Arc::new(Semaphore::new(LARGE_FOOTERS)),
             names: Arc::new(SystemNames),
-            clock: Arc::new(uptime),
+            clock: Arc::new(clock::uptime),
         }
     }
 
@@ -306,15 +307,6 @@ impl Archive {
             }
         }
     }
-}
-
-fn uptime() -> Duration {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    let id = rustix::time::ClockId::Boottime;
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let id = rustix::time::ClockId::Monotonic;
-    let time = rustix::time::clock_gettime(id);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }
 
 /// Creates a directory and those above it, each to be there after a crash, too: what is in it was synced by object_store.

@@ -25,6 +25,7 @@ use crate::etag::ETag;
 use crate::fail_point;
 use crate::ledger::{DIGEST_PLACEHOLDER, digest_position};
 use crate::names::Digest;
+use crate::object::Uploaded;
 use crate::partition::{ObjectKey, UploadId};
 use crate::random;
 use crate::store::{Archive, Created, Way};
@@ -35,21 +36,6 @@ pub use transfers::Transfers;
 
 /// After so many parts of one size the size doubles.
 const PARTS_OF_ONE_SIZE: usize = 1_500;
-
-/// An object that is visible in the archive.
-#[derive(Debug, Clone)]
-pub struct Uploaded {
-    /// Its key.
-    pub key: ObjectKey,
-    /// Its bytes.
-    pub size: u64,
-    /// As in its footer.
-    pub digest: Digest,
-    /// As the store's answer had it.
-    pub e_tag: Option<ETag>,
-    /// As it stands in the object's metadata; local files have none.
-    pub token: Option<String>,
-}
 
 /// Nothing is made visible that was planned on an older listing, by a clock that runs while the machine sleeps. So a late request is at most so
 /// old, and what frees a slot needs to wait no longer than that.

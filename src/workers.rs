@@ -30,6 +30,7 @@ pub fn is_inline() -> bool {
 ///
 /// # Errors
 /// [`Error::Internal`] if it panicked.
+#[expect(clippy::disallowed_methods, reason = "the one way to a thread that may be held up")]
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     if is_inline() {
         // others get their turn, as they do while a thread works
@@ -70,6 +71,7 @@ impl Workers {
     ///
     /// # Errors
     /// [`Error::Interrupted`] if the workers were stopped before; [`Error::Internal`] if the work panicked.
+    #[expect(clippy::disallowed_methods, reason = "the one way to a worker")]
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         match &self.0.runtime {
             Some(_) if is_inline() && !self.is_stopped() => blocking(work).await,

@@ -223,7 +223,7 @@ fn a_file_that_shrinks_or_vanishes_while_it_is_read_stops_no_run() {
     }
 }
 
-/// A host that the least memory has no room for: its rows are written portion by portion, and its file is gone through for each.
+/// A host that the least memory has no room for: its values stay on disk, and its rows are handed over in several pieces.
 fn large_host() -> (Tree, Snapshot) {
     let values = support::noise(3, 64 * 80_000);
     let root = values.chunks(80_000).enumerate().fold(Level::default(), |root, (m, values)| root.metric(&format!("m{m:02}"), 1, MIDNIGHT, values));
@@ -232,21 +232,56 @@ fn large_host() -> (Tree, Snapshot) {
     (tree, snapshot)
 }
 
-/// An undisturbed run archives the whole host, in one object.
-fn assert_completes(tree: &Tree, target: &Path, host: &Snapshot) {
-    Run::from(archiving(tree, target).output().expect("it starts")).expect(0);
+/// The archive has the whole host, in one object.
+fn assert_whole(target: &Path, host: &Snapshot) {
     let objects = files_below(target);
     assert!(objects.len() == 1 && objects.keys().all(|key| key.ends_with(".parquet")), "{:?}", objects.keys());
     objects.iter().for_each(|(key, bytes)| support::assert_same_host_metrics(key, bytes, host));
 }
 
+/// An undisturbed run archives it so.
+fn assert_completes(tree: &Tree, target: &Path, host: &Snapshot) {
+    Run::from(archiving(tree, target).output().expect("it starts")).expect(0);
+    assert_whole(target, host);
+}
+
+/// Holds a run in the midst of a large host, does something to its file, and lets the run go on to this exit code. Then the file is as it was before, and
+/// the next run leaves the whole host in one object.
+fn large_file_changed(change: impl Fn(&Path), code: i32, check: impl Fn(&Run, &Path, &Snapshot)) {
+    let ((tree, snapshot), folder) = (large_host(), tempfile::tempdir().expect("a temporary folder"));
+    let file = tree.path().join(format!("c/n1/{MIDNIGHT}.bin"));
+    let held = Held::at(&mut archiving(&tree, folder.path()), "merged");
+    change(&file);
+    check(&held.let_go().expect(code), folder.path(), &snapshot);
+    let _ = fs::rename(file.with_extension("aside"), &file);
+    assert_completes(&tree, folder.path(), &snapshot);
+}
+
 #[test]
-fn a_large_file_that_changes_or_goes_in_the_midst_of_its_rows_fails_the_run_and_leaves_nothing() {
-    let gone = |file: &Path| fs::rename(file, file.with_extension("aside")).expect("moved away");
+fn a_large_file_that_is_written_to_in_the_midst_of_its_rows_fails_the_run_and_leaves_nothing() {
+    let copied = |file: &Path| fs::copy(file, file.with_extension("aside")).expect("copied");
     let touched = |file: &Path| {
+        copied(file);
         let file = fs::File::options().write(true).open(file).expect("opened");
         file.set_modified(std::time::SystemTime::now() - Duration::from_secs(5)).expect("its time set");
     };
+    let cut_off = |file: &Path| {
+        copied(file);
+        let length = fs::metadata(file).expect("its status").len();
+        fs::File::options().write(true).open(file).and_then(|file| file.set_len(length / 8 * 7)).expect("cut off");
+    };
+    for change in [&touched as &dyn Fn(&Path), &cut_off] {
+        large_file_changed(change, 1, |run, target, _| {
+            assert!(run.stderr.contains(&format!("c/n1/{MIDNIGHT}.bin: ")), "{}", run.stderr);
+            let left: Vec<_> = files_below(target).into_keys().filter(|key| !support::is_marker(key)).collect();
+            assert_eq!(left, [""; 0], "something is left");
+        });
+    }
+}
+
+#[test]
+fn a_large_file_that_goes_or_is_replaced_in_the_midst_of_its_rows_is_archived_as_it_was_opened() {
+    let gone = |file: &Path| fs::rename(file, file.with_extension("aside")).expect("moved away");
     // other bytes of the same size and time
     let replaced = |file: &Path| {
         let (aside, modified) = (file.with_extension("aside"), fs::metadata(file).and_then(|m| m.modified()).expect("its time"));
@@ -255,22 +290,13 @@ fn a_large_file_that_changes_or_goes_in_the_midst_of_its_rows_fails_the_run_and_
         support::change_a_value(file);
         fs::File::options().write(true).open(file).and_then(|file| file.set_modified(modified)).expect("its time set");
     };
-    for (change, why) in [(&gone as &dyn Fn(&Path), "it was removed"), (&touched, "it has changed"), (&replaced, "it has changed")] {
-        let ((tree, snapshot), folder) = (large_host(), tempfile::tempdir().expect("a temporary folder"));
-        let file = tree.path().join(format!("c/n1/{MIDNIGHT}.bin"));
-        let held = Held::at(&mut archiving(&tree, folder.path()), "merged");
-        change(&file);
-        let run = held.let_go().expect(1);
-        assert!(run.stderr.contains(why) && run.stderr.contains(&format!("c/n1/{MIDNIGHT}.bin")), "{}", run.stderr);
-        let left: Vec<_> = files_below(folder.path()).into_keys().filter(|key| !support::is_marker(key)).collect();
-        assert_eq!(left, [""; 0], "something is left");
-        let _ = fs::rename(file.with_extension("aside"), &file);
-        assert_completes(&tree, folder.path(), &snapshot);
+    for change in [&gone as &dyn Fn(&Path), &replaced] {
+        large_file_changed(change, 0, |_, target, snapshot| assert_whole(target, snapshot));
     }
 }
 
 #[test]
-fn a_kill_between_two_portions_of_a_host_loses_and_doubles_nothing() {
+fn a_kill_between_two_pieces_of_a_host_loses_and_doubles_nothing() {
     for (point, nth) in [("merged", 1), ("handed-over", 1), ("encoded", 2)] {
         let ((tree, snapshot), folder) = (large_host(), tempfile::tempdir().expect("a temporary folder"));
         let mut child = archiving(&tree, folder.path()).env(VARIABLE, format!("{point}:{nth}")).spawn().expect("it starts");

@@ -31,7 +31,10 @@ pub async fn info(archive: &Archive, wished: Option<ArchiveInfo>) -> Result<Opti
     let created = archive.create(&key, made.to_json().into(), &random::token()?, || true).await?;
     // also where it is ours: a store may have let another run make it, too
     match read(archive).await?.or(found) {
-        None if created == Created::Taken => Err(Error::Archive(format!("{} was made by another run, and cannot be read", archive.name_of(&key)))),
+        None if created == Created::Taken => Err(Error::Archive(format!(
+            "{} was made by another run, and cannot be read\n  hint: run again; if this comes again, let this user read it",
+            archive.name_of(&key)
+        ))),
         known => Ok(Some(known.unwrap_or(made))),
     }
 }

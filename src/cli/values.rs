@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use clap::builder::{PathBufValueParser, TypedValueParser};
 use parquet::basic::{Compression, ZstdLevel};
 
+use crate::clock;
 use crate::names::Date;
 use crate::settings::check_expanded;
 
@@ -68,7 +69,7 @@ impl FromStr for Instant {
             return Ok(Self(date.start()));
         }
         match humantime::parse_duration(text) {
-            Ok(age) => Ok(Self(chrono::Utc::now().timestamp().saturating_sub_unsigned(age.as_secs()))),
+            Ok(age) => Ok(Self(clock::now().timestamp().saturating_sub_unsigned(age.as_secs()))),
             Err(_) => Err("neither RFC 3339 (2026-03-01T12:00:00Z), a date (2026-03-01), unix seconds nor an age (48h)".into()),
         }
     }

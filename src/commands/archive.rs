@@ -14,8 +14,7 @@ use crate::telemetry::{Run, Subject};
 pub fn run(args: ArchiveArgs, session: &Session) -> Exit {
     let subject =
         Subject { name: "archive", done: "archived", checkpoints: Some(args.checkpoints.clone()), archive: args.archive.to_string(), dry_run: args.dry_run };
-    let metrics = args.metrics.clone();
-    session.work(subject, &metrics, |run| archive(args, session, run))
+    session.work(subject, args.metrics.clone(), |run| archive(args, session, run))
 }
 
 fn archive(args: ArchiveArgs, session: &Session, run: &mut Run) -> Result<Exit> {

@@ -14,8 +14,7 @@ use crate::telemetry::{Run, Subject};
 pub fn run(args: PruneArgs, session: &Session) -> Exit {
     let subject =
         Subject { name: "prune", done: "pruned", checkpoints: Some(args.checkpoints.clone()), archive: args.archive.to_string(), dry_run: args.dry_run };
-    let metrics = args.metrics.clone();
-    session.work(subject, &metrics, |run| prune(args, session, run))
+    session.work(subject, args.metrics.clone(), |run| prune(args, session, run))
 }
 
 fn prune(args: PruneArgs, session: &Session, run: &Run) -> Result<Exit> {

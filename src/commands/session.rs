@@ -41,10 +41,10 @@ impl Session {
     }
 
     /// A command that works on a tree or an archive: it leaves metrics, and a last line in the log.
-    pub fn work(&self, subject: Subject, metrics: &MetricsArgs, work: impl FnOnce(&mut Run) -> Result<Exit>) -> Exit {
+    pub fn work(&self, subject: Subject, metrics: MetricsArgs, work: impl FnOnce(&mut Run) -> Result<Exit>) -> Exit {
         let mut run = Run::new(metrics.run_id.clone().unwrap_or_default(), subject);
         self.begin(&run.id);
-        let exit = exit_with(config::metrics(metrics, run.subject.checkpoints.as_deref()).and_then(|metrics| {
+        let exit = exit_with(config::metrics(&metrics, run.subject.checkpoints.as_deref()).and_then(|metrics| {
             run.metrics = Some(metrics);
             work(&mut run)
         }));

@@ -13,8 +13,7 @@ use crate::telemetry::{Run, Subject};
 /// Runs it.
 pub fn run(args: VerifyArgs, session: &Session) -> Exit {
     let subject = Subject { name: "verify", done: "verified", checkpoints: args.checkpoints.clone(), archive: args.archive.to_string(), dry_run: false };
-    let metrics = args.metrics.clone();
-    session.work(subject, &metrics, |run| verify(args, session, run))
+    session.work(subject, args.metrics.clone(), |run| verify(args, session, run))
 }
 
 fn verify(args: VerifyArgs, session: &Session, run: &Run) -> Result<Exit> {

@@ -75,7 +75,7 @@ fn visible(name: &str, value: &str) -> Result<String> {
 fn token_file(name: &str, path: String) -> Result<PathBuf> {
     let path = PathBuf::from(path);
     let shown = Escaped(Path::new(&path)).to_string();
-    let token = std::fs::read_to_string(&path).map_err(|e| Error::Usage(format!("cannot read {name} {shown}: {e}")))?;
+    let token = std::fs::read_to_string(&path).map_err(Error::unreadable(format!("{name} "), &path))?;
     visible(&format!("{name} {shown}"), &token)?;
     Ok(path)
 }

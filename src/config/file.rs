@@ -31,8 +31,8 @@ pub(super) struct File {
 impl File {
     /// Reads the file, and checks it against the options of `cli`.
     pub(super) fn read(path: &Path, cli: &Command) -> Result<Self> {
-        let failed = |e: &dyn fmt::Display| Error::Usage(format!("cannot read the configuration {}: {e}", Escaped(path)));
-        let text = std::fs::read_to_string(path).map_err(|e| failed(&e))?;
+        let failed = |e| Error::unreadable("the configuration ", path)(e);
+        let text = std::fs::read_to_string(path).map_err(failed)?;
         let wrong = |why: String| Error::Usage(format!("{}: {why}", Escaped(path)));
         let entries: Entries = serde_json::from_str(&text).map_err(|e| wrong(format!("it is not a JSON object: {}", without_values(&e))))?;
         let known = known::settings();
@@ -56,7 +56,7 @@ impl File {
             file.values.insert(key, values);
         }
         if !file.keys.is_empty() {
-            let mode = std::fs::metadata(path).map_err(|e| failed(&e))?.permissions().mode();
+            let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode();
             if mode & 0o004 != 0 {
                 file.warnings.push(format!("{} holds a key and can be read by everybody on this machine; chmod o-r would change that", Escaped(path)));
             }

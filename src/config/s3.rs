@@ -156,7 +156,7 @@ fn tags(tags: &[Tag]) -> Result<Vec<Tag>> {
 
 /// The certificates of a PEM file.
 fn authorities(path: &Path) -> Result<Vec<Certificate>> {
-    let pem = std::fs::read(path).map_err(|e| Error::Usage(format!("cannot read --ca-file {}: {e}", Escaped(path))))?;
+    let pem = std::fs::read(path).map_err(Error::unreadable("--ca-file ", path))?;
     let found = Certificate::from_pem_bundle(&pem).map_err(|e| Error::Usage(format!("--ca-file {}: {e}", Escaped(path))))?;
     if found.is_empty() {
         return Err(Error::Usage(format!(

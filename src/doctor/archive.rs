@@ -1,13 +1,13 @@
 //! The archive: what runs will ask of a store is tried, with one small object that readers pass over.
 
 use std::path::Path;
-use std::time::Instant;
 
 use bytes::Bytes;
 use bytesize::ByteSize;
 use object_store::path::Path as Key;
 use object_store::{GetOptions, GetResult, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use rustix::fs::Access;
+use tokio::time::Instant;
 
 use super::probe::{begin, told};
 use super::{Check, Level, races, tags};

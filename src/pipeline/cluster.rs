@@ -20,6 +20,7 @@ use crate::files::ClusterFiles;
 use crate::names::Date;
 use crate::partition::{Buckets, Partition};
 use crate::plan::ClusterPlan;
+use crate::prove::Claim;
 use crate::telemetry::{Stage, Summary};
 use crate::upload::Lost;
 
@@ -127,7 +128,7 @@ impl<'a> ClusterRun<'a> {
 
     /// Books an object that is visible.
     fn book(&mut self, date: Date, written: &Written, booked: &mut Booked, summary: &mut Summary) {
-        let Written { object, rows, works, tally, .. } = written;
+        let Written { claim: Claim { object, rows, .. }, works, tally } = written;
         summary.objects_written += 1;
         summary.rows_written += rows;
         summary.bytes_out += object.size;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytesize::ByteSize;
 use serde::Serialize;
@@ -94,10 +93,11 @@ pub async fn plan(settings: &ArchiveSettings, context: &Context, info: ArchiveIn
         }
         clusters.push(cluster(files, &planned));
     }
-    let prune = match settings.prune_after {
-        Some(rules) => Some(prune(Pruning { archived_first: to_archive, ..Pruning::after(settings, context, rules, tree).await? }, tree).await?),
-        None => None,
-    };
+    let mut prune = None;
+    if let Some(rules) = settings.prune_after {
+        let pruned = prune.insert(PruneSummary { dry_run: true, ..Default::default() });
+        Pruning { archived_first: to_archive, ..Pruning::after(settings, context, rules, tree).await? }.prune_after(tree, pruned).await?;
+    }
     Ok(DryRun { clusters, set_aside, prune })
 }
 
@@ -117,14 +117,6 @@ async fn leave_out_recent(context: &Context, files: &ClusterFiles, plan: &mut Cl
     }
     plan.work = kept;
     Ok(recent)
-}
-
-async fn prune(mut pruning: Pruning, tree: &Tree) -> Result<PruneSummary> {
-    let begun = Instant::now();
-    let mut summary = PruneSummary { dry_run: true, ..Default::default() };
-    pruning.prune_tree(tree, &mut summary).await?;
-    summary.finish(begun);
-    Ok(summary)
 }
 
 fn cluster(files: &ClusterFiles, planned: &Planned) -> ClusterDryRun {

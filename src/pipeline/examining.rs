@@ -2,18 +2,17 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use tokio::task::spawn_blocking;
 
 use super::lock::Lock;
 use super::useless::{self, Useless};
+use crate::clock;
 use crate::doctor::{self, Check, Diagnosis};
 use crate::error::{Error, Result};
 use crate::files::{Filter, Tree};
 use crate::scan;
 use crate::settings::{DoctorSettings, Location};
 use crate::store::Archive;
+use crate::workers;
 
 /// No more bytes of snapshots are decoded: some seconds.
 const MOST_DECODED: u64 = 2 << 30;
@@ -47,7 +46,7 @@ async fn examine_tree(settings: &DoctorSettings) -> Result<Vec<Check>> {
                 return vec![Check::error("tree", doctor::on_one_line(&e), "name cc-backend's metric-store.checkpoints.directory, and let this user read it")];
             }
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) as i64;
+        let now = clock::now().timestamp();
         let mut checks = doctor::check_tree(root, &tree, &settings.wishes, now);
         checks.extend(decode_newest(&tree, now));
         checks.extend(doctor::check_user(Path::new("/"), settings.config.as_deref()));
@@ -64,7 +63,7 @@ async fn examine_tree(settings: &DoctorSettings) -> Result<Vec<Check>> {
         });
         checks
     };
-    Ok(spawn_blocking(examine).await?)
+    workers::blocking(examine).await
 }
 
 /// Decodes the newest snapshot of each host, up to so many bytes: the smallest first, as what was cut off is small.

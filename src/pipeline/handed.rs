@@ -6,11 +6,12 @@ use super::budget::Piece;
 use crate::data::{Rows, Tally};
 use crate::error::{Result, SetAside};
 use crate::ledger::Entry;
-use crate::names::{Date, Digest};
+use crate::names::Date;
 use crate::partition::Bucket;
 use crate::plan::Work;
+use crate::prove::Claim;
 use crate::telemetry::{Stage, Summary};
-use crate::upload::{Lost, Uploaded};
+use crate::upload::Lost;
 
 /// What came of it, or of a piece of it.
 #[derive(Default)]
@@ -79,14 +80,8 @@ pub struct Ended {
 
 /// An object that is visible, and what it holds.
 pub struct Written {
-    /// The object.
-    pub object: Uploaded,
-    /// Its rows.
-    pub rows: u64,
-    /// Digest of its ledger.
-    pub ledger: Digest,
-    /// Its sources, as the ledger calls them, and their digests.
-    pub sources: Box<[(Box<str>, Digest)]>,
+    /// What is to be proven of it.
+    pub claim: Claim,
     /// Its sources, by index in the plan's work.
     pub works: Vec<usize>,
     /// What became of their samples.

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use chrono::DateTime;
 use tokio::sync::mpsc;
 
 use super::Context;
@@ -18,6 +19,7 @@ use super::merging::{Merging, Source, Stopped};
 use super::planning::undecidable;
 use super::stored::{Failure, Held, Origin, Room, Stored, no_place};
 use crate::checkpoint::Flaw;
+use crate::clock;
 use crate::error::{Error, Result, SetAside};
 use crate::fail_point;
 use crate::files::{HostFiles, SnapshotFile};
@@ -193,7 +195,6 @@ impl HostJob {
     async fn load(&self, means: &Means<'_>, planned: Planned, done: &mut HostDone) -> Result<Option<Source>> {
         let Planned { index, file, left } = planned;
         let path = self.path.join(&*file.name);
-        let waits = |reason: &str| SetAside::new(path.clone(), reason);
         let loaded = Stored::load(means.context, path.clone(), file.clone(), means.needs.of(&file, means.share)).await?;
         if !matches!(loaded, Err(Failure::Unread(_))) {
             done.bytes_in += file.size;
@@ -201,29 +202,13 @@ impl HostJob {
         }
         let stored = match loaded {
             Ok(stored) => stored,
-            Err(Failure::Unread(Unread::Changed)) => {
-                done.waiting.push((index, waits("it changed during this run; the next run takes it")));
-                return Ok(None);
-            }
-            Err(Failure::Unread(Unread::Vanished)) => {
-                let reason = "it was removed before all of it was archived; does cc-backend remove snapshots before a run comes? Then run more often";
-                done.set_aside.push((index, Stage::Read, SetAside::new(path, reason)));
-                return Ok(None);
-            }
-            Err(Failure::Unread(Unread::Failed(reason))) => {
-                done.set_aside.push((index, Stage::Read, SetAside::new(path, reason)));
-                return Ok(None);
-            }
-            Err(Failure::Values(e)) => {
-                done.set_aside.push((index, Stage::Decode, SetAside::new(path, format!("kept: {}", no_place(&e)))));
-                return Ok(None);
-            }
-            Err(Failure::Flaw(flaw)) if is_young(&file, means.context.min_age) => {
-                done.waiting.push((index, waits(&format!("it does not decode ({flaw}), and is young: it may still be being written"))));
-                return Ok(None);
-            }
-            Err(Failure::Flaw(Flaw { offset, reason })) => {
-                done.set_aside.push((index, Stage::Decode, SetAside { path, offset, reason }));
+            Err(failure) => {
+                let (stage, offset, reason) = why_not(failure, is_young(&file, means.context.min_age));
+                let note = SetAside { path, offset, reason };
+                match stage {
+                    Some(stage) => done.set_aside.push((index, stage, note)),
+                    None => done.waiting.push((index, note)),
+                }
                 return Ok(None);
             }
         };
@@ -297,9 +282,23 @@ impl HostJob {
     }
 }
 
+/// Why a snapshot was not loaded, with the byte where decoding failed; and at which stage, unless it is only to wait for the next run.
+fn why_not(failure: Failure, is_young: bool) -> (Option<Stage>, Option<u64>, String) {
+    match failure {
+        Failure::Unread(Unread::Changed) => (None, None, "it changed during this run; the next run takes it".into()),
+        Failure::Unread(Unread::Vanished) => {
+            let reason = "it was removed before all of it was archived; does cc-backend remove snapshots before a run comes? Then run more often";
+            (Some(Stage::Read), None, reason.into())
+        }
+        Failure::Unread(Unread::Failed(reason)) => (Some(Stage::Read), None, reason),
+        Failure::Values(e) => (Some(Stage::Decode), None, format!("kept: {}", no_place(&e))),
+        Failure::Flaw(flaw) if is_young => (None, None, format!("it does not decode ({flaw}), and is young: it may still be being written")),
+        Failure::Flaw(Flaw { offset, reason }) => (Some(Stage::Decode), offset, reason),
+    }
+}
+
 fn is_young(file: &SnapshotFile, min_age: Duration) -> bool {
-    let changed = SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(file.mtime.max(0) as u64));
     // clocks differ a little: a time of change just ahead is young, too
-    let age = |changed| SystemTime::now().duration_since(changed).unwrap_or_else(|ahead| ahead.duration());
-    changed.is_some_and(|changed| age(changed) < min_age)
+    let age = (clock::now() - DateTime::from_timestamp_nanos(file.mtime)).abs();
+    age.to_std().is_ok_and(|age| age < min_age)
 }

@@ -16,6 +16,7 @@ use crate::encode::{ArrowEncoder, Format, ObjectEncoder, RunsEncoder};
 use crate::error::{Error, Result};
 use crate::ledger::{Block, Footer};
 use crate::names::Digest;
+use crate::prove::Claim;
 use crate::rows::RowGroups;
 use crate::settings::Encoder;
 use crate::upload::{Listed, Lost, Outcome, Sink};
@@ -49,6 +50,7 @@ impl Writer {
         })
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a writer that nobody waits for gives its uploads up before it ends")]
     fn with_encoder<E: ObjectEncoder<Sink>>(target: Target, format: Arc<Format>) -> Self {
         let (to, inbox) = mpsc::channel(1);
         let groups = RowGroups::new(target.context.layout.row_group_rows);
@@ -271,7 +273,7 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
                 tracing::debug!(key = %object.key, rows, bytes = object.size, digest = %object.digest, "object written");
                 (self.slot, self.after) = (self.slot + 1, vec![object.digest]);
                 let sources = entries.into_iter().map(|entry| (entry.path, entry.blake3)).collect();
-                self.written.push(Written { object, rows, ledger, sources, works, tally });
+                self.written.push(Written { claim: Claim { object, rows, ledger, sources }, works, tally });
             }
             Outcome::Lost(lost) => self.lost = Some(lost),
         }

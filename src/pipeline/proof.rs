@@ -12,7 +12,7 @@ use crate::error::{Error, Result, SetAside};
 use crate::files::ClusterFiles;
 use crate::ledger::Holdings;
 use crate::partition::ObjectKey;
-use crate::prove::{self, Claim};
+use crate::prove;
 
 /// Objects proven at a time.
 const CONCURRENT_PROOFS: usize = 8;
@@ -21,10 +21,9 @@ const CONCURRENT_PROOFS: usize = 8;
 pub async fn prove_partition(context: &Arc<Context>, files: &ClusterFiles, known: &Holdings, written: Vec<Written>) -> Result<Vec<SetAside>> {
     let mut wrong = Vec::new();
     let mut claims = Vec::new();
-    let claim = |Written { object, rows, ledger, sources, .. }| {
+    let claim = |Written { claim, .. }| {
         let context = Arc::clone(context);
         async move {
-            let claim = Claim { key: object.key, size: object.size, digest: object.digest, e_tag: object.e_tag, token: object.token, rows, ledger, sources };
             let proof = prove::uploaded(&context.archive, &context.hashers, &claim, context.verify).await?;
             Ok::<_, Error>((claim, proof))
         }
@@ -35,13 +34,13 @@ pub async fn prove_partition(context: &Arc<Context>, files: &ClusterFiles, known
             return Err(Error::Interrupted);
         }
         if let Err(reason) = &proof {
-            wrong.push(failed(context, &claim.key, reason));
+            wrong.push(failed(context, &claim.object.key, reason));
         }
-        context.keep_proof(claim.key.clone(), proof);
+        context.keep_proof(claim.object.key.clone(), proof);
         claims.push(claim);
     }
-    let Some(partition) = claims.first().map(|claim| claim.key.partition.clone()) else { return Ok(wrong) };
-    let ours: BTreeSet<&ObjectKey> = claims.iter().map(|claim| &claim.key).chain(known.objects().iter().map(|object| &object.key)).collect();
+    let Some(partition) = claims.first().map(|claim| claim.object.key.partition.clone()) else { return Ok(wrong) };
+    let ours: BTreeSet<&ObjectKey> = claims.iter().map(|claim| &claim.object.key).chain(known.objects().iter().map(|object| &object.key)).collect();
     let unreadable: BTreeSet<&str> = known.unreadable.iter().map(|object| object.name.as_str()).collect();
     let is_known = |listed: &object_store::ObjectMeta| {
         let known = ObjectKey::parse(&listed.location).is_some_and(|key| ours.contains(&key));
@@ -52,8 +51,8 @@ pub async fn prove_partition(context: &Arc<Context>, files: &ClusterFiles, known
         Err(e) => {
             for claim in &claims {
                 let reason = format!("whether another object holds its sources too is not known: {e}");
-                wrong.push(failed(context, &claim.key, &reason));
-                context.keep_proof(claim.key.clone(), Err(reason));
+                wrong.push(failed(context, &claim.object.key, &reason));
+                context.keep_proof(claim.object.key.clone(), Err(reason));
             }
             return Ok(wrong);
         }

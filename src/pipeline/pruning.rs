@@ -5,15 +5,16 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use futures::{StreamExt, TryStreamExt};
+use tokio::time::Instant;
 
 use super::keeping::{self, NotArchived};
 use super::reader::{self, Reader};
 use super::useless::Useless;
 use super::{Context, lock, planning, stopped_by, successors};
 use crate::catalog;
+use crate::clock;
 use crate::error::{Error, Escaped, Result};
 use crate::fail_point;
 use crate::files::{ClusterFiles, Filter, Hashed, Place, SnapshotFile, Tree, Unread};
@@ -124,10 +125,17 @@ impl Pruning {
         })
     }
 
+    /// The last part of a run that archives.
+    pub async fn prune_after(mut self, tree: &Tree, summary: &mut PruneSummary) -> Result<()> {
+        let begun = Instant::now();
+        let done = self.prune_tree(tree, summary).await;
+        summary.finish(begun);
+        done
+    }
+
     /// Prunes one cluster after the other.
-    pub async fn prune_tree(&mut self, tree: &Tree, summary: &mut PruneSummary) -> Result<()> {
-        let local = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) as i64;
-        let now = Now::new(local, self.reader.archive.clock_ahead(), self.last_change);
+    async fn prune_tree(&mut self, tree: &Tree, summary: &mut PruneSummary) -> Result<()> {
+        let now = Now::new(clock::now().timestamp(), self.reader.archive.clock_ahead(), self.last_change);
         now.skew.iter().for_each(|said| tracing::warn!("{said}"));
         now.silence.iter().for_each(|said| tracing::info!("{said}"));
         summary.clock.extend(now.skew.iter().chain(&now.silence).cloned());

@@ -5,15 +5,16 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 
 use super::reader::Reader;
 use super::stopped_by;
 use crate::catalog;
+use crate::clock;
 use crate::error::{Error, Escaped, Result};
 use crate::files::{ClusterFiles, Filter};
 use crate::ledger::{Holdings, NotOurs, ObjectLedger, Unreadable};
@@ -248,7 +249,7 @@ impl Verifying<'_> {
     }
 
     async fn read_data(&self, objects: &[(Partition, Vec<Slim>)], report: &mut Report) -> Result<()> {
-        let day = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) / DAY as u64;
+        let day = (clock::now().timestamp() / DAY) as u64;
         let sample: Vec<&Slim> = objects.iter().flat_map(|(_, objects)| objects).filter(|object| self.is_sampled(&object.key, day)).collect();
         self.progress.bytes_expected.fetch_add(sample.iter().map(|object| object.size).sum(), Ordering::Relaxed);
         let check = |object: &Slim| {

@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 use object_store::HeaderMap;
 
 use super::limit::RateLimit;
+use crate::clock;
 use crate::settings::{Checksum, Encryption, S3Settings};
 
 /// What objects are to be, by the settings, and who is asked.
@@ -48,7 +49,7 @@ fn first(said: &AtomicBool) -> bool {
 pub fn clock_ahead(headers: &HeaderMap) -> Option<i64> {
     let date = headers.get("date")?.to_str().ok()?;
     let served = DateTime::parse_from_rfc2822(date).ok()?;
-    Some((Utc::now() - served.to_utc()).num_seconds())
+    Some((clock::now() - served.to_utc()).num_seconds())
 }
 
 /// What an answer shows of how an object is stored.

@@ -1,12 +1,12 @@
 //! The way of every request to a server: what is done with one, and with its answer, stands in order in one place.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use object_store::ClientOptions;
 use object_store::client::{HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody, HttpService};
+use tokio::time::Instant;
 
 use super::asked::{Asked, Shown};
 use super::hints::{self, Refusal};

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::error::Error as _;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use object_store::client::{HttpError, HttpErrorKind, HttpResponse};
+use tokio::time::Instant;
 
 use super::request::{Request, is_temporary};
+use crate::clock;
 
 /// Speaks of a store's requests that fail.
 #[derive(Debug)]
@@ -57,7 +59,7 @@ impl Patience {
         match failure_of(answer) {
             Some(why) => {
                 if let Some(Word { failing, others, left }) = self.failed(*identity, began, now) {
-                    let until = (chrono::Utc::now() + left).format("%H:%M:%SZ");
+                    let until = (clock::now() + left).format("%H:%M:%SZ");
                     tracing::warn!(
                         request = kind.name(),
                         place,

@@ -76,7 +76,12 @@ fn own_folder(root: &Path) -> Result<(String, File)> {
         match lock.try_lock() {
             Ok(()) if is_at(&lock, &path) => return mark(&path).map(|()| (name, lock)),
             Ok(()) | Err(TryLockError::WouldBlock) if left > 0 => {}
-            Ok(()) | Err(TryLockError::WouldBlock) => return Err(Error::Archive(format!("{} is cleared away by other runs again and again", Escaped(&path)))),
+            Ok(()) | Err(TryLockError::WouldBlock) => {
+                return Err(Error::Archive(format!(
+                    "{} is cleared away by other runs again and again\n  hint: let fewer runs begin at the same time",
+                    Escaped(&path)
+                )));
+            }
             // without locks other runs cannot tell this folder from an abandoned one, and leave both alone
             Err(TryLockError::Error(e)) => {
                 tracing::debug!(path = %Escaped(&path), "cannot lock: {e}");

@@ -3,6 +3,7 @@
 use super::metrics::{self, Metric, Sheet};
 use super::watch::{Verified, Watch};
 use super::{PruneSummary, Summary};
+use crate::clock;
 use crate::error::Exit;
 
 /// How a run ended.
@@ -92,7 +93,7 @@ fn run(out: &mut Writer<'_>, run_id: &str, watch: &Watch, ended: Ended) {
         out.put(&metrics::LAST_COMPLETE, &[], ended.began as f64 / 1_000.0);
     }
     out.put(&metrics::DURATION, &[], ended.seconds);
-    out.put(&metrics::CPU, &[], super::cpu_seconds());
+    out.put(&metrics::CPU, &[], clock::cpu_time().as_secs_f64());
     super::peak_memory().into_iter().for_each(|bytes| out.put(&metrics::MEMORY, &[], bytes));
     watch.failures().for_each(|(stage, count)| out.put(&metrics::FAILURES, &[stage.name()], count));
     if let Some(requests) = watch.requests() {

@@ -15,6 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::BAR;
 use crate::settings::{LogFormat, OutputSettings};
+use crate::{clock, random};
 
 /// The most characters of a run's name.
 const LONGEST_ID: usize = 64;
@@ -26,10 +27,9 @@ pub struct RunId(String);
 impl RunId {
     /// The time of day, and four random digits: runs of several machines can begin in the same second.
     pub fn new() -> Self {
-        let mut random = [0; 2];
-        // without random bytes the time must do; what needs them more says so
-        let _ = getrandom::fill(&mut random);
-        Self(format!("{}-{:04x}", chrono::Utc::now().format("%Y%m%dT%H%M%SZ"), u16::from_be_bytes(random)))
+        // without random bits the time must do; what needs them more says so
+        let random = random::number().unwrap_or_default() as u16;
+        Self(format!("{}-{random:04x}", clock::now().format("%Y%m%dT%H%M%SZ")))
     }
 
     /// As text.
@@ -71,8 +71,14 @@ pub fn init(output: &OutputSettings, run: &RunId) {
     let format = tracing_subscriber::fmt::format().with_target(false);
     let run = run.0.clone();
     let set = match output.log_format {
-        LogFormat::Text => registry.with(lines.event_format(Text { inner: format.with_ansi(std::io::stderr().is_terminal()), run })).try_init(),
-        LogFormat::Json => registry.with(lines.fmt_fields(JsonFields::new()).event_format(Json { inner: format.json().flatten_event(true), run })).try_init(),
+        LogFormat::Text => {
+            let inner = format.with_ansi(std::io::stderr().is_terminal());
+            registry.with(lines.event_format(OfRun { inner, run, is_json: false })).try_init()
+        }
+        LogFormat::Json => {
+            let inner = format.json().flatten_event(true);
+            registry.with(lines.fmt_fields(JsonFields::new()).event_format(OfRun { inner, run, is_json: true })).try_init()
+        }
     };
     if set.is_err() {
         tracing::debug!("logs were set up already");
@@ -81,13 +87,14 @@ pub fn init(output: &OutputSettings, run: &RunId) {
 
 // a span would not do: it does not follow into tasks and threads of its own accord, and those of other crates have none
 
-/// For people: the run's name stands at the end of each line, also of those of one message.
-struct Text<F> {
+/// Log lines with the run's name. For people it ends each line, also those of one message; for programs it is the first field.
+struct OfRun<F> {
     inner: F,
     run: String,
+    is_json: bool,
 }
 
-impl<S, N, F> FormatEvent<S, N> for Text<F>
+impl<S, N, F> FormatEvent<S, N> for OfRun<F>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -96,26 +103,10 @@ where
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut text = String::new();
         self.inner.format_event(context, Writer::new(&mut text), event)?;
+        if self.is_json {
+            return write!(writer, "{{\"run_id\":\"{}\",{}", self.run, text.trim_start_matches('{'));
+        }
         text.lines().try_for_each(|line| writeln!(writer, "{line} run_id={}", self.run))
-    }
-}
-
-/// For programs: the run's name is the first field.
-struct Json<F> {
-    inner: F,
-    run: String,
-}
-
-impl<S, N, F> FormatEvent<S, N> for Json<F>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-    F: FormatEvent<S, N>,
-{
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut object = String::new();
-        self.inner.format_event(context, Writer::new(&mut object), event)?;
-        write!(writer, "{{\"run_id\":\"{}\",{}", self.run, object.trim_start_matches('{'))
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use bytesize::ByteSize;
 use serde::{Serialize, Serializer};
+use tokio::time::Instant;
 
 use super::{list, thousands};
 use crate::error::{Escaped, SetAside};

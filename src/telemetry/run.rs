@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytesize::ByteSize;
+use tokio::time::Instant;
 
 use super::figures::{self, Ended};
 use super::metrics::Sheet;
 use super::publish::{self, Gateway};
 use super::{Figures, Progress, RunId, thousands};
+use crate::clock;
 use crate::error::{Escaped, Exit};
 use crate::settings::{MetricsSettings, PushUrl};
 
@@ -52,13 +54,13 @@ pub struct Run {
 impl Run {
     /// It begins now.
     pub fn new(id: RunId, subject: Subject) -> Self {
-        Self { id, subject, progress: Arc::default(), metrics: None, removes_after: None, began: (Instant::now(), chrono::Utc::now().timestamp_millis()) }
+        Self { id, subject, progress: Arc::default(), metrics: None, removes_after: None, began: (Instant::now(), clock::now().timestamp_millis()) }
     }
 
     /// What it leaves when it has ended: metrics, and the last line of the log, which says all that a person needs.
     /// `block_on` waits for a push, or for a signal.
     pub fn end(&self, exit: Exit, block_on: impl FnOnce(futures::future::BoxFuture<'_, ()>)) {
-        let ended = Ended { exit, began: self.began.1, ended: now(), seconds: self.began.0.elapsed().as_secs_f64() };
+        let ended = Ended { exit, began: self.began.1, ended: clock::now().timestamp(), seconds: self.began.0.elapsed().as_secs_f64() };
         if let Some(metrics) = &self.metrics
             && !self.subject.dry_run
         {
@@ -167,9 +169,4 @@ fn next_after(exit: Exit, command: &str) -> &'static str {
         (Exit::Locked, _) => "wait until the other run has ended",
         (Exit::Interrupted, _) => "run again: it goes on from here",
     }
-}
-
-/// Unix time in s.
-fn now() -> i64 {
-    chrono::Utc::now().timestamp()
 }
