@@ -14,7 +14,7 @@ use crate::settings::{Checksum, Style, Tag};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "S3")]
 pub struct S3Args {
-    /// The server's address; http:// means no TLS [default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, else AWS]
+    /// The server's address; http:// means no TLS [default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_ENDPOINT, else AWS]
     #[arg(long, value_name = "URL", env = "CC_ARCHIVER_ENDPOINT")]
     pub endpoint: Option<String>,
     /// The bucket's region [default: AWS_REGION, AWS_DEFAULT_REGION, else us-east-1]

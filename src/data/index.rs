@@ -70,7 +70,9 @@ const MOST_OF_KEY: usize = 1_000;
 impl IndexBuilder {
     /// Of series from a key on (None: of all), in about `room` bytes of memory. One key is kept whatever it takes.
     pub fn new(from: Option<SeriesKey>, room: usize) -> Self {
-        Self { from, room, limit: room, taken: 0, most: MOST_OF_KEY, is_repeated: false, index: Index::default() }
+        // rows before the key may be written already: what follows must not be refused any more
+        let most = if from.is_none() { MOST_OF_KEY } else { usize::MAX };
+        Self { from, room, limit: room, taken: 0, most, is_repeated: false, index: Index::default() }
     }
 
     /// Of rows of the archive, of which a series can have very many spans.
