@@ -141,6 +141,16 @@ pub enum Raw {
     File(Arc<File>),
 }
 
+impl Raw {
+    /// Where values are that lie in the file as they are.
+    fn place(&self) -> Place {
+        match self {
+            Self::Memory(bytes) => Place::Memory(bytes.clone()),
+            Self::File(file) => Place::File(Arc::clone(file)),
+        }
+    }
+}
+
 /// Bytes of memory that a snapshot may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Room {
@@ -158,11 +168,8 @@ pub fn decode(raw: &Raw, form: Form, room: Room, tools: &Tools) -> Result<(Diges
     if form.size == 0 {
         return Err(Flaw::whole(EMPTY).into());
     }
-    let values = match raw {
-        _ if !form.has_values_in_place() => Values::Collected(Spool::new(tools, expected_values(form), room.values)),
-        Raw::Memory(bytes) => Values::InPlace(Place::Memory(bytes.clone())),
-        Raw::File(file) => Values::InPlace(Place::File(Arc::clone(file))),
-    };
+    let values =
+        if form.has_values_in_place() { Values::InPlace(raw.place()) } else { Values::Collected(Spool::new(tools, expected_values(form), room.values)) };
     let list = List { index: IndexBuilder::new(None, room.index), days: Some(Days::default()) };
     let mut found = Found { values: values.into(), list };
     let ((from, to), digest) = match raw {
@@ -203,12 +210,8 @@ fn expected_values(form: Form) -> usize {
 
 /// The index of a snapshot that was decoded, from a key on.
 fn reindex(raw: &Raw, form: Form, room: usize, from: SeriesKey) -> Result<Index, Refusal> {
-    let values = match raw {
-        Raw::Memory(bytes) if form.has_values_in_place() => Values::InPlace(Place::Memory(bytes.clone())),
-        Raw::File(file) if form.has_values_in_place() => Values::InPlace(Place::File(Arc::clone(file))),
-        // they are where they were collected, in the same order
-        _ => Values::Passed(0, Vec::new()),
-    };
+    // collected values are where they were put, in the same order
+    let values = if form.has_values_in_place() { Values::InPlace(raw.place()) } else { Values::Passed(0, Vec::new()) };
     let mut found = Found { values: values.into(), list: List { index: IndexBuilder::new(Some(from), room), days: None } };
     match raw {
         Raw::Memory(bytes) => whole(bytes, form, &mut found)?,

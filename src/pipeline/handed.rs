@@ -13,14 +13,14 @@ use crate::prove::Claim;
 use crate::telemetry::{Stage, Summary};
 use crate::upload::Lost;
 
-/// What came of it, or of a piece of it.
+/// What came of a host's job, or of a piece of it.
 #[derive(Default)]
 pub struct HostDone {
     /// Rows of a date; dates come in order.
     pub day: Option<(Date, HostDay)>,
     /// Sources that were read.
     pub fed: Vec<Fed>,
-    /// Sources to be planned again, by index in the plan's work, as one of them feeds other dates than its header claims: these.
+    /// Sources to be planned again, by index in the plan's work, with the dates that each feeds if its header is wrong.
     pub again: Vec<(usize, Option<Box<[Date]>>)>,
     /// Sources that end after `--before`, by index in the plan's work.
     pub too_recent: Vec<usize>,
@@ -91,13 +91,16 @@ pub struct Written {
 /// Sources by (index of the host, index of the snapshot).
 pub type Sources = BTreeSet<(usize, usize)>;
 
+/// Dates that sources with a wrong header feed, by the same indices.
+pub type Refuted = BTreeMap<(usize, usize), Box<[Date]>>;
+
 /// What one plan leaves to the next one.
 #[derive(Debug, Default)]
 pub struct Round {
-    /// Sources of hosts of which one feeds other dates than its header claims.
+    /// Sources with a wrong header, and those of the same host that feed the same dates.
     pub again: Sources,
-    /// Which these are.
-    pub refuted: BTreeMap<(usize, usize), Box<[Date]>>,
+    /// The dates that those with a wrong header feed.
+    pub refuted: Refuted,
     /// Partitions that other writers wrote to meanwhile, and the sources that are not archived there.
     pub lost: BTreeMap<(Bucket, Date), (Lost, Sources)>,
 }

@@ -71,11 +71,15 @@ impl Needs {
 
     /// A file's part of a share.
     fn of(&self, file: &SnapshotFile, share: &Share) -> Room {
-        Room { bytes: self.scaled(budget::memory_of(file.format, file.size), share), is_enough: self.total <= share.bytes() }
+        Room { bytes: self.scaled(budget::memory_of(file.format, file.size), share), is_enough: self.fits(share) }
+    }
+
+    fn fits(&self, share: &Share) -> bool {
+        self.total <= share.bytes()
     }
 
     fn scaled(&self, bytes: u64, share: &Share) -> u64 {
-        if self.total <= share.bytes() { bytes } else { (u128::from(bytes) * u128::from(share.bytes()) / u128::from(self.total)) as u64 }
+        if self.fits(share) { bytes } else { (u128::from(bytes) * u128::from(share.bytes()) / u128::from(self.total)) as u64 }
     }
 }
 

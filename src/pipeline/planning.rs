@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 
+use super::handed::{Refuted, Sources};
 use super::{Context, check_schema};
 use crate::catalog;
 use crate::checkpoint::{self, Form};
@@ -40,19 +41,10 @@ pub struct Planned {
     pub set_aside: Vec<SetAside>,
 }
 
-/// Dates that sources feed whose headers claim others, by (index of the host, index of the snapshot).
-pub type Refuted = BTreeMap<(usize, usize), Box<[Date]>>;
-
 /// Plans one cluster, or `only` some sources of it, by (index of the host, index of the snapshot).
 ///
 /// `refuted` has the dates of those whose headers are wrong.
-pub async fn plan_cluster(
-    context: &Context,
-    info: ArchiveInfo,
-    files: &ClusterFiles,
-    only: Option<&BTreeSet<(usize, usize)>>,
-    refuted: &Refuted,
-) -> Result<Planned> {
+pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterFiles, only: Option<&Sources>, refuted: &Refuted) -> Result<Planned> {
     let mut homes: BTreeMap<Date, Vec<(usize, usize)>> = BTreeMap::new();
     let mut too_recent = 0;
     for (h, host) in files.hosts.iter().enumerate() {
@@ -207,20 +199,25 @@ async fn left_of(context: &Context, files: &ClusterFiles, h: usize, s: usize, le
     Ok(Some(Work { host: h, snapshot: s, left, changed }))
 }
 
-/// Reads the headers of sources that are new: from when to when each goes. What cannot be read is reported when it is decoded.
+/// Says of sources that are new which dates they feed: those that were found, else by their headers. What cannot be read is reported when it is
+/// decoded.
 async fn with_claims(context: &Context, files: &ClusterFiles, mut work: Vec<Work>, refuted: &Refuted) -> Result<Vec<Work>> {
-    let mut new: Vec<&mut Work> = work.iter_mut().filter(|item| matches!(item.left, Left::Claimed(..))).collect();
+    let mut unread = Vec::new();
+    for item in work.iter_mut().filter(|item| matches!(item.left, Left::Claimed(..))) {
+        match refuted.get(&(item.host, item.snapshot)) {
+            Some(dates) => item.left = Left::Exactly(dates.clone()),
+            None => unread.push(item),
+        }
+    }
     let place = |item: &&mut Work| (files.path_of(item.host, item.snapshot), files.hosts[item.host].snapshots[item.snapshot].clone());
-    let some = new.chunks(HEADERS_AT_A_TIME).map(|some| some.iter().map(place).collect::<Vec<_>>()).collect::<Vec<_>>();
     let claim = |(path, file): (PathBuf, SnapshotFile)| {
         let claim = read::through(&path, file.size, file.mtime, |raw| checkpoint::claim(raw, Form::from(&file)));
         Left::claimed(&file, claim.ok().and_then(std::result::Result::ok))
     };
     let read = |some: Vec<_>| context.workers.run(move || some.into_iter().map(claim).collect::<Vec<_>>());
+    let some = unread.chunks(HEADERS_AT_A_TIME).map(|some| some.iter().map(place).collect());
     let claims: Vec<Vec<Left>> = futures::stream::iter(some).map(read).buffered(context.workers.count()).try_collect().await?;
-    for (item, claimed) in new.iter_mut().zip(claims.into_iter().flatten()) {
-        item.left = refuted.get(&(item.host, item.snapshot)).map_or(claimed, |dates| Left::Exactly(dates.clone()));
-    }
+    unread.into_iter().zip(claims.into_iter().flatten()).for_each(|(item, claimed)| item.left = claimed);
     Ok(work)
 }
 
