@@ -14,9 +14,11 @@ use crate::store::Archive;
 
 mod info;
 mod readback;
+mod survey;
 
 pub use info::info;
 pub use readback::{LastFooter, Source, rows_between};
+pub use survey::{Listing, Surveyed, list, look_into, survey};
 
 /// So many keys that a listing lacks are asked for, of each sequence.
 const ASKED_FOR: usize = 8;

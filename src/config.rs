@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cc_backend::CcBackend;
-use crate::cli::{ArchiveArgs, DoctorArgs, MetricsArgs, OutputArgs, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, S3Args, SelectionArgs, VerifyArgs};
+use crate::cli::{ArchiveArgs, DoctorArgs, MetricsArgs, OutputArgs, PartArgs, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, S3Args, SelectionArgs, VerifyArgs};
 use crate::error::{Error, Escaped, Result};
 use crate::files::{Filter, Shard};
 use crate::schema::Layout;
 use crate::settings::{
-    ArchiveSettings, Depth, DoctorSettings, Location, MetricsSettings, OutputSettings, PART_SIZE, PruneRules, PruneSettings, S3Settings, VerifySettings, Wishes,
+    ArchiveSettings, Depth, DoctorSettings, Location, MetricsSettings, OutputSettings, PART_SIZE, Part, PruneRules, PruneSettings, S3Settings, VerifySettings, Wishes,
 };
 
 mod aws;
@@ -114,22 +114,31 @@ pub fn prune(args: PruneArgs, environment: &S3Environment) -> Result<PruneSettin
 /// [`Error::Usage`]: there is no such archive, or what the options say makes no sense.
 pub fn verify(args: VerifyArgs, environment: &S3Environment) -> Result<VerifySettings> {
     let workers = readers(&args.resources)?;
-    if let Location::Directory(path) = &args.archive
-        && !path.is_dir()
-    {
-        return Err(Error::Usage(format!("there is no archive at {}\n  hint: name the directory that archive writes to", Escaped(path))));
-    }
-    check_archive(&args.archive, "verify takes the archive, and the tree as --checkpoints")?;
+    check_is_there(&args.archive, "verify takes the archive, and the tree as --checkpoints")?;
     Ok(VerifySettings {
         s3: s3_settings(&args.archive, &args.s3, environment)?,
         archive: args.archive,
-        clusters: args.cluster,
-        dates: args.date,
+        part: part(args.part),
         read_data: args.read_data.unwrap_or(0),
         decode: args.decode,
         checkpoints: args.checkpoints,
         workers,
     })
+}
+
+/// Which part of an archive.
+fn part(args: PartArgs) -> Part {
+    Part { clusters: args.cluster, dates: args.date.unwrap_or_default() }
+}
+
+/// A directory that is to be read must be there, and be no checkpoint tree: then `hint` is given.
+fn check_is_there(archive: &Location, hint: &str) -> Result<()> {
+    if let Location::Directory(path) = archive
+        && !path.is_dir()
+    {
+        return Err(Error::Usage(format!("there is no archive at {}\n  hint: name the directory that archive writes to", Escaped(path))));
+    }
+    check_archive(archive, hint)
 }
 
 /// Where values go that there is no room for in memory: `TMPDIR`, else a folder that mostly is on a disk.

@@ -93,10 +93,8 @@ pub struct PruneRules {
 pub struct VerifySettings {
     /// The archive.
     pub archive: Location,
-    /// Only these clusters; all if empty.
-    pub clusters: Vec<String>,
-    /// Only these dates.
-    pub dates: Option<Dates>,
+    /// Which part of it.
+    pub part: Part,
     /// How many percent of the objects are read in full.
     pub read_data: u8,
     /// Whether rows are decoded.
@@ -188,8 +186,24 @@ pub enum Depth {
     Full,
 }
 
+/// Which part of an archive.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Only these clusters; all if empty.
+    pub clusters: Vec<String>,
+    /// Only these dates.
+    pub dates: Dates,
+}
+
+impl Part {
+    /// True if the date is one of it.
+    pub fn has(&self, date: Date) -> bool {
+        self.dates.first.is_none_or(|first| first <= date) && self.dates.last.is_none_or(|last| date <= last)
+    }
+}
+
 /// Dates from the first to the last, both included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Dates {
     /// The first; none: from the beginning.
     pub first: Option<Date>,

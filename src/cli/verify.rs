@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::metrics::MetricsArgs;
+use super::part::PartArgs;
 use super::resources::ResourceArgs;
 use super::s3::S3Args;
 use super::values::{path, switch};
-use crate::settings::{Dates, Location};
+use crate::settings::Location;
 
 /// Check an archive: its objects and ledgers, and on request every byte and every row.
 #[derive(Debug, Args)]
@@ -20,12 +21,9 @@ pub struct VerifyArgs {
     /// A directory, file:///path or s3://bucket/prefix.
     #[arg(env = "CC_ARCHIVER_ARCHIVE")]
     pub archive: Location,
-    /// Only this cluster; can be repeated.
-    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Selection", env = "CC_ARCHIVER_CLUSTER")]
-    pub cluster: Vec<String>,
-    /// Only these dates, first and last included; either may be left out.
-    #[arg(long, value_name = "FROM..TO", help_heading = "Selection", env = "CC_ARCHIVER_DATE")]
-    pub date: Option<Dates>,
+    /// Which part of it.
+    #[command(flatten)]
+    pub part: PartArgs,
     /// Read all bytes of all objects and check their digests; with PERCENT only of so many of them, others on each day.
     #[arg(
         long,

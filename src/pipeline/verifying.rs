@@ -3,24 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
+use parquet::file::metadata::ParquetMetaData;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::reader::Reader;
 use super::stopped_by;
-use crate::catalog;
+use crate::catalog::{self, Listing, Surveyed};
 use crate::clock;
 use crate::error::{Error, Escaped, Result};
 use crate::files::{ClusterFiles, Filter};
-use crate::ledger::{Holdings, NotOurs, ObjectLedger, Unreadable};
+use crate::ledger::{ObjectLedger, Unreadable};
 use crate::names::{Cluster, DAY, Date, Digest};
-use crate::object::{self, Hashers};
-use crate::partition::{self, ObjectKey, Partition};
+use crate::object::Hashers;
+use crate::partition::{ObjectKey, Partition};
 use crate::prove::{self, Ledgers};
 use crate::scan;
 use crate::settings::VerifySettings;
@@ -28,10 +30,6 @@ use crate::store::Archive;
 use crate::telemetry::{Progress, Stage, Verified};
 use crate::verify::{self, Checkpoints, Crossings, Finding, Kind, Missing, Report};
 use crate::workers::{Workers, blocking};
-
-/// Partitions whose footers are read at a time, and footers of each.
-const CONCURRENT_PARTITIONS: usize = 4;
-const CONCURRENT_FOOTERS: usize = 8;
 
 /// Checks an archive, which `open` opens; `shutdown` ends the run early.
 pub async fn verify_in(
@@ -82,25 +80,12 @@ struct Slim {
     digest: Digest,
 }
 
-/// What a listing came to.
-struct Listed {
-    partitions: BTreeMap<Partition, Vec<ObjectMeta>>,
-    /// The first and the last date of those that are not looked at.
-    others: Option<(Date, Date)>,
-}
-
-/// One partition's footers.
-struct Footers {
-    partition: Partition,
-    holdings: Holdings,
-    inconsistent: Vec<Finding>,
-    foreign: Vec<String>,
-}
-
 impl Verifying<'_> {
     async fn run(&self, report: &mut Report) -> Result<()> {
         catalog::info(&self.archive, None).await?;
-        let Listed { partitions, others } = self.list(report).await?;
+        let Listing { partitions, others, astray, empty } = catalog::list(&self.archive, &self.settings.part, || self.check_stop()).await?;
+        report.warnings.extend(astray.iter().map(|key| format!("{}: it lies in no partition", self.archive.name_of(key))));
+        report.findings.extend(empty.iter().map(|folder| Finding::new(Kind::Empty, self.archive.name_of(folder), "no object is there")));
         let objects = self.footers(partitions, report).await?;
         if report.objects == 0 && report.findings.is_empty() {
             report.findings.push(match others {
@@ -125,66 +110,27 @@ impl Verifying<'_> {
         if self.workers.is_stopped() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
-    fn in_range(&self, date: Date) -> bool {
-        self.settings.dates.is_none_or(|dates| dates.first.is_none_or(|first| first <= date) && dates.last.is_none_or(|last| date <= last))
-    }
-
-    /// All Parquet objects, by partition.
-    async fn list(&self, report: &mut Report) -> Result<Listed> {
-        let named: Vec<_> = self.settings.clusters.iter().map(|name| Cluster::new(name).map(|cluster| partition::cluster_path(&cluster))).collect();
-        let folders = if named.is_empty() { vec![None] } else { named };
-        let mut partitions: BTreeMap<Partition, Vec<ObjectMeta>> = BTreeMap::new();
-        let mut others: Option<(Date, Date)> = None;
-        for folder in folders {
-            let (before, mut elsewhere) = (partitions.len(), false);
-            let mut listed = self.archive.store().list(folder.as_ref());
-            while let Some(object) = listed.next().await {
-                let object = match object {
-                    Ok(object) => object,
-                    Err(object_store::Error::NotFound { .. }) => break,
-                    Err(e) => return Err(Error::store("cannot list", format!("{:?}", self.archive))(e)),
-                };
-                self.check_stop()?;
-                // readers pass over such names, and ours lie there while they are staged
-                let hidden = object.location.parts().any(|part| part.as_ref().starts_with(['_', '.']));
-                if hidden || !object.location.as_ref().ends_with(".parquet") {
-                    continue;
-                }
-                match Partition::parse(&object.location) {
-                    Some((partition, _)) if self.in_range(partition.date) => partitions.entry(partition).or_default().push(object),
-                    Some((Partition { date, .. }, _)) => {
-                        elsewhere = true;
-                        others = Some(others.map_or((date, date), |(first, last)| (first.min(date), last.max(date))));
-                    }
-                    None => report.warnings.push(format!("{}: it lies in no partition", self.archive.name_of(&object.location))),
-                }
-            }
-            if let Some(folder) = folder
-                && partitions.len() == before
-                && !elsewhere
-            {
-                report.findings.push(Finding::new(Kind::Empty, self.archive.name_of(&folder), "no object is there"));
-            }
-        }
-        Ok(Listed { partitions, others })
-    }
-
     /// Reads all footers, and checks whatever they can tell. Gives what is readable.
     async fn footers(&self, listed: BTreeMap<Partition, Vec<ObjectMeta>>, report: &mut Report) -> Result<Vec<(Partition, Vec<Slim>)>> {
-        let read = |(partition, objects)| self.footers_of(partition, objects);
-        let mut partitions = futures::stream::iter(listed).map(read).buffered(CONCURRENT_PARTITIONS);
+        let look = |ledger: &ObjectLedger, footer: &ParquetMetaData| verify::object(ledger, footer);
+        let mut partitions = pin!(catalog::survey(&self.archive, listed, look));
         let mut slim: Vec<(Partition, Vec<Slim>)> = Vec::new();
         let mut crossings: Option<(Cluster, Crossings<_>)> = None;
-        while let Some(Footers { partition, holdings, inconsistent, foreign }) = partitions.try_next().await? {
+        while let Some(Surveyed { partition, holdings, seen, foreign }) = partitions.try_next().await? {
             self.check_stop()?;
             if crossings.as_ref().is_none_or(|(cluster, _)| *cluster != partition.cluster) {
                 self.finish(crossings.take(), report);
             }
-            let (_, cluster) = crossings.get_or_insert_with(|| (partition.cluster.clone(), Crossings::new(|date| self.in_range(date))));
+            let (_, cluster) = crossings.get_or_insert_with(|| (partition.cluster.clone(), Crossings::new(|date| self.settings.part.has(date))));
             report.partitions += 1;
+            let foreign = foreign.iter().map(|key| format!("{}: cc-archiver has not written it; readers of the folder see its rows, too", self.archive.name_of(key)));
             report.warnings.extend(foreign);
             report.findings.extend(holdings.unreadable.iter().cloned().map(|object| Finding::unreadable(Kind::Unreadable, object)));
-            report.findings.extend(inconsistent);
+            let inconsistent = |(key, why): (ObjectKey, Vec<String>)| {
+                let name = self.archive.name_of(&key);
+                why.into_iter().map(move |why| Finding::new(Kind::Inconsistent, &name, why))
+            };
+            report.findings.extend(seen.into_iter().flat_map(inconsistent));
             report.findings.extend(verify::partition(&holdings, |object| self.archive.name_of(&object.key)));
             let missing = cluster.take(partition.date, &holdings);
             self.report_missing(&partition.cluster, missing, report);
@@ -218,26 +164,6 @@ impl Verifying<'_> {
                 format!("it is not archived there, but its entry of {by} says that it has rows of {date}"),
             )
         }));
-    }
-
-    async fn footers_of(&self, partition: Partition, mut listed: Vec<ObjectMeta>) -> Result<Footers> {
-        listed.sort_by(|a, b| a.location.cmp(&b.location));
-        let keys = listed.iter().filter_map(|object| ObjectKey::parse(&object.location)).collect();
-        let read = |object: ObjectMeta| async move { (object::opened(&self.archive, &object).await, object.location) };
-        let mut footers = futures::stream::iter(listed).map(read).buffered(CONCURRENT_FOOTERS);
-        let (mut objects, mut unreadable, mut inconsistent, mut foreign) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        while let Some((found, location)) = footers.next().await {
-            let name = self.archive.name_of(&location);
-            match found? {
-                Ok((ledger, metadata)) => {
-                    inconsistent.extend(verify::object(&ledger, &metadata).into_iter().map(|why| Finding::new(Kind::Inconsistent, &name, why)));
-                    objects.push(ledger);
-                }
-                Err(NotOurs::Foreign) => foreign.push(format!("{name}: cc-archiver has not written it; readers of the folder see its rows, too")),
-                Err(why) => unreadable.push(Unreadable::new(name, why)),
-            }
-        }
-        Ok(Footers { partition, holdings: Holdings::new(self.archive.uptime(), objects, unreadable, keys), inconsistent, foreign })
     }
 
     /// Whether an object is in today's sample: after 100/PERCENT days, all have been.
@@ -291,14 +217,14 @@ impl Verifying<'_> {
 
     /// Local snapshots: archived or not. Only one that differs where nothing says so is a finding.
     async fn checkpoints(&self, root: &Path, report: &mut Report) -> Result<()> {
-        let (owned, filter) = (root.to_owned(), Filter { clusters: self.settings.clusters.clone(), ..Filter::default() });
+        let (owned, filter) = (root.to_owned(), Filter { clusters: self.settings.part.clusters.clone(), ..Filter::default() });
         let tree = blocking(move || scan::scan(&owned, &filter)).await??;
         let reader = Reader { tree: root.to_owned(), archive: self.archive.clone(), workers: self.workers.clone() };
         let mut local = Checkpoints::default();
         for files in &tree.clusters {
             let mut homes: BTreeMap<Date, Vec<(usize, usize)>> = BTreeMap::new();
             for (h, host) in files.hosts.iter().enumerate() {
-                for (s, file) in host.snapshots.iter().enumerate().filter(|(_, file)| self.in_range(file.home())) {
+                for (s, file) in host.snapshots.iter().enumerate().filter(|(_, file)| self.settings.part.has(file.home())) {
                     homes.entry(file.home()).or_default().push((h, s));
                 }
             }
