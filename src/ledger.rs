@@ -15,10 +15,12 @@ use crate::partition::{Buckets, ObjectKey};
 use crate::schema::{FORMAT_VERSION, footer};
 
 mod block;
+mod compacted;
 mod holdings;
 mod unreadable;
 
 pub use block::Block;
+pub use compacted::{Aside, Member};
 pub use holdings::{Doubt, Holdings, missing, next_slot};
 pub use unreadable::{NotOurs, Trouble, Unreadable};
 
@@ -125,6 +127,8 @@ pub struct ObjectLedger {
     pub after: Vec<Digest>,
     /// Slots before it that were empty when it was planned.
     pub missing: Vec<u32>,
+    /// What it was compacted from.
+    pub replaces: Vec<Member>,
     /// Count of rows.
     pub rows: u64,
     /// Of the ledger.
@@ -144,6 +148,8 @@ pub struct Footer<'a> {
     pub after: &'a [Digest],
     /// Slots before it that are empty.
     pub missing: &'a [u32],
+    /// What it was compacted from.
+    pub replaces: &'a [Member],
     /// Count of rows.
     pub rows: u64,
     /// Times of the earliest and the latest row.
@@ -169,7 +175,7 @@ impl Footer<'_> {
             (footer::DATE, partition.date.to_string()),
             (footer::BUCKETS, self.buckets.count().to_string()),
             (footer::PART, self.key.place()),
-            (footer::AFTER, self.after.iter().map(Digest::to_string).collect::<Vec<_>>().join(",")),
+            (footer::AFTER, list(self.after)),
             (footer::ROWS, self.rows.to_string()),
             (footer::HOSTS, hosts.len().to_string()),
             (footer::SOURCES, self.entries.len().to_string()),
@@ -177,7 +183,10 @@ impl Footer<'_> {
             (footer::LEDGER_DIGEST, self.ledger.digest.to_string()),
         ];
         if !self.missing.is_empty() {
-            pairs.push((footer::MISSING, self.missing.iter().map(u32::to_string).collect::<Vec<_>>().join(",")));
+            pairs.push((footer::MISSING, list(self.missing)));
+        }
+        if !self.replaces.is_empty() {
+            pairs.push((footer::REPLACES, list(self.replaces)));
         }
         if let Some((first, last)) = self.extent {
             pairs.push((footer::MIN_TIMESTAMP, first.to_string()));
@@ -186,6 +195,11 @@ impl Footer<'_> {
         pairs.push((footer::DIGEST, String::from_utf8_lossy(&DIGEST_PLACEHOLDER).into_owned()));
         pairs.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect()
     }
+}
+
+/// As footers have several values.
+fn list(values: &[impl ToString]) -> String {
+    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// What is said of an object that a newer version of this program wrote: of all else that it holds nothing is known.
@@ -224,6 +238,8 @@ pub fn read(key: &ObjectKey, size: u64, cluster_column: bool, metadata: Option<&
         .map_err(|e| damaged(format!("the digest of what stands before it: {e}")))?;
     let slots = values.get(footer::MISSING).into_iter().flat_map(|slots| slots.split(','));
     let missing = slots.map(str::parse).collect::<Result<_, _>>().map_err(|e| damaged(format!("its list of empty slots: {e}")))?;
+    let replaces = values.get(footer::REPLACES).into_iter().flat_map(|members| members.split(','));
+    let replaces = replaces.map(Member::parse).collect::<Result<_, _>>().map_err(damaged)?;
     let rows = get(footer::ROWS)?.parse().map_err(|e| damaged(format!("its row count: {e}")))?;
     let sources = get(footer::SOURCES)?.parse().map_err(|e| damaged(format!("its count of sources: {e}")))?;
     let ledger_size = get(footer::LEDGER)?.parse().map_err(|e| damaged(format!("the size of its ledger: {e}")))?;
@@ -235,7 +251,7 @@ pub fn read(key: &ObjectKey, size: u64, cluster_column: bool, metadata: Option<&
         return Err(damaged(format!("its digest is written {digits:?}")));
     }
     let info = ArchiveInfo { buckets, cluster_column };
-    let object = ObjectLedger { key: key.clone(), size, e_tag: None, digest, info, after, missing, rows, ledger, entries: Arc::default() };
+    let object = ObjectLedger { key: key.clone(), size, e_tag: None, digest, info, after, missing, replaces, rows, ledger, entries: Arc::default() };
     Ok(Described { object, ledger_size, sources })
 }
 
@@ -262,7 +278,7 @@ mod tests {
     }
 
     fn footer<'a>(key: &'a ObjectKey, entries: &'a [Entry], ledger: &'a Block) -> Footer<'a> {
-        Footer { key, buckets: Buckets::ONE, after: &[], missing: &[], rows: 1, extent: Some((0, 0)), entries, ledger }
+        Footer { key, buckets: Buckets::ONE, after: &[], missing: &[], replaces: &[], rows: 1, extent: Some((0, 0)), entries, ledger }
     }
 
     fn entry() -> Entry {
@@ -290,7 +306,8 @@ mod tests {
         let (key, entries) = (key(), [entry()]);
         let after = [Digest::of(b"a"), Digest::of(b"b")];
         let ledger = Block::of(&entries);
-        let kv = Footer { after: &after, missing: &[2, 5], ..footer(&key, &entries, &ledger) }.key_values();
+        let replaces = [Member { slot: 3, beside: None, digest: after[0], rows: 4 }, Member { slot: 4, beside: None, digest: after[1], rows: 0 }];
+        let kv = Footer { after: &after, missing: &[2, 5], replaces: &replaces, ..footer(&key, &entries, &ledger) }.key_values();
         assert_eq!(kv.last().map(|kv| kv.key.as_str()), Some(footer::DIGEST));
         let described = read(&key, 10, false, Some(&kv)).expect("readable");
         assert_eq!(described.ledger_size, ledger.bytes.len() as u64);
@@ -298,7 +315,7 @@ mod tests {
         assert!(damaged.to_string().contains("not the one that was written"), "{damaged}");
         let read = described.with_ledger(&ledger.bytes).expect("readable");
         assert_eq!(*read.entries, entries);
-        assert_eq!((&read.after[..], &read.missing[..]), (&after[..], &[2, 5][..]));
+        assert_eq!((&read.after[..], &read.missing[..], &read.replaces[..]), (&after[..], &[2, 5][..], &replaces[..]));
         assert_eq!(read.entries[0].host(), "n\n1");
     }
 

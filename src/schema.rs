@@ -34,6 +34,8 @@ pub mod footer {
     /// Slots of the sequence that were empty when this object was planned, though later ones were not, separated by commas; absent if there
     /// were none.
     pub const MISSING: &str = "cc-archiver.missing";
+    /// What this object replaces, if it was compacted: `slot:digest:rows` of each, separated by commas. It counts as soon as one of them is gone.
+    pub const REPLACES: &str = "cc-archiver.replaces";
     /// Count of rows.
     pub const ROWS: &str = "cc-archiver.rows";
     /// Unix time in s of the earliest row; absent in an object of no rows.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::compacted::{self, Aside};
 use super::{Entry, ObjectLedger, Unreadable};
 use crate::names::Digest;
 use crate::partition::{Bucket, ObjectKey};
@@ -18,6 +19,8 @@ pub struct Holdings {
     /// When it was listed, by [`crate::store::Archive::uptime`].
     pub listed: Duration,
     objects: Vec<ObjectLedger>,
+    /// Objects that do not count, as a compaction is not finished.
+    aside: Vec<(ObjectLedger, Aside)>,
     /// Objects of ours that cannot be read, so that what they hold is unknown.
     pub unreadable: Vec<Unreadable>,
     /// All keys of our form, readable or not.
@@ -69,18 +72,37 @@ impl Doubt {
 impl Holdings {
     /// Takes the objects of one partition, those that cannot be read, and all keys of our form in it.
     pub fn new(listed: Duration, objects: Vec<ObjectLedger>, unreadable: Vec<Unreadable>, keys: BTreeSet<ObjectKey>) -> Self {
+        let asides = compacted::aside(&objects, &keys);
+        let (mut counting, mut aside) = (Vec::with_capacity(objects.len()), Vec::new());
+        for object in objects {
+            match asides.get(&object.key) {
+                Some(why) => aside.push((object, *why)),
+                None => counting.push(object),
+            }
+        }
+        let objects = counting;
         let mut by_host: HashMap<Box<str>, Vec<(usize, usize)>> = HashMap::new();
         for (o, object) in objects.iter().enumerate() {
             for (e, entry) in object.entries.iter().enumerate() {
                 by_host.entry(entry.host().into()).or_default().push((o, e));
             }
         }
-        Self { listed, objects, unreadable, keys, by_host, doubts: OnceLock::new() }
+        Self { listed, objects, aside, unreadable, keys, by_host, doubts: OnceLock::new() }
     }
 
-    /// Our readable objects, by key.
+    /// Our readable objects that count, by key.
     pub fn objects(&self) -> &[ObjectLedger] {
         &self.objects
+    }
+
+    /// Our readable objects that do not count, as a compaction is not finished, and why.
+    pub fn aside(&self) -> &[(ObjectLedger, Aside)] {
+        &self.aside
+    }
+
+    /// All of our readable objects.
+    fn readable(&self) -> impl Iterator<Item = &ObjectLedger> {
+        self.objects.iter().chain(self.aside.iter().map(|(object, _)| object))
     }
 
     /// How many sources the readable objects have.
@@ -112,12 +134,12 @@ impl Holdings {
     /// Digests of what stands in the highest slot of a sequence.
     pub fn last(&self, bucket: Bucket) -> Vec<Digest> {
         let last = self.next_slot(bucket).checked_sub(1);
-        self.objects.iter().filter(|object| object.key.bucket == bucket && Some(object.key.slot) == last).map(|object| object.digest).collect()
+        self.readable().filter(|object| object.key.bucket == bucket && Some(object.key.slot) == last).map(|object| object.digest).collect()
     }
 
     /// An object that cannot be read, and that may hold rows of the host. Its bucket tells, as far as it is known.
     pub fn unreadable_of(&self, host: &str) -> Option<&Unreadable> {
-        let bucket = self.objects.first().map(|object| object.info.buckets.of(&object.key.partition.cluster, host));
+        let bucket = self.readable().next().map(|object| object.info.buckets.of(&object.key.partition.cluster, host));
         self.unreadable.iter().find(|object| object.bucket.is_none() || bucket.is_none() || object.bucket == bucket)
     }
 
@@ -129,13 +151,15 @@ impl Holdings {
     fn find_doubts(&self) -> Vec<Doubt> {
         let mut doubts = Vec::new();
         let mut sequences: BTreeMap<Bucket, Vec<&ObjectLedger>> = BTreeMap::new();
-        self.objects.iter().for_each(|object| sequences.entry(object.key.bucket).or_default().push(object));
+        self.readable().for_each(|object| sequences.entry(object.key.bucket).or_default().push(object));
+        let counting: BTreeSet<&ObjectKey> = self.objects.iter().map(|object| &object.key).collect();
         for (bucket, mut objects) in sequences {
             objects.sort_by(|a, b| a.key.cmp(&b.key));
+            let counts = |object: &ObjectLedger| counting.contains(&object.key);
             let mut slots: BTreeMap<u32, usize> = BTreeMap::new();
             self.keys.iter().filter(|key| key.bucket == bucket).for_each(|key| *slots.entry(key.slot).or_default() += 1);
-            doubts.extend(objects.iter().filter_map(|object| chain(object, &objects, &slots)).map(|(key, kind)| Doubt { bucket, key, kind }));
-            doubts.extend(doubled(&objects).into_iter().map(|(key, kind)| Doubt { bucket, key, kind }));
+            doubts.extend(objects.iter().filter(|object| counts(object)).filter_map(|object| chain(object, &objects, &slots)).map(|(key, kind)| Doubt { bucket, key, kind }));
+            doubts.extend(doubled(&objects, counts).into_iter().map(|(key, kind)| Doubt { bucket, key, kind }));
         }
         doubts
     }
@@ -148,7 +172,9 @@ fn chain(object: &ObjectLedger, sequence: &[&ObjectLedger], slots: &BTreeMap<u32
     let before = slot.checked_sub(1)?;
     let nearest = slots.range(..slot).next_back().map_or(0, |(slot, _)| slot + 1);
     if nearest < slot {
-        return found(Kind::Gap(slot - nearest));
+        let is_explained = |slot: &u32| object.replaces.iter().any(|member| member.slot == *slot) || object.missing.contains(slot);
+        let is_compacted = !object.replaces.is_empty() && (nearest..slot).all(|slot| is_explained(&slot));
+        return if is_compacted { None } else { found(Kind::Gap(slot - nearest)) };
     }
     let readable: Vec<Digest> = sequence.iter().filter(|other| other.key.slot == before).map(|other| other.digest).collect();
     // of what cannot be read, or is not ours, the digest is not known; and what was missing has come back
@@ -174,10 +200,12 @@ pub fn next_slot(keys: &BTreeSet<ObjectKey>, bucket: Bucket) -> u32 {
 }
 
 /// Pairs of objects of one sequence that hold the same source, or rows of one host and time without the one knowing of the other. One for each pair.
-fn doubled(objects: &[&ObjectLedger]) -> Vec<(ObjectKey, Kind)> {
+/// Only what `counts` holds rows; all tell who knew whom.
+fn doubled(objects: &[&ObjectLedger], counts: impl Fn(&ObjectLedger) -> bool) -> Vec<(ObjectKey, Kind)> {
     let mut pairs: BTreeMap<(&ObjectKey, &ObjectKey), String> = BTreeMap::new();
     let mut holder: HashMap<(&str, Digest), &ObjectKey> = HashMap::new();
-    for (object, entry) in objects.iter().flat_map(|object| object.entries.iter().map(move |entry| (object, entry))) {
+    let counting = || objects.iter().filter(|object| counts(object));
+    for (object, entry) in counting().flat_map(|object| object.entries.iter().map(move |entry| (object, entry))) {
         if let Some(other) = holder.insert((&entry.path, entry.blake3), &object.key) {
             pairs.entry((&object.key, other)).or_insert_with(|| format!("both hold the source {}", entry.path.escape_debug()));
         }
@@ -185,8 +213,8 @@ fn doubled(objects: &[&ObjectLedger]) -> Vec<(ObjectKey, Kind)> {
     let follows = |pair: &[&ObjectLedger]| pair[0].key.slot + 1 == pair[1].key.slot && pair[1].after == [pair[0].digest] && pair[1].missing.is_empty();
     let is_line = objects.windows(2).all(follows);
     let by_digest: HashMap<Digest, usize> = objects.iter().enumerate().map(|(index, object)| (object.digest, index)).collect();
-    for (b, object) in objects.iter().enumerate().filter(|_| !is_line) {
-        for a in strangers(objects, &by_digest, b) {
+    for (b, object) in objects.iter().enumerate().filter(|(_, object)| !is_line && counts(object)) {
+        for a in strangers(objects, &by_digest, b).into_iter().filter(|a| counts(objects[*a])) {
             if let Some(host) = common_host(objects[a], object) {
                 pairs
                     .entry((&object.key, &objects[a].key))
@@ -245,7 +273,7 @@ fn common_host<'a>(one: &'a ObjectLedger, other: &ObjectLedger) -> Option<&'a st
 mod tests {
     use super::*;
     use crate::info::ArchiveInfo;
-    use crate::ledger::{NotOurs, Trouble};
+    use crate::ledger::{Member, NotOurs, Trouble};
     use crate::names::{Cluster, Date};
     use crate::partition::{Buckets, Partition};
 
@@ -288,6 +316,7 @@ mod tests {
             info,
             after,
             missing: Vec::new(),
+            replaces: Vec::new(),
             rows: 2,
             ledger: Digest::of(b""),
             entries: vec![entry].into(),
@@ -332,6 +361,54 @@ mod tests {
         let named = found(objects(late));
         assert!(named.len() == 1 && named[0].starts_with("2: rows stand twice"), "{named:?}");
         assert_eq!(found(objects(object(2, "c", &["b"], (0, 60)))), [""; 0]);
+    }
+
+    fn compacted(slot: u32, name: &str, after: &[&str], members: &[&ObjectLedger]) -> ObjectLedger {
+        let mut entries = members.iter().flat_map(|member| member.entries.iter().cloned()).collect::<Vec<_>>();
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        entries.dedup();
+        ObjectLedger { entries: entries.into(), replaces: members.iter().map(|member| Member::of(member)).collect(), ..object(slot, name, after, (0, 60)) }
+    }
+
+    fn sorted(objects: &[&ObjectLedger]) -> (Vec<u32>, Vec<(u32, Aside)>, usize) {
+        let objects: Vec<ObjectLedger> = objects.iter().copied().cloned().collect();
+        let keys = objects.iter().map(|object| object.key.clone()).collect();
+        let holdings = Holdings::new(Duration::ZERO, objects, Vec::new(), keys);
+        let counting = holdings.objects().iter().map(|object| object.key.slot).collect();
+        (counting, holdings.aside().iter().map(|(object, why)| (object.key.slot, *why)).collect(), holdings.doubts().len())
+    }
+
+    #[test]
+    fn a_compaction_counts_as_soon_as_one_of_its_members_is_gone() {
+        let (a, b) = (object(0, "a", &[], (0, 60)), object(1, "b", &["a"], (30, 90)));
+        let c = compacted(2, "c", &["b"], &[&a, &b]);
+        let d = object(3, "d", &["c"], (30, 90));
+        let (pending, replaced) = (Aside::Pending, Aside::Replaced);
+        assert_eq!(sorted(&[&a, &b, &c]), (vec![0, 1], vec![(2, pending)], 0));
+        assert_eq!(sorted(&[&a, &b, &c, &d]), (vec![0, 1, 3], vec![(2, pending)], 0));
+        for left in [&a, &b] {
+            assert_eq!(sorted(&[left, &c]), (vec![2], vec![(left.key.slot, replaced)], 0));
+            assert_eq!(sorted(&[left, &c, &d]), (vec![2, 3], vec![(left.key.slot, replaced)], 0));
+        }
+        assert_eq!(sorted(&[&c, &d]), (vec![2, 3], vec![], 0));
+        // one that was given up is replaced with the others
+        let again = compacted(4, "again", &["d"], &[&a, &b, &c, &d]);
+        assert_eq!(sorted(&[&a, &b, &c, &d, &again]), (vec![0, 1, 3], vec![(2, pending), (4, pending)], 0));
+        assert_eq!(sorted(&[&b, &c, &d, &again]), (vec![4], vec![(1, replaced), (2, replaced), (3, replaced)], 0));
+        assert_eq!(sorted(&[&again]), (vec![4], vec![], 0));
+    }
+
+    #[test]
+    fn another_object_in_the_place_of_a_member_is_not_taken_for_it() {
+        let (a, b) = (object(0, "a", &[], (0, 60)), object(1, "b", &["a"], (30, 90)));
+        let c = compacted(2, "c", &["b"], &[&a, &b]);
+        let (counting, aside, doubts) = sorted(&[&object(0, "other", &[], (0, 60)), &b, &c]);
+        assert_eq!((counting, aside), (vec![0, 2], vec![(1, Aside::Replaced)]));
+        assert!(doubts > 0, "its rows may be the same");
+        // of one that cannot be read it is not known: the others count
+        let keys: BTreeSet<ObjectKey> = [&a, &b, &c].iter().map(|object| object.key.clone()).collect();
+        let holdings = Holdings::new(Duration::ZERO, vec![b, c], Vec::new(), keys);
+        assert_eq!(holdings.objects().iter().map(|object| object.key.slot).collect::<Vec<_>>(), [1]);
     }
 
     #[test]

@@ -263,7 +263,7 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
         let missing = self.target.holdings.missing(self.target.bucket);
         let ledger = Block::of(&open.entries);
         let OpenObject { key, rows, extent, entries, .. } = open;
-        let footer = Footer { key, buckets, after: &self.after, missing: &missing, rows: *rows, extent: *extent, entries, ledger: &ledger };
+        let footer = Footer { key, buckets, after: &self.after, missing: &missing, replaces: &[], rows: *rows, extent: *extent, entries, ledger: &ledger };
         let metadata = footer.key_values();
         let Block { bytes, digest: ledger } = ledger;
         self.with_encoder(move |encoder| encoder.finish(bytes, metadata)).await?;

@@ -40,7 +40,7 @@ pub async fn prove_partition(context: &Arc<Context>, files: &ClusterFiles, known
         claims.push(claim);
     }
     let Some(partition) = claims.first().map(|claim| claim.object.key.partition.clone()) else { return Ok(wrong) };
-    let ours: BTreeSet<&ObjectKey> = claims.iter().map(|claim| &claim.object.key).chain(known.objects().iter().map(|object| &object.key)).collect();
+    let ours: BTreeSet<&ObjectKey> = claims.iter().map(|claim| &claim.object.key).chain(known.keys()).collect();
     let unreadable: BTreeSet<&str> = known.unreadable.iter().map(|object| object.name.as_str()).collect();
     let is_known = |listed: &object_store::ObjectMeta| {
         let known = ObjectKey::parse(&listed.location).is_some_and(|key| ours.contains(&key));
