@@ -12,12 +12,13 @@ use crate::object::{self, Found};
 use crate::partition::{Bucket, ObjectKey, Partition};
 use crate::store::Archive;
 
+mod hosts;
 mod info;
 mod readback;
 mod survey;
 
+pub use hosts::{Hosts, LastFooter, Source, rows_between};
 pub use info::info;
-pub use readback::{LastFooter, Source, rows_between};
 pub use survey::{Listing, Surveyed, list, look_into, survey};
 
 /// So many keys that a listing lacks are asked for, of each sequence.

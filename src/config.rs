@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cc_backend::CcBackend;
-use crate::cli::{ArchiveArgs, DoctorArgs, MetricsArgs, OutputArgs, PartArgs, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, S3Args, SelectionArgs, VerifyArgs};
+use crate::cli::{
+    ArchiveArgs, DoctorArgs, MetricsArgs, OutputArgs, PartArgs, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, S3Args, SelectionArgs, VerifyArgs,
+};
 use crate::error::{Error, Escaped, Result};
 use crate::files::{Filter, Shard};
 use crate::schema::Layout;
 use crate::settings::{
-    ArchiveSettings, Depth, DoctorSettings, Location, MetricsSettings, OutputSettings, PART_SIZE, Part, PruneRules, PruneSettings, S3Settings, VerifySettings, Wishes,
+    ArchiveSettings, Depth, DoctorSettings, Location, MetricsSettings, OutputSettings, PART_SIZE, Part, PruneRules, PruneSettings, S3Settings, VerifySettings,
+    Wishes,
 };
 
 mod aws;

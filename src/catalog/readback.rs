@@ -1,71 +1,21 @@
-//! Rows of one host and a span of time, read back from an object: only the row groups that can hold them.
+//! Rows of one host, read back: batches of rows become spans of values again.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int32Type, Int64Type};
 use arrow_array::{Array, DictionaryArray, Float32Array, Int64Array, RecordBatch};
-use arrow_schema::{DataType, Schema};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader};
-use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
-use parquet::file::statistics::Statistics;
-use tokio::sync::Mutex;
 
 use crate::data::{Days, IndexBuilder, SeriesKey, Snapshot, Span};
 use crate::error::{Error, Result};
-use crate::ledger::{NotOurs, ObjectLedger, Trouble};
-use crate::names::{Digest, Host, Selector};
-use crate::object::{self, Found as Looked, Reader, trouble};
-use crate::partition::ObjectKey;
+use crate::names::Selector;
 use crate::schema::SORTED_BY;
 use crate::spool::Spool;
-use crate::store::Archive;
-use crate::workers::Workers;
-
-/// The footer that was read last: hosts come in order, so many of them in turn ask the same object. One that is large is not kept.
-#[derive(Debug, Default)]
-pub struct LastFooter(Mutex<Option<(ObjectKey, Digest, Arc<ParquetMetaData>)>>);
-
-/// Bytes of memory that a footer may take to be kept.
-const MOST_KEPT: usize = 8 << 20;
-
-impl LastFooter {
-    async fn of(&self, archive: &Archive, object: &ObjectLedger) -> ParquetResult<Arc<ParquetMetaData>> {
-        // held while it is read, so that hosts that work at once read it once
-        let mut last = self.0.lock().await;
-        if let Some((.., footer)) = last.as_ref().filter(|(key, digest, _)| *key == object.key && *digest == object.digest) {
-            return Ok(Arc::clone(footer));
-        }
-        let footer = Arc::new(object::footer(archive, &object.key.path(), object.size).await?);
-        *last = (footer.memory_size() <= MOST_KEPT).then(|| (object.key.clone(), object.digest, Arc::clone(&footer)));
-        Ok(footer)
-    }
-}
-
-/// Where rows are read back from: an object, and who reads it.
-#[derive(Clone, Copy)]
-pub struct Source<'a> {
-    /// Where the object is.
-    pub archive: &'a Archive,
-    /// Who decodes.
-    pub workers: &'a Workers,
-    /// The footer that is known, perhaps.
-    pub footers: &'a LastFooter,
-    /// The object.
-    pub object: &'a ObjectLedger,
-}
-
-/// The rows of `host` with times in `[first, last]`, as spans of one value or more, with their values in `spool`.
-pub async fn rows_between(source: Source<'_>, host: &Host, times: (i64, i64), spool: Spool) -> Looked<Snapshot> {
-    looked(source, collect(source, host, times, spool).await).await
-}
 
 /// Why rows were not read back.
-enum Failed {
+pub enum Failed {
     /// The object or the store.
     Reader(ParquetError),
     /// This program.
@@ -84,77 +34,8 @@ impl From<Error> for Failed {
     }
 }
 
-async fn looked<T>(Source { archive, object, .. }: Source<'_>, done: Result<T, Failed>) -> Looked<T> {
-    match done {
-        Ok(found) => Ok(Ok(found)),
-        Err(Failed::Run(e)) => Err(e),
-        Err(Failed::Reader(e)) => Ok(Err(match trouble::of_reader(archive, &object.key.path(), "cannot read rows back from", e).await? {
-            NotOurs::Unusable(Trouble::Damaged, reason) => NotOurs::damaged(format!("its rows cannot be read back: {reason}")),
-            why => why,
-        })),
-    }
-}
-
-async fn collect(source: Source<'_>, host: &Host, (first, last): (i64, i64), spool: Spool) -> Result<Snapshot, Failed> {
-    let mut groups = RowGroups::open(source, host).await?;
-    let index = IndexBuilder::of_rows();
-    let mut found = Found { host: host.clone(), times: first..=last, spool, index, series: None, runs: Vec::new() };
-    while let Some(batches) = groups.next().await? {
-        let add = move || found.add_all(batches).map(|()| found);
-        found = source.workers.run(add).await??;
-    }
-    let finish = move || {
-        found.end_series()?;
-        Ok::<_, Error>((found.index.finish().map_err(Error::Internal)?, found.spool.finish().map_err(Error::Spool)?))
-    };
-    let (index, place) = source.workers.run(finish).await??;
-    Ok(Snapshot { from: first, to: last, days: Days::default(), index: index.into(), place, reindex: None })
-}
-
-/// The row groups of an object that can hold rows of a host.
-struct RowGroups(ParquetRecordBatchStream<Reader>);
-
-impl RowGroups {
-    async fn open(Source { archive, footers, object, .. }: Source<'_>, host: &Host) -> ParquetResult<Self> {
-        let location = object.key.path();
-        let metadata = footers.of(archive, object).await?;
-        let groups = select(&metadata, host)?;
-        // names as indices into a dictionary, as they lie in the pages: they are compared once a run, not once a row
-        let plain = ArrowReaderMetadata::try_new(Arc::clone(&metadata), ArrowReaderOptions::new())?;
-        let names = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-        let fields = plain.schema().fields().iter().map(|field| {
-            let is_name = SORTED_BY.contains(&field.name().as_str());
-            if is_name { Arc::new(field.as_ref().clone().with_data_type(names.clone())) } else { Arc::clone(field) }
-        });
-        let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields.collect::<Vec<_>>())));
-        let known = ArrowReaderMetadata::try_new(Arc::clone(&metadata), options)?;
-        let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(Reader::new(archive, location, metadata), known);
-        let projection = ProjectionMask::columns(builder.parquet_schema(), SORTED_BY.into_iter().chain(["timestamp", "frequency", "value"]));
-        builder.with_row_groups(groups).with_projection(projection).build().map(Self)
-    }
-
-    /// Fetches the next one.
-    async fn next(&mut self) -> ParquetResult<Option<ParquetRecordBatchReader>> {
-        self.0.next_row_group().await
-    }
-}
-
-/// Row groups that can hold rows of the host, by the smallest and largest name of a host in each.
-fn select(metadata: &ParquetMetaData, host: &Host) -> ParquetResult<Vec<usize>> {
-    let columns = metadata.file_metadata().schema_descr().columns();
-    let column = columns.iter().position(|c| c.name() == SORTED_BY[0]).ok_or_else(|| ParquetError::General(format!("it has no column {}", SORTED_BY[0])))?;
-    let host = host.as_str().as_bytes();
-    let can_hold = |group: &RowGroupMetaData| {
-        let statistics = group.column(column).statistics();
-        let reaches = statistics.and_then(Statistics::max_bytes_opt).is_none_or(|high| high >= host);
-        reaches && statistics.and_then(Statistics::min_bytes_opt).is_none_or(|low| low <= host)
-    };
-    Ok(metadata.row_groups().iter().enumerate().filter(|(_, group)| can_hold(group)).map(|(i, _)| i).collect())
-}
-
-/// Rows read so far.
-struct Found {
-    host: Host,
+/// Rows of a host that were read so far.
+pub struct Collected {
     times: RangeInclusive<i64>,
     spool: Spool,
     index: IndexBuilder,
@@ -190,25 +71,23 @@ impl Run {
     }
 }
 
-impl Found {
-    fn add_all(&mut self, batches: ParquetRecordBatchReader) -> Result<(), Failed> {
-        for batch in batches {
-            self.add(&Batch::new(&batch.map_err(ParquetError::from)?)?)?;
-        }
-        Ok(())
+impl Collected {
+    /// Takes rows with such times; their values go to `spool`.
+    pub fn new(times: RangeInclusive<i64>, spool: Spool) -> Self {
+        Self { times, spool, index: IndexBuilder::of_rows(), series: None, runs: Vec::new() }
     }
 
-    fn add(&mut self, batch: &Batch) -> Result<(), Failed> {
+    /// Takes rows of a batch.
+    pub fn add(&mut self, batch: &Batch, rows: Range<usize>) -> Result<(), Failed> {
         // names of the last row that was taken, as indices
         let mut last = None;
-        for row in 0..batch.times.len() {
+        for row in rows {
             let (time, frequency, value, names) = (batch.times.value(row), batch.frequencies.value(row), batch.values.value(row), batch.keys(row));
-            let is_same = last == Some(names);
-            if !self.times.contains(&time) || !(is_same || batch.name(0, row) == self.host.as_str()) {
+            if !self.times.contains(&time) {
                 continue;
             }
-            last = Some(names);
-            if !is_same {
+            if last != Some(names) {
+                last = Some(names);
                 self.begin([1, 2, 3, 4].map(|column| batch.name(column, row)))?;
             }
             let known = self.runs.iter().enumerate().find_map(|(i, run)| Some((i, run.missing_before(time, frequency)?)));
@@ -227,6 +106,14 @@ impl Found {
             self.runs[run].push(value);
         }
         Ok(())
+    }
+
+    /// All of them, as a snapshot of these times.
+    pub fn finish(mut self) -> Result<Snapshot, Failed> {
+        self.end_series()?;
+        let index = self.index.finish().map_err(Error::Internal)?;
+        let place = self.spool.finish().map_err(Error::Spool)?;
+        Ok(Snapshot { from: *self.times.start(), to: *self.times.end(), days: Days::default(), index: index.into(), place, reindex: None })
     }
 
     /// The next row is of this series.
@@ -266,7 +153,7 @@ impl Found {
 }
 
 /// Columns of some rows.
-struct Batch {
+pub struct Batch {
     /// Those of [`SORTED_BY`].
     names: [DictionaryArray<Int32Type>; SORTED_BY.len()],
     times: Int64Array,
@@ -275,7 +162,11 @@ struct Batch {
 }
 
 impl Batch {
-    fn new(batch: &RecordBatch) -> ParquetResult<Self> {
+    /// Takes the columns of rows.
+    ///
+    /// # Errors
+    /// They are not ours.
+    pub fn new(batch: &RecordBatch) -> ParquetResult<Self> {
         let not_ours = || ParquetError::General("its columns do not have our types".into());
         let column = |name: &str| batch.column_by_name(name).filter(|column| column.null_count() == 0);
         let integers = |name: &str| column(name)?.as_primitive_opt::<Int64Type>().cloned();
@@ -289,6 +180,22 @@ impl Batch {
             frequencies: integers("frequency").ok_or_else(not_ours)?,
             values: column("value").and_then(|c| c.as_primitive_opt::<Float32Type>().cloned()).ok_or_else(not_ours)?,
         })
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    /// Whose row it is.
+    pub fn host(&self, row: usize) -> &str {
+        self.name(0, row)
+    }
+
+    /// Where the rows of that row's host end, or may end.
+    pub fn end_of_host(&self, row: usize) -> usize {
+        let hosts = self.names[0].keys().values();
+        hosts[row..].iter().position(|host| *host != hosts[row]).map_or(hosts.len(), |rows| row + rows)
     }
 
     /// The row's names, as indices.

@@ -158,7 +158,11 @@ impl Holdings {
             let counts = |object: &ObjectLedger| counting.contains(&object.key);
             let mut slots: BTreeMap<u32, usize> = BTreeMap::new();
             self.keys.iter().filter(|key| key.bucket == bucket).for_each(|key| *slots.entry(key.slot).or_default() += 1);
-            doubts.extend(objects.iter().filter(|object| counts(object)).filter_map(|object| chain(object, &objects, &slots)).map(|(key, kind)| Doubt { bucket, key, kind }));
+            doubts.extend(objects.iter().filter(|object| counts(object)).filter_map(|object| chain(object, &objects, &slots)).map(|(key, kind)| Doubt {
+                bucket,
+                key,
+                kind,
+            }));
             doubts.extend(doubled(&objects, counts).into_iter().map(|(key, kind)| Doubt { bucket, key, kind }));
         }
         doubts

@@ -123,7 +123,8 @@ impl Verifying<'_> {
             }
             let (_, cluster) = crossings.get_or_insert_with(|| (partition.cluster.clone(), Crossings::new(|date| self.settings.part.has(date))));
             report.partitions += 1;
-            let foreign = foreign.iter().map(|key| format!("{}: cc-archiver has not written it; readers of the folder see its rows, too", self.archive.name_of(key)));
+            let foreign =
+                foreign.iter().map(|key| format!("{}: cc-archiver has not written it; readers of the folder see its rows, too", self.archive.name_of(key)));
             report.warnings.extend(foreign);
             report.findings.extend(holdings.unreadable.iter().cloned().map(|object| Finding::unreadable(Kind::Unreadable, object)));
             let inconsistent = |(key, why): (ObjectKey, Vec<String>)| {
