@@ -111,8 +111,9 @@ fn decode_json(bencher: Bencher) {
 }
 
 fn merge(snapshots: &[Arc<Snapshot>]) -> Merge {
-    let inputs = snapshots.iter().map(|snapshot| Input { series: snapshot.cursor(), held: false });
-    Merge::new(Date::of(BEGIN).expect("valid"), inputs.collect()).expect("in memory")
+    let date = Date::of(BEGIN).expect("valid");
+    let inputs = snapshots.iter().map(|snapshot| Input { series: snapshot.cursor(), held: false, times: date.start()..date.end() });
+    Merge::new(inputs.collect()).expect("in memory")
 }
 
 /// Goes through a merge, and counts its series.

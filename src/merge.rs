@@ -6,11 +6,11 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
+use std::ops::Range;
 
 use bytes::Bytes;
 
 use crate::data::{Cursor, Piece, SeriesKey, SeriesRows, Span, Tally};
-use crate::names::Date;
 
 /// A snapshot that takes part.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Input {
     pub series: Cursor,
     /// True if the archive holds these rows already.
     pub held: bool,
+    /// Only samples with these times take part, in Unix s.
+    pub times: Range<i64>,
 }
 
 /// Why the values of a snapshot were not read when their turn came.
@@ -30,10 +32,9 @@ pub struct Unread {
     pub error: io::Error,
 }
 
-/// One host's date, merged series by series, in the archive's order. What is in memory of a snapshot whose values are in a file is one series.
+/// One host's rows, mostly of a date, merged series by series, in the archive's order. What is in memory of a snapshot whose values are in a file is one series.
 #[derive(Debug)]
 pub struct Merge {
-    date: Date,
     inputs: Vec<Input>,
     /// The next series of each snapshot that has one.
     heads: BinaryHeap<Reverse<(SeriesKey, usize)>>,
@@ -50,12 +51,12 @@ struct Part {
 }
 
 impl Merge {
-    /// Of the samples of all `inputs` that lie on a date, the later one in the list being the newer.
+    /// Of all `inputs`, the later one in the list being the newer.
     ///
     /// # Errors
     /// [`Unread`].
-    pub fn new(date: Date, inputs: Vec<Input>) -> Result<Self, Unread> {
-        let mut merge = Self { date, tallies: vec![Tally::default(); inputs.len()], inputs, heads: BinaryHeap::new() };
+    pub fn new(inputs: Vec<Input>) -> Result<Self, Unread> {
+        let mut merge = Self { tallies: vec![Tally::default(); inputs.len()], inputs, heads: BinaryHeap::new() };
         (0..merge.inputs.len()).try_for_each(|input| merge.queue(input))?;
         Ok(merge)
     }
@@ -108,9 +109,9 @@ impl Merge {
 
     /// Takes all that an input has of a series.
     fn take(&mut self, key: &SeriesKey, input: usize, parts: &mut Vec<Part>) -> Result<(), Unread> {
-        let Input { series, held } = &mut self.inputs[input];
+        let Input { series, held, times } = &mut self.inputs[input];
         while let Some(span) = series.next_of(key) {
-            let span = span.within(self.date.start(), self.date.end());
+            let span = span.within(times.start, times.end);
             if span.len > 0 {
                 parts.push(Part { input, held: *held, span, values: Bytes::new() });
             }
@@ -262,8 +263,8 @@ mod tests {
 
     /// Rows of snapshots, each with whether the archive holds it, and what became of their samples.
     fn rows<const N: usize>(inputs: [(Snapshot, bool); N]) -> (Vec<(i64, f32)>, Vec<Tally>) {
-        let inputs = inputs.map(|(snapshot, held)| Input { series: Arc::new(snapshot).cursor(), held });
-        let mut merge = Merge::new(Date::of(0).expect("valid"), inputs.into()).expect("in memory");
+        let inputs = inputs.map(|(snapshot, held)| Input { series: Arc::new(snapshot).cursor(), held, times: 0..86_400 });
+        let mut merge = Merge::new(inputs.into()).expect("in memory");
         let mut rows = Vec::new();
         while let Some(series) = merge.next_series().expect("in memory") {
             let row = |p: &Piece, i| (p.span.time(i), p.span.value(&series.values[p.of], i));

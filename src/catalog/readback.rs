@@ -41,6 +41,8 @@ pub struct Collected {
     index: IndexBuilder,
     /// The series of the last row.
     series: Option<SeriesKey>,
+    /// Its time.
+    last: Option<i64>,
     /// Its runs that may go on. There are several where snapshots whose times shift against each other were merged.
     runs: Vec<Run>,
 }
@@ -65,46 +67,72 @@ impl Run {
         belongs.then(|| ahead / frequency)
     }
 
-    fn push(&mut self, value: f32) {
-        self.span.len += 1;
-        self.values.extend_from_slice(&value.to_le_bytes());
+    fn push(&mut self, values: &[f32]) {
+        self.span.len += values.len();
+        self.values.extend(values.iter().flat_map(|value| value.to_le_bytes()));
     }
 }
 
 impl Collected {
     /// Takes rows with such times; their values go to `spool`.
     pub fn new(times: RangeInclusive<i64>, spool: Spool) -> Self {
-        Self { times, spool, index: IndexBuilder::of_rows(), series: None, runs: Vec::new() }
+        Self { times, spool, index: IndexBuilder::of_rows(), series: None, last: None, runs: Vec::new() }
     }
 
     /// Takes rows of a batch.
     pub fn add(&mut self, batch: &Batch, rows: Range<usize>) -> Result<(), Failed> {
-        // names of the last row that was taken, as indices
-        let mut last = None;
-        for row in rows {
-            let (time, frequency, value, names) = (batch.times.value(row), batch.frequencies.value(row), batch.values.value(row), batch.keys(row));
-            if !self.times.contains(&time) {
-                continue;
+        let mut at = rows.start;
+        while at < rows.end {
+            let end = batch.end_of_series(at, rows.end);
+            let times = &batch.times.values()[at..end];
+            if !times.is_sorted_by(|a, b| a < b) {
+                return Err(not_in_order());
             }
-            if last != Some(names) {
-                last = Some(names);
-                self.begin([1, 2, 3, 4].map(|column| batch.name(column, row)))?;
+            let wanted = times.partition_point(|time| time < self.times.start())..times.partition_point(|time| time <= self.times.end());
+            if !wanted.is_empty() {
+                self.begin([1, 2, 3, 4].map(|column| batch.name(column, at)))?;
+                self.add_series(batch, at + wanted.start..at + wanted.end)?;
             }
-            let known = self.runs.iter().enumerate().find_map(|(i, run)| Some((i, run.missing_before(time, frequency)?)));
-            let (run, missing) = match known {
-                Some(known) => known,
-                None => {
-                    if self.runs.len() == MOST_RUNS {
-                        self.end_run(0)?;
-                    }
-                    // so that its times can be reckoned with
-                    self.runs.push(Run { span: Span { len: 0, ..Span::checked(time, frequency, 0, 1).map_err(ParquetError::General)? }, values: Vec::new() });
-                    (self.runs.len() - 1, 0)
-                }
-            };
-            (0..missing).for_each(|_| self.runs[run].push(f32::NAN));
-            self.runs[run].push(value);
+            at = end;
         }
+        Ok(())
+    }
+
+    /// Takes rows of one series.
+    fn add_series(&mut self, batch: &Batch, rows: Range<usize>) -> Result<(), Failed> {
+        let (times, frequencies, values) = (&batch.times.values()[rows.clone()], &batch.frequencies.values()[rows.clone()], &batch.values.values()[rows]);
+        if self.last.is_some_and(|last| last >= times[0]) {
+            return Err(not_in_order());
+        }
+        self.last = times.last().copied();
+        let mut at = 0;
+        while at < times.len() {
+            let frequency = frequencies[at];
+            let goes_on = |row: usize| times[row] - times[row - 1] == frequency && frequencies[row] == frequency;
+            let end = (at + 1..times.len()).find(|row| !goes_on(*row)).unwrap_or(times.len());
+            self.add_run(times[at], frequency, &values[at..end])?;
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// Takes evenly spaced rows, which go on with a run, or begin one.
+    fn add_run(&mut self, time: i64, frequency: i64, values: &[f32]) -> Result<(), Failed> {
+        let known = self.runs.iter().enumerate().find_map(|(i, run)| Some((i, run.missing_before(time, frequency)?)));
+        let (run, missing) = match known {
+            Some(known) => known,
+            None => {
+                if self.runs.len() == MOST_RUNS {
+                    self.end_run(0)?;
+                }
+                // so that its times can be reckoned with
+                self.runs.push(Run { span: Span { len: 0, ..Span::checked(time, frequency, 0, 1).map_err(ParquetError::General)? }, values: Vec::new() });
+                (self.runs.len() - 1, 0)
+            }
+        };
+        let run = &mut self.runs[run];
+        (0..missing).for_each(|_| run.push(&[f32::NAN]));
+        run.push(values);
         Ok(())
     }
 
@@ -129,7 +157,7 @@ impl Collected {
         if self.series.as_ref().is_some_and(|last| *last > key) {
             return Err(ParquetError::General("its rows are not in the order of their keys".into()).into());
         }
-        self.series = Some(key);
+        (self.series, self.last) = (Some(key), None);
         Ok(())
     }
 
@@ -150,6 +178,10 @@ impl Collected {
         }
         Ok(())
     }
+}
+
+fn not_in_order() -> Failed {
+    ParquetError::General("its rows are not in the order of their times".into()).into()
 }
 
 /// Columns of some rows.
@@ -198,9 +230,11 @@ impl Batch {
         hosts[row..].iter().position(|host| *host != hosts[row]).map_or(hosts.len(), |rows| row + rows)
     }
 
-    /// The row's names, as indices.
-    fn keys(&self, row: usize) -> [i32; SORTED_BY.len()] {
-        std::array::from_fn(|column| self.names[column].keys().values()[row])
+    /// Where the rows of that row's series end, or may end, before `end`.
+    fn end_of_series(&self, row: usize, end: usize) -> usize {
+        let run = |names: &[i32]| names.iter().position(|name| *name != names[0]).unwrap_or(names.len());
+        let of_column = |end: usize, column: &DictionaryArray<Int32Type>| row + run(&column.keys().values()[row..end]);
+        self.names[1..].iter().fold(end, of_column)
     }
 
     fn name(&self, column: usize, row: usize) -> &str {

@@ -65,14 +65,15 @@ impl Merging<'_> {
         }
         let is_in_memory = snapshots.iter().all(|snapshot| snapshot.is_in_memory());
         let loaded = if is_in_memory { usize::MAX } else { share.bytes() as usize / (2 * PIECES) };
-        let input = |(i, snapshot): (usize, &Arc<Snapshot>)| Input { series: snapshot.cursor(), held: i >= new.len() };
+        let times = date.start()..date.end();
+        let input = |(i, snapshot): (usize, &Arc<Snapshot>)| Input { series: snapshot.cursor(), held: i >= new.len(), times: times.clone() };
         let inputs: Vec<Input> = snapshots.iter().enumerate().map(input).collect();
         let unread = |Unread { input, error }: Unread| match (new.get(input), held.get(input.wrapping_sub(new.len())).map(|held| &held.origin)) {
             (Some(Source { stored, .. }), _) | (None, Some(Origin::File(stored))) => stored.broken(error.to_string()),
             _ => Error::Spool(error),
         };
         let mut piece = share.piece(is_in_memory).await;
-        let mut merge = context.workers.run(move || Merge::new(date, inputs)).await?.map_err(unread)?;
+        let mut merge = context.workers.run(move || Merge::new(inputs)).await?.map_err(unread)?;
         loop {
             let whose = host.clone();
             let (rest, rows) = context.workers.run(move || next_rows(&whose, merge, loaded)).await?;
