@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! scan → catalog → plan → read → checkpoint (decode) → merge → rows → encode (row groups) → upload (object)
-//! → prove (objects, sources) ⇢ prune ⇢ verify
+//! → prove (objects, sources) ⇢ prune ⇢ verify ⇢ compact
 //! ```
 //!
 //! A stage never imports another stage; [`pipeline`] wires them. What they hand to each other is in [`data`], [`files`]
@@ -52,6 +52,7 @@ pub mod upload;
 pub mod prove;
 pub mod prune;
 pub mod verify;
+pub mod compact;
 
 // the wiring
 pub mod doctor;

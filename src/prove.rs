@@ -42,6 +42,11 @@ pub struct ObjectProof {
 }
 
 impl ObjectProof {
+    /// Its key.
+    pub fn key(&self) -> &ObjectKey {
+        &self.key
+    }
+
     fn of(ledger: &ObjectLedger) -> Self {
         Self { key: ledger.key.clone(), size: ledger.size, digest: ledger.digest, e_tag: ledger.e_tag.clone() }
     }

@@ -66,11 +66,14 @@ pub async fn rows_between(source: Source<'_>, host: &Host, (first, last): (i64, 
         Err(why) => return Ok(Err(why)),
     };
     loop {
-        match hosts.next().await? {
+        let passed = match hosts.host().await? {
             Err(why) => return Ok(Err(why)),
-            Ok(Some(next)) if next < *host => continue,
+            Ok(Some(next)) if next < *host => hosts.skip().await?,
             Ok(Some(next)) if next == *host => return hosts.take(first..=last, spool).await,
             Ok(_) => return looked(source, Collected::new(first..=last, spool).finish()).await,
+        };
+        if let Err(why) = passed {
+            return Ok(Err(why));
         }
     }
 }
@@ -79,6 +82,7 @@ pub async fn rows_between(source: Source<'_>, host: &Host, (first, last): (i64, 
 pub struct Hosts<'a> {
     source: Source<'a>,
     groups: ParquetRecordBatchStream<Reader>,
+    /// None at the end.
     rows: Option<Rows>,
     /// The host whose rows come next, once it is known.
     host: Option<Host>,
@@ -93,9 +97,16 @@ impl<'a> Hosts<'a> {
         })
     }
 
-    /// Whose rows come next; None at the end of the object. Rows of the host before that were not taken are passed over.
-    pub async fn next(&mut self) -> Looked<Option<Host>> {
-        let done = self.pass(None).await.map(|_| self.host.clone());
+    /// Whose rows come next; None at the end of the object.
+    pub async fn host(&mut self) -> Looked<Option<Host>> {
+        let first = self.host.is_none() && self.rows.is_some();
+        let done = if first { self.pass(None).await.map(drop) } else { Ok(()) };
+        looked(self.source, done.map(|()| self.host.clone())).await
+    }
+
+    /// Passes over the rows of this host.
+    pub async fn skip(&mut self) -> Looked<()> {
+        let done = self.pass(None).await.map(drop);
         looked(self.source, done).await
     }
 

@@ -176,15 +176,19 @@ fn chain(object: &ObjectLedger, sequence: &[&ObjectLedger], slots: &BTreeMap<u32
     let before = slot.checked_sub(1)?;
     let nearest = slots.range(..slot).next_back().map_or(0, |(slot, _)| slot + 1);
     if nearest < slot {
-        let is_explained = |slot: &u32| object.replaces.iter().any(|member| member.slot == *slot) || object.missing.contains(slot);
-        let is_compacted = !object.replaces.is_empty() && (nearest..slot).all(|slot| is_explained(&slot));
-        return if is_compacted { None } else { found(Kind::Gap(slot - nearest)) };
+        return if (nearest..slot).all(|slot| is_compacted(sequence, slot)) { None } else { found(Kind::Gap(slot - nearest)) };
     }
     let readable: Vec<Digest> = sequence.iter().filter(|other| other.key.slot == before).map(|other| other.digest).collect();
     // of what cannot be read, or is not ours, the digest is not known; and what was missing has come back
     let all_known = slots.get(&before) == Some(&readable.len()) && !object.missing.contains(&before);
     let fits = object.after.iter().all(|digest| readable.contains(digest)) && !object.after.is_empty();
     if all_known && !fits { found(Kind::Replaced) } else { None }
+}
+
+/// True if a slot is empty as what stood there was compacted, or was missing before that.
+fn is_compacted(sequence: &[&ObjectLedger], slot: u32) -> bool {
+    let has_settled = |object: &&&ObjectLedger| object.missing.contains(&slot) || object.replaces.iter().any(|member| member.slot == slot);
+    sequence.iter().filter(|object| !object.replaces.is_empty()).any(|object| has_settled(&object))
 }
 
 /// Slots of a sequence that are empty, though later ones are not.
@@ -400,6 +404,17 @@ mod tests {
         assert_eq!(sorted(&[&a, &b, &c, &d, &again]), (vec![0, 1, 3], vec![(2, pending), (4, pending)], 0));
         assert_eq!(sorted(&[&b, &c, &d, &again]), (vec![4], vec![(1, replaced), (2, replaced), (3, replaced)], 0));
         assert_eq!(sorted(&[&again]), (vec![4], vec![], 0));
+    }
+
+    #[test]
+    fn a_gap_is_explained_by_any_compaction_of_the_sequence() {
+        let (a, b, c) = (object(0, "a", &[], (0, 60)), object(1, "b", &["a"], (30, 90)), object(2, "c", &["b"], (95, 96)));
+        let ab = compacted(3, "ab", &["c"], &[&a, &b]);
+        assert_eq!(sorted(&[&c, &ab]), (vec![2, 3], vec![], 0));
+        let all = ObjectLedger { missing: vec![0, 1], ..compacted(4, "all", &["ab"], &[&c, &ab]) };
+        let next = object(6, "next", &["gone"], (95, 96));
+        assert_eq!(sorted(&[&all]), (vec![4], vec![], 0));
+        assert_eq!(sorted(&[&all, &next]), (vec![4, 6], vec![], 1), "what stood in slot 5 was not compacted");
     }
 
     #[test]

@@ -16,9 +16,9 @@ const MOST_LINES: usize = 400;
 /// The most lines of a function.
 const MOST_LINES_OF_FUNCTION: usize = 60;
 /// The stages that there are at least; lib.rs says which there are.
-const KNOWN_STAGES: [&str; 12] = ["scan", "catalog", "plan", "read", "checkpoint", "merge", "rows", "encode", "upload", "prove", "prune", "verify"];
+const KNOWN_STAGES: [&str; 13] = ["scan", "catalog", "plan", "read", "checkpoint", "merge", "rows", "encode", "upload", "prove", "prune", "verify", "compact"];
 /// Which module outside of the pipeline may name which stage, and for what.
-const MAY_NAME: [(&str, &str, &str); 1] = [("prune", "prove", "Proven")];
+const MAY_NAME: [(&str, &str, &str); 2] = [("prune", "prove", "Proven"), ("compact", "prove", "ObjectProof")];
 
 /// Modules of lib.rs under the comment that begins with `heading`, with their lines.
 fn modules<'a>(lib: &'a str, heading: &str) -> Vec<(usize, &'a str)> {
