@@ -39,7 +39,7 @@ pub async fn holdings(archive: &Archive, partition: &Partition) -> Result<Holdin
 /// The same, without the objects that are `known`: their footers are not read.
 pub async fn holdings_but(archive: &Archive, partition: &Partition, known: impl Fn(&ObjectMeta) -> bool) -> Result<Holdings> {
     let uptime = archive.uptime();
-    let mut parquet = listed(archive, partition).await?;
+    let mut parquet = list_partition(archive, partition).await?;
     let keys = parquet.iter().filter_map(|object| ObjectKey::parse(&object.location)).collect();
     parquet.retain(|object| !known(object));
     let mut others = 0;
@@ -76,12 +76,12 @@ pub async fn unless_damaged<T>(reading: impl Future<Output = Found<T>>) -> Found
 
 /// The slot behind the highest of a sequence, as it is now.
 pub async fn next_slot(archive: &Archive, partition: &Partition, bucket: Bucket) -> Result<u32> {
-    let keys: BTreeSet<ObjectKey> = listed(archive, partition).await?.iter().filter_map(|object| ObjectKey::parse(&object.location)).collect();
+    let keys: BTreeSet<ObjectKey> = list_partition(archive, partition).await?.iter().filter_map(|object| ObjectKey::parse(&object.location)).collect();
     Ok(ledger::next_slot(&keys, bucket))
 }
 
 /// Parquet objects of a partition, in order. A listing can lack what is there: a key between others is asked for by its name.
-async fn listed(archive: &Archive, partition: &Partition) -> Result<Vec<ObjectMeta>> {
+pub async fn list_partition(archive: &Archive, partition: &Partition) -> Result<Vec<ObjectMeta>> {
     let folder = partition.path();
     let failed = |e| Error::store("cannot list", archive.name_of(&folder))(e);
     let listed: Vec<ObjectMeta> = archive.store().list(Some(&folder)).try_collect().await.map_err(failed)?;

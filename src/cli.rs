@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 mod archive;
+mod compact;
 mod doctor;
+mod format;
 mod metrics;
 mod output;
 mod part;
@@ -17,7 +19,9 @@ mod values;
 mod verify;
 
 pub use archive::ArchiveArgs;
+pub use compact::CompactArgs;
 pub use doctor::DoctorArgs;
+pub use format::FormatArgs;
 pub use metrics::MetricsArgs;
 pub use output::OutputArgs;
 pub use part::PartArgs;
@@ -57,6 +61,7 @@ pub enum Command {
     Archive(Box<ArchiveArgs>),
     Prune(Box<PruneArgs>),
     Verify(Box<VerifyArgs>),
+    Compact(Box<CompactArgs>),
     Doctor(Box<DoctorArgs>),
     /// Show the value of each setting, and where it came from.
     ///

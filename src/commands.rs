@@ -6,6 +6,7 @@ use crate::config::Loaded;
 use crate::error::Exit;
 
 mod archive;
+mod compact;
 mod config;
 mod doctor;
 mod prune;
@@ -22,6 +23,7 @@ pub fn run(loaded: Loaded) -> Exit {
         Command::Archive(args) => archive::run(*args, &session),
         Command::Prune(args) => prune::run(*args, &session),
         Command::Verify(args) => verify::run(*args, &session),
+        Command::Compact(args) => compact::run(*args, &session),
         Command::Doctor(args) => doctor::run(*args, &session),
         Command::Config => config::run(effective, &session),
     }

@@ -16,11 +16,9 @@ use crate::store::Archive;
 
 mod contained;
 mod joined;
-mod report;
 
 pub use contained::{Compared, compare};
 pub use joined::{Loss, Sources, Window};
-pub use report::{Compaction, Conflict};
 
 /// The most sources of an object that is made: ledgers are read as a whole.
 const MOST_SOURCES: usize = 20_000;

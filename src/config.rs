@@ -6,16 +6,19 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytesize::ByteSize;
+
 use crate::cc_backend::CcBackend;
 use crate::cli::{
-    ArchiveArgs, DoctorArgs, MetricsArgs, OutputArgs, PartArgs, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, S3Args, SelectionArgs, VerifyArgs,
+    ArchiveArgs, CompactArgs, DoctorArgs, FormatArgs, MetricsArgs, OutputArgs, PartArgs, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, S3Args, SelectionArgs,
+    VerifyArgs,
 };
 use crate::error::{Error, Escaped, Result};
 use crate::files::{Filter, Shard};
 use crate::schema::Layout;
 use crate::settings::{
-    ArchiveSettings, Depth, DoctorSettings, Location, MetricsSettings, OutputSettings, PART_SIZE, Part, PruneRules, PruneSettings, S3Settings, VerifySettings,
-    Wishes,
+    ArchiveSettings, CompactSettings, Depth, DoctorSettings, Location, MetricsSettings, OutputSettings, PART_SIZE, Part, PruneRules, PruneSettings, S3Settings,
+    VerifySettings, Wishes,
 };
 
 mod aws;
@@ -48,28 +51,12 @@ const READER: u64 = 32 << 20;
 /// # Errors
 /// [`Error::Usage`]: what the options say makes no sense, or not together.
 pub fn archive(args: ArchiveArgs, environment: &S3Environment) -> Result<ArchiveSettings> {
-    #[cfg(feature = "fail-points")]
-    if let Ok(point) = std::env::var("CC_ARCHIVER_FAIL_POINT") {
-        crate::fail_point::arm(&point);
-    }
+    arm_fail_point();
     let (workers, memory) = checked(&args.resources)?;
     let s3 = s3_settings(&args.archive, &args.s3, environment)?;
-    if let Some(s3) = &s3
-        && (s3.parts * PART_SIZE) as u64 > memory / 2
-    {
-        return Err(Error::Usage(format!("--parts {} of 8 MiB take more than half of --memory {}", s3.parts, args.resources.memory)));
-    }
-    if args.object_size.as_u64() == 0 || args.row_group_rows == 0 {
-        return Err(Error::Usage("--object-size and --row-group-rows must be positive".into()));
-    }
+    check_parts(s3.as_ref(), &args.resources)?;
     let settings = ArchiveSettings {
-        layout: Layout {
-            compression: args.compression.0,
-            value_encoding: args.value_encoding,
-            cluster_column: args.with_cluster_column,
-            row_group_rows: args.row_group_rows,
-            object_size: args.object_size.as_u64(),
-        },
+        layout: layout(&args.format, args.with_cluster_column, ("--object-size", args.object_size))?,
         checkpoints: args.checkpoints,
         archive: args.archive,
         filter: filter(args.selection)?,
@@ -81,7 +68,7 @@ pub fn archive(args: ArchiveArgs, environment: &S3Environment) -> Result<Archive
         verify: args.verify,
         prune_after: args.prune_after.map(|age| prune_rules("--prune-after", age.into(), &args.prune)).transpose()?,
         spool: spool_folder(),
-        encoder: args.encoder,
+        encoder: args.format.encoder,
         lock_file: args.lock_file,
         removes_after: args.prune.cc_backend_config.as_deref().and_then(removes_after),
         s3,
@@ -127,6 +114,73 @@ pub fn verify(args: VerifyArgs, environment: &S3Environment) -> Result<VerifySet
         checkpoints: args.checkpoints,
         workers,
     })
+}
+
+/// Settings of `compact`.
+///
+/// # Errors
+/// [`Error::Usage`]: there is no such archive, or what the options say makes no sense.
+pub fn compact(args: CompactArgs, environment: &S3Environment) -> Result<CompactSettings> {
+    arm_fail_point();
+    let (workers, memory) = checked(&args.resources)?;
+    check_is_there(&args.archive, "compact takes the archive")?;
+    let s3 = s3_settings(&args.archive, &args.s3, environment)?;
+    check_parts(s3.as_ref(), &args.resources)?;
+    let min_age: Duration = args.min_object_age.into();
+    if min_age < LEAST_OBJECT_AGE {
+        let least = humantime::format_duration(LEAST_OBJECT_AGE);
+        return Err(Error::Usage(format!(
+            "--min-object-age {} is too little: a request that is under way may still want the place of an object that goes\n  hint: the least is {least}",
+            args.min_object_age
+        )));
+    }
+    if args.min_objects < 2 {
+        return Err(Error::Usage(format!("--min-objects {} would join nothing with nothing\n  hint: the least is 2", args.min_objects)));
+    }
+    Ok(CompactSettings {
+        layout: layout(&args.format, false, ("--max-size", args.max_size))?,
+        archive: args.archive,
+        part: part(args.part),
+        min_objects: args.min_objects,
+        min_age,
+        max_size: args.max_size.as_u64().min(memory),
+        dry_run: args.dry_run,
+        workers,
+        memory,
+        spool: spool_folder(),
+        encoder: args.format.encoder,
+        s3,
+    })
+}
+
+/// So long an object must have been there before it is deleted, at least: no request that was planned before it can be under way then.
+const LEAST_OBJECT_AGE: Duration = Duration::from_secs(2 * 3_600);
+
+fn arm_fail_point() {
+    #[cfg(feature = "fail-points")]
+    if let Ok(point) = std::env::var("CC_ARCHIVER_FAIL_POINT") {
+        crate::fail_point::arm(&point);
+    }
+}
+
+/// How objects are written; `size` is an option and its value.
+fn layout(format: &FormatArgs, cluster_column: bool, size: (&str, ByteSize)) -> Result<Layout> {
+    let (option, object_size) = (size.0, size.1.as_u64());
+    if object_size == 0 || format.row_group_rows == 0 {
+        return Err(Error::Usage(format!("{option} and --row-group-rows must be positive")));
+    }
+    let FormatArgs { compression, row_group_rows, value_encoding, .. } = *format;
+    Ok(Layout { compression: compression.0, value_encoding, cluster_column, row_group_rows, object_size })
+}
+
+/// Parts that are under way must leave memory for what else is.
+fn check_parts(s3: Option<&S3Settings>, resources: &ResourceArgs) -> Result<()> {
+    match s3 {
+        Some(s3) if (s3.parts * PART_SIZE) as u64 > resources.memory.as_u64() / 2 => {
+            Err(Error::Usage(format!("--parts {} of 8 MiB take more than half of --memory {}", s3.parts, resources.memory)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Which part of an archive.

@@ -5,6 +5,7 @@
 //! that are under way are aborted before the error is returned.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -38,10 +39,12 @@ use pruning::Pruning;
 
 mod budget;
 mod cluster;
+mod compacting;
 mod dry_run;
 mod examining;
 mod handed;
 mod host;
+mod joining;
 mod keeping;
 mod lock;
 mod merging;
@@ -57,6 +60,7 @@ mod successors;
 mod useless;
 mod verifying;
 
+pub use compacting::compact_in;
 pub use dry_run::DryRun;
 pub use examining::examine_in;
 pub use pruning::prune_in;
@@ -91,26 +95,44 @@ pub struct Context {
     progress: Arc<Progress>,
 }
 
+/// With what a run writes objects.
+struct Means {
+    layout: Layout,
+    encoder: Encoder,
+    workers: usize,
+    memory: u64,
+    spool: PathBuf,
+    verify: Depth,
+}
+
+impl Means {
+    fn of(settings: &ArchiveSettings) -> Self {
+        let ArchiveSettings { layout, encoder, workers, memory, spool, verify, .. } = settings;
+        Self { layout: *layout, encoder: *encoder, workers: *workers, memory: *memory, spool: spool.clone(), verify: *verify }
+    }
+}
+
 impl Context {
-    fn new(settings: &ArchiveSettings, archive: Archive, progress: Arc<Progress>) -> Result<Self> {
-        let buffers = Buffers::new((settings.memory / BUFFERS_KEPT) as usize);
-        let workers = Workers::new(settings.workers)?;
+    fn new(means: Means, archive: Archive, progress: Arc<Progress>) -> Result<Self> {
+        let Means { layout, encoder, workers: count, memory, spool, verify } = means;
+        let buffers = Buffers::new((memory / BUFFERS_KEPT) as usize);
+        let workers = Workers::new(count)?;
         Ok(Self {
             hashers: Hashers::new(archive.clone(), workers.clone()),
             footers: LastFooter::default(),
-            verify: settings.verify,
+            verify,
             proofs: Mutex::default(),
             transfers: Arc::new(Transfers::new(&archive, buffers.clone(), Arc::clone(&progress))),
             archive,
-            layout: settings.layout,
-            before: settings.before,
-            min_age: settings.min_age,
+            layout,
+            before: None,
+            min_age: Duration::ZERO,
             workers,
-            row_groups: Arc::new(Semaphore::new(settings.workers + 1)),
-            encoder: settings.encoder,
-            tools: Arc::new(Tools::new(&settings.layout, buffers.clone())),
-            spool: spool::Tools { buffers, folder: settings.spool.clone() },
-            budget: Budget::new(settings.memory),
+            row_groups: Arc::new(Semaphore::new(count + 1)),
+            encoder,
+            tools: Arc::new(Tools::new(&layout, buffers.clone())),
+            spool: spool::Tools { buffers, folder: spool },
+            budget: Budget::new(memory),
             progress,
         })
     }
@@ -159,7 +181,8 @@ pub async fn archive_into(
     fail_point::reach("scanned");
     let archive = watch.at(Stage::Catalog, open()).inspect_err(|_| watch.left().finish(&tree, settings.before))?;
     watch.watch_requests(archive.requests());
-    let context = Arc::new(Context::new(settings, archive, Arc::clone(&progress))?);
+    let context = Context::new(Means::of(settings), archive, Arc::clone(&progress))?;
+    let context = Arc::new(Context { before: settings.before, min_age: settings.min_age, ..context });
     fail_point::reach("opened");
     if settings.dry_run {
         let plan = async {

@@ -88,6 +88,35 @@ pub struct PruneRules {
     pub depth: Depth,
 }
 
+/// What a run of `compact` does.
+#[derive(Debug, Clone)]
+pub struct CompactSettings {
+    /// The archive.
+    pub archive: Location,
+    /// Which part of it.
+    pub part: Part,
+    /// So many objects become one, at least.
+    pub min_objects: usize,
+    /// Objects that are younger stay as they are.
+    pub min_age: Duration,
+    /// Bytes of the objects that become one, at most.
+    pub max_size: u64,
+    /// Say what would be done, and touch nothing.
+    pub dry_run: bool,
+    /// CPU workers.
+    pub workers: usize,
+    /// Bytes for what is in flight.
+    pub memory: u64,
+    /// Where values are put that there is no room for in memory.
+    pub spool: PathBuf,
+    /// How objects are written. Whether they have a column `cluster` is the archive's to say.
+    pub layout: Layout,
+    /// What encodes the objects.
+    pub encoder: Encoder,
+    /// How the archive is reached, if it is in S3.
+    pub s3: Option<S3Settings>,
+}
+
 /// What a run of `verify` does.
 #[derive(Debug, Clone)]
 pub struct VerifySettings {

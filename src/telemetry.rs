@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::error::SetAside;
 use crate::settings::{OutputSettings, When};
 
+mod compact;
 mod figures;
 mod lines;
 pub mod metrics;
@@ -22,6 +23,7 @@ mod publish;
 mod run;
 mod watch;
 
+pub use compact::{Compaction, Conflict};
 pub use lines::{RunId, init};
 pub use prune::{KeepReason, Kept, PruneSummary};
 pub use run::{Run, Subject};

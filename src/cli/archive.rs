@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use bytesize::ByteSize;
 use clap::Args;
 
+use super::format::FormatArgs;
 use super::metrics::MetricsArgs;
 use super::prune::PruneRuleArgs;
 use super::resources::ResourceArgs;
 use super::s3::S3Args;
 use super::selection::SelectionArgs;
-use super::values::{Codec, Instant, path, size, span, switch};
-use crate::schema::ValueEncoding;
-use crate::settings::{Depth, Encoder, Location};
+use super::values::{Instant, path, size, span, switch};
+use crate::settings::{Depth, Location};
 
 /// Archive the snapshots that are not in the archive yet. Nothing is deleted without --prune-after.
 ///
@@ -70,21 +70,12 @@ pub struct ArchiveArgs {
     #[command(flatten)]
     pub s3: S3Args,
 
-    /// Compression: zstd(1..22), snappy or none.
-    #[arg(long, value_name = "CODEC", default_value = "zstd(3)", help_heading = "Format", env = "CC_ARCHIVER_COMPRESSION")]
-    pub compression: Codec,
     /// Size at which an object ends, with the host that reaches it.
     #[arg(long, value_name = "SIZE", default_value = "128MiB", help_heading = "Format", env = "CC_ARCHIVER_OBJECT_SIZE", value_parser = size)]
     pub object_size: ByteSize,
-    /// The most rows of a row group; most end sooner, with a host, a scope or a metric.
-    #[arg(long, value_name = "N", default_value_t = 1 << 20, help_heading = "Format", env = "CC_ARCHIVER_ROW_GROUP_ROWS")]
-    pub row_group_rows: usize,
-    /// How values are encoded; plain is for Spark up to 4.2.
-    #[arg(long, value_enum, value_name = "ENCODING", default_value = "byte-stream-split", help_heading = "Format", env = "CC_ARCHIVER_VALUE_ENCODING")]
-    pub value_encoding: ValueEncoding,
-    /// Encoder of the objects: both write the same rows, and arrow (AsyncArrowWriter) takes six to nine times the CPU time.
-    #[arg(long, value_enum, default_value = "runs", help_heading = "Format", env = "CC_ARCHIVER_ENCODER")]
-    pub encoder: Encoder,
+    /// How objects are written.
+    #[command(flatten)]
+    pub format: FormatArgs,
     /// Also store the cluster as a column, for programs that read single files.
     #[arg(long, help_heading = "Format", env = "CC_ARCHIVER_WITH_CLUSTER_COLUMN", value_parser = switch)]
     pub with_cluster_column: bool,

@@ -1,5 +1,6 @@
 //! The ledger of an object that others were compacted into: their sources, each once, with what became of its rows.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -64,7 +65,7 @@ impl<'a> Sources<'a> {
                 }
             }
         }
-        windows.sort_by(|a, b| b.member.cmp(&a.member));
+        windows.sort_by_key(|window| Reverse(window.member));
         windows
     }
 

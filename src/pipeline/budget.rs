@@ -9,7 +9,7 @@ use crate::files::{Compression, Format, Kind};
 /// Permits are KiB.
 const UNIT: u64 = 1 << 10;
 /// What an open object takes: rows that wait for a row group, the one that is encoded, pages, and a part that fills up.
-const OPEN_OBJECT: u64 = 40 << 20;
+pub const OPEN_OBJECT: u64 = 40 << 20;
 /// What the process takes before it reads anything, and parts that are being sent.
 const FIXED: u64 = 40 << 20;
 /// The most objects that are open at a time.

@@ -233,7 +233,7 @@ impl<'a> ClusterRun<'a> {
         let Some(holdings) = self.plan.partitions.get(&date).cloned() else {
             unreachable!("a host only has rows for dates of its window, and those are in the plan")
         };
-        Writer::start(Target { context: Arc::clone(self.context), partition, bucket: self.plan.bucket, buckets: self.buckets, holdings })
+        Writer::start(Target { context: Arc::clone(self.context), partition, bucket: self.plan.bucket, buckets: self.buckets, holdings, replaces: Vec::new() })
     }
 
     /// Notes what became of a host, and gives its rows on.

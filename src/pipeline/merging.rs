@@ -112,7 +112,8 @@ impl From<Error> for Stopped {
     }
 }
 
-fn next_rows(host: &Host, mut merge: Merge, loaded: usize) -> (Merge, Result<Rows, Unread>) {
+/// The next rows of a merge, so that what it has `loaded` from files is no more than that.
+pub fn next_rows(host: &Host, mut merge: Merge, loaded: usize) -> (Merge, Result<Rows, Unread>) {
     let behind = Behind { kept: merge.memory(), loaded };
     let rows = rows::rows_of(host, behind, || merge.next_series());
     (merge, rows)

@@ -174,11 +174,13 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
         }
         // until now its row groups kept the host's memory; those that are still being encoded are bounded by their slots
         drop(piece);
-        let is_full = |open: &OpenObject<E>| {
-            open.entries.len() >= MOST_SOURCES || open.groups() >= MOST_GROUPS || open.expected_size() >= self.target.context.layout.object_size
-        };
+        let is_full = |open: &OpenObject<E>| self.target.replaces.is_empty() && self.holds_enough(open);
         let enough = is_last && self.open.as_ref().is_some_and(is_full);
         if enough { self.finish_object().await } else { Ok(()) }
+    }
+
+    fn holds_enough(&self, open: &OpenObject<E>) -> bool {
+        open.entries.len() >= MOST_SOURCES || open.groups() >= MOST_GROUPS || open.expected_size() >= self.target.context.layout.object_size
     }
 
     /// Begins to encode a row group, when there is a slot for it.
@@ -263,7 +265,17 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
         let missing = self.target.holdings.missing(self.target.bucket);
         let ledger = Block::of(&open.entries);
         let OpenObject { key, rows, extent, entries, .. } = open;
-        let footer = Footer { key, buckets, after: &self.after, missing: &missing, replaces: &[], rows: *rows, extent: *extent, entries, ledger: &ledger };
+        let footer = Footer {
+            key,
+            buckets,
+            after: &self.after,
+            missing: &missing,
+            replaces: &self.target.replaces,
+            rows: *rows,
+            extent: *extent,
+            entries,
+            ledger: &ledger,
+        };
         let metadata = footer.key_values();
         let Block { bytes, digest: ledger } = ledger;
         self.with_encoder(move |encoder| encoder.finish(bytes, metadata)).await?;

@@ -9,7 +9,7 @@ use super::{Context, Task};
 use crate::data::Tally;
 use crate::encode::{Format, ObjectEncoder};
 use crate::error::{Error, Result};
-use crate::ledger::{Entry, Holdings};
+use crate::ledger::{Entry, Holdings, Member};
 use crate::partition::{Bucket, Buckets, ObjectKey, Partition};
 use crate::upload::{Listed, Sink};
 
@@ -30,6 +30,8 @@ pub struct Target {
     pub buckets: Buckets,
     /// What the archive holds of it, which its objects are planned on.
     pub holdings: Arc<Holdings>,
+    /// What one object is to replace, however large it gets; none: there can be several, of the size that was asked for.
+    pub replaces: Vec<Member>,
 }
 
 /// An object that takes hosts.

@@ -2,7 +2,7 @@
 
 use super::metrics::{self, Metric, Sheet};
 use super::watch::{Verified, Watch};
-use super::{PruneSummary, Summary};
+use super::{Compaction, PruneSummary, Summary};
 use crate::clock;
 use crate::error::Exit;
 
@@ -71,6 +71,7 @@ pub fn sheet(command: &str, run_id: &str, watch: &Watch, ended: Ended, retention
                 prune(&mut out, pruned);
             }
         }
+        "compact" => compact(&mut out, &figures.compact.clone().unwrap_or_default()),
         "prune" => prune(&mut out, figures.prune.as_ref().unwrap_or(&PruneSummary::default())),
         _ => figures.verify.iter().for_each(|found| verify(&mut out, found)),
     }
@@ -158,6 +159,21 @@ fn prune(out: &mut Writer<'_>, pruned: &PruneSummary) {
     out.put(&metrics::PRUNED_FILES, &[], pruned.pruned);
     out.put(&metrics::PRUNED_BYTES, &[], pruned.bytes);
     pruned.kept.iter().for_each(|(reason, _, files)| out.put(&metrics::KEPT, &[reason], files));
+}
+
+fn compact(out: &mut Writer<'_>, did: &Compaction) {
+    for (metric, value) in [
+        (metrics::ROWS_READ, did.rows_read),
+        (metrics::ROWS_WRITTEN, did.rows_written),
+        (metrics::ROWS_DOUBLED, did.doubled_rows),
+        (metrics::ROWS_CONFLICTING, did.differing_rows),
+        (metrics::BYTES_READ, did.bytes_replaced),
+        (metrics::BYTES_WRITTEN, did.bytes_made),
+        (metrics::OBJECTS_WRITTEN, did.made),
+        (metrics::REPLACED, did.replaced),
+    ] {
+        out.put(&metric, &[], value);
+    }
 }
 
 fn verify(out: &mut Writer<'_>, found: &Verified) {

@@ -80,6 +80,8 @@ metrics! {
     PRUNED_FILES = Counter "pruned_files_total" [] "Snapshots deleted";
     PRUNED_BYTES = Counter "pruned_bytes_total" [] "Bytes of them";
     KEPT = GaugeOfComplete "kept_files" ["reason"] "Snapshots that were not deleted: recent and newest are meant to stay, the other reasons are for a person to look at";
+    REPLACED = Counter "objects_replaced_total" [] "Objects that compact made one of, and deleted";
+    ROWS_DOUBLED = Counter "rows_doubled_total" [] "Rows that stood twice, of which compact has left one";
     FINDINGS = GaugeOfComplete "findings" ["kind"] "What verify found";
     VERIFIED_OBJECTS = GaugeOfComplete "verified_objects" [] "Objects that verify looked at";
     VERIFIED_READ = GaugeOfComplete "verified_read_bytes" [] "Bytes of objects that verify checked against their digests";

@@ -154,6 +154,15 @@ fn counts_of(figures: &Figures) -> String {
         let findings: u64 = found.findings.iter().map(|(_, count)| count).sum();
         parts.push(format!("{} objects, {} read, {findings} findings", found.objects, ByteSize(found.bytes)));
     }
+    if let Some(did) = &figures.compact {
+        parts.push(format!(
+            "{} objects became {}, {} rows that stood twice, {} set aside",
+            did.replaced,
+            did.made,
+            thousands(did.doubled_rows),
+            did.set_aside.len()
+        ));
+    }
     if parts.is_empty() { String::new() } else { format!(": {}", parts.join("; ")) }
 }
 
@@ -163,6 +172,7 @@ fn next_after(exit: Exit, command: &str) -> &'static str {
         (Exit::Complete, _) => "nothing",
         (Exit::SetAside, "archive") => "look at the snapshots that were set aside or kept; all others are done",
         (Exit::SetAside, "prune") => "look at the snapshots that were kept; all others are done",
+        (Exit::SetAside, "compact") => "look at the objects that were set aside, and at the conflicts; all others are done",
         (Exit::SetAside, _) => "each finding says what to do",
         (Exit::Fatal, _) => "see the error above; run again when its cause is gone",
         (Exit::Usage, _) => "correct what the error above says; nothing was done",

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Notify;
 
 use super::Summary;
+use super::compact::Compaction;
 use super::prune::PruneSummary;
 use crate::error::{Error, Exit, Result, SetAside};
 use crate::files::{ClusterFiles, Tree};
@@ -79,6 +80,8 @@ pub struct Figures {
     pub prune: Option<PruneSummary>,
     /// Of `verify`.
     pub verify: Option<Verified>,
+    /// Of `compact`.
+    pub compact: Option<Compaction>,
 }
 
 /// What `verify` came to.

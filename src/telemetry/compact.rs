@@ -5,8 +5,8 @@ use std::fmt;
 use bytesize::ByteSize;
 use serde::Serialize;
 
+use super::{list, thousands};
 use crate::error::SetAside;
-use crate::telemetry::{list, thousands};
 
 /// What a run did.
 #[derive(Debug, Default, Clone, Serialize)]
@@ -113,7 +113,14 @@ impl fmt::Display for Compaction {
             line("compacted", "none: nothing to do".into())?;
         }
         if self.doubled_rows > 0 {
-            line("doubles", format!("{} rows stood twice and are there once now, {} of them with another value", thousands(self.doubled_rows), thousands(self.differing_rows)))?;
+            line(
+                "doubles",
+                format!(
+                    "{} rows stood twice and are there once now, {} of them with another value",
+                    thousands(self.doubled_rows),
+                    thousands(self.differing_rows)
+                ),
+            )?;
         }
         if self.finished > 0 {
             line("finished", format!("{} objects that an earlier run left were deleted", thousands(self.finished)))?;

@@ -1,0 +1,327 @@
+//! One compaction: the rows of several objects are merged into a new one, and compared with it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::budget::Share;
+use super::handed::{Ended, Entered, HostDay, Message, Written};
+use super::merging::next_rows;
+use super::objects::Writer;
+use super::open::Target;
+use super::{Context, budget};
+use crate::catalog::{self, Hosts, LastFooter};
+use crate::compact::{self, Compared, Group, Loss, Replaced, Sources, Window};
+use crate::data::{Snapshot, Tally};
+use crate::error::{Error, Result};
+use crate::fail_point;
+use crate::ledger::{Holdings, NotOurs, ObjectLedger, Unreadable};
+use crate::merge::{Input, Merge, Unread};
+use crate::names::Host;
+use crate::object::{self, Found};
+use crate::partition::{ObjectKey, Partition};
+use crate::prove::{self, Claim};
+use crate::settings::Depth;
+use crate::spool::Spool;
+use crate::telemetry::Conflict;
+use crate::upload::Lost;
+
+/// Memory for the rows of a host, of one member.
+const HOST: u64 = 8 << 20;
+/// Memory of a member that is being read: a row group as it lies there, a batch of its rows, and what its footer takes for each byte of the object.
+const MEMBER: u64 = 6 << 20;
+const FOOTER: u64 = 8;
+
+/// Objects that are to become one.
+pub struct Joining<'a> {
+    /// With what means.
+    pub context: &'a Arc<Context>,
+    /// Where.
+    pub partition: &'a Partition,
+    /// What stands there.
+    pub holdings: &'a Arc<Holdings>,
+    /// Which.
+    pub group: &'a Group,
+}
+
+/// What came of it.
+pub enum Joined {
+    /// They are one object.
+    Compacted(Made),
+    /// Another writer has taken the slot.
+    Lost(Lost),
+    /// An object keeps them from becoming one, and why.
+    Refused(ObjectKey, String),
+}
+
+/// The new object.
+pub struct Made {
+    /// What may go.
+    pub replaced: Vec<Replaced>,
+    /// Its bytes.
+    pub size: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// Rows that stood twice.
+    pub lost: Loss,
+    /// Sources of which other values were kept.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// Ends a compaction before its object is visible, or before anything is deleted.
+enum Stopped {
+    /// An object is not as it should be.
+    Refused(ObjectKey, String),
+    /// The run is over.
+    By(Error),
+}
+
+impl From<Error> for Stopped {
+    fn from(e: Error) -> Self {
+        Self::By(e)
+    }
+}
+
+impl Joining<'_> {
+    /// Makes one object of them, and compares it with them. Nothing is deleted.
+    ///
+    /// # Errors
+    /// Those that end the run.
+    pub async fn run(self) -> Result<Joined> {
+        match self.join().await {
+            Ok(joined) => Ok(joined),
+            Err(Stopped::Refused(key, why)) => Ok(Joined::Refused(key, why)),
+            Err(Stopped::By(e)) => Err(e),
+        }
+    }
+
+    async fn join(self) -> Result<Joined, Stopped> {
+        let Self { context, group, .. } = self;
+        let needs = group.members.iter().map(|member| MEMBER + 2 * HOST + member.size / FOOTER).sum::<u64>() + budget::OPEN_OBJECT;
+        let share = context.budget.take(needs).await;
+        for member in &group.members {
+            let proof = prove::present(&context.archive, &context.hashers, member, Depth::Full).await?;
+            proof.map_err(|why| Stopped::Refused(member.key.clone(), format!("it stays as it is: {why}")))?;
+        }
+        let (claim, lost) = match self.write(&share).await? {
+            Ok(written) => written,
+            Err(lost) => return Ok(Joined::Lost(lost)),
+        };
+        fail_point::reach("compacted");
+        let key = claim.object.key.clone();
+        let refused = |why: String| Stopped::Refused(key.clone(), format!("what it was compacted from stays: {why}"));
+        let proof = prove::uploaded(&context.archive, &context.hashers, &claim, Depth::Full).await?.map_err(refused)?;
+        let new = self.new_object(&key, claim.object.size).await?;
+        let compared = self.compare(&share, &new).await?;
+        fail_point::reach("compared");
+        if compared.differing != lost.differing {
+            return Err(refused(format!("{} values differ, and {} were to", compared.differing, lost.differing)));
+        }
+        let replaced = Replaced::by(&proof, &new.replaces, group.rows() - lost.rows, &compared).map_err(refused)?;
+        Ok(Joined::Compacted(Made { replaced, size: new.size, rows: new.rows, lost, conflicts: self.conflicts(&new) }))
+    }
+
+    /// Writes the new object.
+    async fn write(&self, share: &Share) -> Result<Result<(Claim, Loss), Lost>, Stopped> {
+        let Self { context, partition, holdings, group } = *self;
+        let Some(first) = group.members.first() else { return Err(Error::Internal("a compaction of nothing".into()).into()) };
+        let (bucket, buckets) = (group.bucket, first.info.buckets);
+        let target =
+            Target { context: Arc::clone(context), partition: partition.clone(), bucket, buckets, holdings: Arc::clone(holdings), replaces: group.replaces() };
+        let writer = Writer::start(target)?;
+        let handed = self.hand_over(share, &writer).await;
+        if handed.is_ok() {
+            writer.send(Message::Finish).await;
+        }
+        let Ended { written, end } = writer.join().await;
+        let lost = match (handed, end) {
+            // a writer that was not told to finish says that it was interrupted; that is no cause
+            (Err(stopped), Ok(_) | Err(Error::Interrupted)) => return Err(stopped),
+            (_, Err(e)) => return Err(e.into()),
+            (Ok(_), Ok(Some(lost))) => return Ok(Err(lost)),
+            (Ok(lost), Ok(None)) => lost,
+        };
+        match <[Written; 1]>::try_from(written) {
+            Ok([Written { claim, .. }]) => Ok(Ok((claim, lost))),
+            Err(written) => Err(Error::Internal(format!("{} objects were made of some that were to become one", written.len())).into()),
+        }
+    }
+
+    /// Merges host after host.
+    async fn hand_over(&self, share: &Share, writer: &Writer) -> Result<Loss, Stopped> {
+        let sources = Sources::of(&self.group.members);
+        let footers = LastFooter::default();
+        let mut members = Members::open(self.context, &footers, &self.group.members).await?;
+        let mut lost = Loss::default();
+        for name in sources.hosts() {
+            let host = Host::new(name);
+            let windows = sources.windows(name);
+            let snapshots = members.take(&host).await?;
+            let losses = self.merge(share, &host, &sources, (&windows, &snapshots), writer).await?;
+            losses.iter().for_each(|loss| {
+                lost.rows += loss.rows;
+                lost.differing += loss.differing;
+            });
+            self.context.progress.hosts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        members.end().await?;
+        Ok(lost)
+    }
+
+    /// Merges one host, and hands its rows over. Gives what was lost of each window.
+    async fn merge(
+        &self,
+        share: &Share,
+        host: &Host,
+        sources: &Sources<'_>,
+        (windows, snapshots): (&[Window], &[(usize, Arc<Snapshot>)]),
+        writer: &Writer,
+    ) -> Result<Vec<Loss>, Stopped> {
+        let of = |member: usize| snapshots.iter().find(|(of, _)| *of == member).map(|(_, snapshot)| snapshot);
+        if let Some((stranger, _)) = snapshots.iter().find(|(member, _)| windows.iter().all(|window| window.member != *member)) {
+            let key = self.group.members[*stranger].key.clone();
+            return Err(Stopped::Refused(key, format!("it stays as it is: it has rows of the host {host}, and its ledger has none")));
+        }
+        let mut merged = Vec::new();
+        for (window, snapshot) in windows.iter().enumerate().filter_map(|(i, window)| Some((i, of(window.member)?))) {
+            merged.push((window, Input { series: snapshot.cursor(), held: false, times: windows[window].times.clone() }));
+        }
+        let (of_window, inputs): (Vec<usize>, Vec<Input>) = merged.into_iter().unzip();
+        let is_in_memory = snapshots.iter().all(|(_, snapshot)| snapshot.is_in_memory());
+        let loaded = if is_in_memory { usize::MAX } else { HOST as usize };
+        let unread = |Unread { error, .. }: Unread| Stopped::By(Error::Spool(error));
+        let workers = &self.context.workers;
+        let mut merge = workers.run(move || Merge::new(inputs)).await?.map_err(unread)?;
+        let mut written = 0;
+        loop {
+            let piece = share.piece(is_in_memory).await;
+            let whose = host.clone();
+            let (rest, rows) = workers.run(move || next_rows(&whose, merge, loaded)).await?;
+            merge = rest;
+            let rows = rows.map_err(unread)?;
+            written += rows.len() as u64;
+            let losses = merge.is_done().then(|| losses(windows.len(), &of_window, merge.tallies()));
+            let entries = losses.as_ref().map(|losses| sources.joined(host.as_str(), windows, losses)).transpose();
+            let entries = entries.map_err(|why| Stopped::Refused(self.group.members[0].key.clone(), format!("its sequence stays as it is: {why}")))?;
+            if let Some(entries) = &entries
+                && entries.iter().map(|entry| entry.written).sum::<u64>() != written
+            {
+                let why = format!("its sequence stays as it is: ledgers and rows of the host {host} do not fit together");
+                return Err(Stopped::Refused(self.group.members[0].key.clone(), why));
+            }
+            let entered = |entry| Entered { work: 0, entry, tally: Tally::default() };
+            let day = HostDay { rows, sources: entries.map(|entries| entries.into_iter().map(entered).collect()), piece };
+            if !writer.send(Message::Host(day)).await {
+                return Err(Error::Interrupted.into());
+            }
+            fail_point::reach("joined");
+            if let Some(losses) = losses {
+                self.context.progress.rows.fetch_add(written, std::sync::atomic::Ordering::Relaxed);
+                return Ok(losses);
+            }
+        }
+    }
+
+    /// What was made, as it is in the archive now.
+    async fn new_object(&self, key: &ObjectKey, size: u64) -> Result<ObjectLedger, Stopped> {
+        let listed = object_store::ObjectMeta { location: key.path(), size, e_tag: None, version: None, last_modified: crate::clock::now() };
+        let found = object::ledger(&self.context.archive, &listed).await?;
+        found.map_err(|why| Stopped::Refused(key.clone(), format!("what it was compacted from stays: {why}")))
+    }
+
+    /// Compares the new object with what it was made of, host after host.
+    async fn compare(&self, share: &Share, new: &ObjectLedger) -> Result<Compared, Stopped> {
+        let _ = share;
+        let footers = LastFooter::default();
+        let new = std::slice::from_ref(new);
+        let mut ours = Members::open(self.context, &footers, new).await?;
+        let mut theirs = Members::open(self.context, &footers, &self.group.members).await?;
+        let hosts: BTreeSet<&str> = Sources::of(&self.group.members).hosts().collect();
+        let mut all = Compared::default();
+        for host in hosts.into_iter().map(Host::new) {
+            let new = ours.take(&host).await?.pop().map(|(_, snapshot)| snapshot);
+            let members: Vec<Arc<Snapshot>> = theirs.take(&host).await?.into_iter().map(|(_, snapshot)| snapshot).collect();
+            let compared = self.context.workers.run(move || compact::compare(new.as_ref(), &members)).await?;
+            all.add(compared.map_err(Error::Spool)?);
+        }
+        ours.end().await?;
+        theirs.end().await?;
+        Ok(all)
+    }
+
+    fn conflicts(&self, new: &ObjectLedger) -> Vec<Conflict> {
+        let before = |path: &str| {
+            self.group.members.iter().flat_map(|member| member.entries.iter()).filter(|entry| &*entry.path == path).map(|entry| entry.conflicting).max()
+        };
+        let conflict = |entry: &crate::ledger::Entry| {
+            let rows = entry.conflicting.saturating_sub(before(&entry.path).unwrap_or(0));
+            (rows > 0).then(|| Conflict { object: self.context.archive.name_of(&new.key), source: entry.path.to_string(), rows })
+        };
+        new.entries.iter().filter_map(conflict).collect()
+    }
+}
+
+/// Losses by window, from what became of the inputs.
+fn losses(windows: usize, of_window: &[usize], tallies: &[Tally]) -> Vec<Loss> {
+    let mut losses = vec![Loss::default(); windows];
+    for (window, tally) in of_window.iter().zip(tallies) {
+        losses[*window] = Loss { rows: tally.rows - tally.written, differing: tally.superseded };
+    }
+    losses
+}
+
+/// Objects that are gone through side by side.
+struct Members<'a> {
+    context: &'a Context,
+    objects: &'a [ObjectLedger],
+    readers: Vec<Hosts<'a>>,
+}
+
+impl<'a> Members<'a> {
+    async fn open(context: &'a Context, footers: &'a LastFooter, objects: &'a [ObjectLedger]) -> Result<Self, Stopped> {
+        let mut readers = Vec::new();
+        for object in objects {
+            let source = catalog::Source { archive: &context.archive, workers: &context.workers, footers, object };
+            let opened = catalog::unless_damaged(Hosts::open(source, |_, _| true)).await?;
+            readers.push(opened.map_err(|why| refused(context, object, why))?);
+        }
+        Ok(Self { context, objects, readers })
+    }
+
+    /// The rows of a host, of each that has some.
+    async fn take(&mut self, host: &Host) -> Result<Vec<(usize, Arc<Snapshot>)>, Stopped> {
+        let context = self.context;
+        let objects = self.objects;
+        let take = async |(index, reader): (usize, &mut Hosts<'a>)| {
+            let object = &objects[index];
+            match catalog::unless_damaged(reader.host()).await?.map_err(|why| refused(context, object, why))? {
+                Some(next) if next == *host => {}
+                Some(next) if next < *host => {
+                    return Err(Stopped::Refused(object.key.clone(), format!("it stays as it is: its ledger does not name the host {next}")));
+                }
+                _ => return Ok(None),
+            }
+            let spool = Spool::new(&context.spool, HOST as usize, HOST as usize);
+            let times = object.key.partition.date.start()..=object.key.partition.date.end() - 1;
+            let snapshot = catalog::unless_damaged(reader.take(times, spool)).await?.map_err(|why| refused(context, object, why))?;
+            Ok(Some((index, Arc::new(snapshot))))
+        };
+        let taken = futures::future::try_join_all(self.readers.iter_mut().enumerate().map(take)).await?;
+        Ok(taken.into_iter().flatten().collect())
+    }
+
+    /// There must be nothing left.
+    async fn end(&mut self) -> Result<(), Stopped> {
+        for (object, reader) in self.objects.iter().zip(&mut self.readers) {
+            let left: Found<Option<Host>> = reader.host().await;
+            if let Some(host) = left?.map_err(|why| refused(self.context, object, why))? {
+                return Err(Stopped::Refused(object.key.clone(), format!("it stays as it is: its ledger does not name the host {host}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refused(context: &Context, object: &ObjectLedger, why: NotOurs) -> Stopped {
+    let why = Unreadable::new(context.archive.name_of(&object.key), why);
+    Stopped::Refused(object.key.clone(), format!("it stays as it is: {why}"))
+}
