@@ -2,7 +2,7 @@
 
 SHELL = /bin/bash
 .DEFAULT_GOAL = test
-.PHONY: setup test test-spark test-minio test-deploy test-all torture bench bench-queries lint prometheus clean
+.PHONY: setup test test-spark test-browser test-minio test-deploy test-all torture bench bench-queries lint prometheus clean
 
 # The tests' own server is on this machine: never through a proxy. Settings of whoever runs them are not theirs.
 export NO_PROXY := 127.0.0.1,localhost,$(NO_PROXY)
@@ -24,6 +24,10 @@ test: setup
 test-spark: setup
 	cargo test --locked --features spark --test spark
 
+# The coverage page in a Chromium without a window: Debian's package, which is installed if it is missing.
+test-browser:
+	cargo test --locked --features browser --test browser -- --nocapture
+
 # What a server must do that LocalStack does not check: against a MinIO that is built once, started and stopped. tests/minio/README.md
 test-minio: setup
 	@trap '[ -n "$$CC_ARCHIVER_TEST_MINIO_ENDPOINT" ] || tests/minio/down' EXIT; \
@@ -31,7 +35,7 @@ test-minio: setup
 	tests/minio/up && env -u CC_ARCHIVER_TEST_S3_ENDPOINT \
 	cargo test --locked --features minio --test minio --test s3 --test conformance --test wire --test machines --test queries
 
-test-all: test test-spark test-minio test-deploy lint prometheus
+test-all: test test-spark test-browser test-minio test-deploy lint prometheus
 
 # What else is in deploy/: manifests, units, every name in them and in docs/deploy.md, the program in what its container holds, and policies,
 # on a MinIO. Needs Go (kustomize, MinIO), systemd-analyze, and root on a Debian.

@@ -29,6 +29,7 @@ pub mod info;
 pub mod files;
 pub mod ledger;
 pub mod cc_backend;
+pub mod coverage_page;
 pub mod settings;
 
 // the surroundings
