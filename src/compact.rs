@@ -30,7 +30,7 @@ pub struct Rules {
     pub min_objects: usize,
     /// Bytes of them together, at most, unless rows stand twice. One of more than half of it stays as it is.
     pub max_size: u64,
-    /// They were written before this Unix time in s.
+    /// They were written at this Unix time in s, or before.
     pub before: i64,
 }
 
@@ -95,11 +95,12 @@ impl fmt::Display for Left {
 
 /// Plans a partition. `written` says when an object was written, in Unix s; one of which that is not known counts as new.
 pub fn plan(holdings: &Holdings, rules: Rules, written: impl Fn(&ObjectKey) -> Option<i64>) -> Plan {
-    let is_old = |object: &ObjectLedger| written(&object.key).is_some_and(|time| time < rules.before);
+    let is_old = |object: &ObjectLedger| written(&object.key).is_some_and(|time| time <= rules.before);
     let mut plan = Plan::default();
     let buckets: BTreeSet<Bucket> = holdings.keys().iter().map(|key| key.bucket).collect();
     for bucket in buckets {
-        let members: Vec<&ObjectLedger> = holdings.objects().iter().filter(|object| object.key.bucket == bucket).collect();
+        let mut members: Vec<&ObjectLedger> = holdings.objects().iter().filter(|object| object.key.bucket == bucket).collect();
+        members.sort_by(|a, b| a.key.cmp(&b.key));
         let of_sequence = |why: Aside| holdings.aside().iter().filter(move |(object, aside)| object.key.bucket == bucket && *aside == why);
         let pending: Vec<&ObjectLedger> = of_sequence(Aside::Pending).map(|(object, _)| object).collect();
         let replaced: Vec<&ObjectLedger> = of_sequence(Aside::Replaced).map(|(object, _)| object).collect();
@@ -114,11 +115,12 @@ pub fn plan(holdings: &Holdings, rules: Rules, written: impl Fn(&ObjectKey) -> O
         } else {
             by_size(bucket, members.iter().copied().filter(|member| is_old(member)), rules)
         };
-        if groups.is_empty() && members.len() < rules.min_objects {
+        let unreadable: Vec<&Unreadable> = holdings.unreadable.iter().filter(|object| object.bucket.is_none_or(|of| of == bucket)).collect();
+        if groups.is_empty() && members.len() + unreadable.len() < rules.min_objects {
             continue;
         }
-        if let Some(unreadable) = holdings.unreadable.iter().find(|object| object.bucket.is_none_or(|of| of == bucket)) {
-            plan.left.push(Left::Unreadable(unreadable.clone()));
+        if let Some(first) = unreadable.first() {
+            plan.left.push(Left::Unreadable((*first).clone()));
             continue;
         }
         // whoever writes to the sequence still may have planned on what would go

@@ -5,7 +5,7 @@
 //! take to bend it.
 
 /// All points, in the order of the data.
-pub const POINTS: [&str; 19] = [
+pub const POINTS: [&str; 24] = [
     "locked",
     "scanned",
     "opened",
@@ -25,6 +25,11 @@ pub const POINTS: [&str; 19] = [
     "to-be-deleted",
     "deleted",
     "done",
+    "joined",
+    "compacted",
+    "compared",
+    "to-be-replaced",
+    "replaced",
 ];
 
 /// Says that a point is reached.

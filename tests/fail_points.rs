@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cc_archiver::fail_point::POINTS;
-use support::{Level, MIDNIGHT, Run, Snapshot, T0, Tree, archiver, assert_same_rows, files_below, rows_of, s3};
+use support::{Level, MIDNIGHT, Row, Run, Snapshot, T0, Tree, archiver, assert_same_rows, files_below, noise, rows_of, s3};
 use victim::{Site, signal, wait, was_killed};
 
 mod support;
@@ -21,6 +21,14 @@ const OF_PARTS: [&str; 1] = ["sent"];
 
 /// Points that only a run comes to which deletes.
 const OF_PRUNING: [&str; 2] = ["to-be-deleted", "deleted"];
+
+/// Points that only a compaction comes to.
+const OF_COMPACTING: [&str; 5] = ["joined", "compacted", "compared", "to-be-replaced", "replaced"];
+
+/// Points of runs that archive.
+fn points() -> impl Iterator<Item = &'static str> {
+    POINTS.into_iter().filter(|point| !OF_PARTS.contains(point) && !OF_COMPACTING.contains(point))
+}
 
 /// The site's command, which deletes if the point takes that.
 fn command(site: &Site, point: &str) -> Command {
@@ -69,7 +77,7 @@ fn killed(site: &Site, point: &str, nth: usize) -> bool {
 
 #[test]
 fn a_kill_at_any_boundary_of_stages_loses_and_doubles_nothing() {
-    for point in POINTS.iter().filter(|point| !OF_PARTS.contains(point)) {
+    for point in points() {
         assert!(killed(&Site::small(), point, 0), "no run comes to {point}");
         for nth in [0, 1, 4] {
             let site = Site::small();
@@ -83,7 +91,7 @@ fn a_kill_at_any_boundary_of_stages_loses_and_doubles_nothing() {
 fn kills_one_after_the_other_lose_and_double_nothing() {
     let site = Site::small();
     for nth in [0, 1, 2] {
-        for point in POINTS {
+        for point in points().chain(OF_PARTS) {
             killed(&site, point, nth);
             site.assert_whole();
         }
@@ -102,7 +110,7 @@ fn a_kill_in_the_middle_of_an_object_of_parts_loses_and_doubles_nothing() {
 
 #[test]
 fn a_run_that_is_asked_to_stop_at_any_boundary_leaves_nothing_half_done() {
-    for point in POINTS.iter().filter(|point| !OF_PARTS.contains(point)) {
+    for point in points() {
         let site = Site::small();
         let held = Held::at(&mut command(&site, point), point);
         signal(&held.child, "TERM");
@@ -302,5 +310,50 @@ fn a_kill_between_two_pieces_of_a_host_loses_and_doubles_nothing() {
         let mut child = archiving(&tree, folder.path()).env(VARIABLE, format!("{point}:{nth}")).spawn().expect("it starts");
         assert!(was_killed(wait(&mut child)), "no run comes to {point} for the {nth}th time");
         assert_completes(&tree, folder.path(), &snapshot);
+    }
+}
+
+/// Three objects of a date, one for each run, all of them days old.
+fn archived_in_three_runs() -> (Tree, tempfile::TempDir, Vec<Row>) {
+    let (tree, folder, mut rows) = (Tree::new(), tempfile::tempdir().expect("a folder"), Vec::new());
+    for hour in [0, 6, 12] {
+        for host in ["a", "b"] {
+            let snapshot = Snapshot::minutes(MIDNIGHT + 3_600 * hour, noise(hour as u64, 360));
+            rows.extend(snapshot.rows("c", host));
+            tree.bin("c", host, &snapshot);
+        }
+        support::archive(tree.path(), folder.path(), &[]).expect(0);
+    }
+    rows.sort();
+    (tree, folder, rows)
+}
+
+fn compacting(archive: &Path) -> Command {
+    for key in files_below(archive).keys().filter(|key| key.ends_with(".parquet")) {
+        let file = fs::File::options().write(true).open(archive.join(key)).expect("opened");
+        file.set_modified(std::time::SystemTime::now() - Duration::from_secs(2 * 86_400)).expect("set");
+    }
+    let mut command = archiver();
+    command.arg("compact").arg(archive).args(["--json", "--progress", "never"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+#[test]
+fn a_kill_at_any_boundary_of_a_compaction_loses_and_doubles_nothing() {
+    for point in OF_COMPACTING.into_iter().chain(["encoded", "finishing", "visible"]) {
+        for nth in [0, 1, 2] {
+            let (tree, folder, rows) = archived_in_three_runs();
+            let mut child = compacting(folder.path()).env(VARIABLE, format!("{point}:{nth}")).spawn().expect("it starts");
+            let was_killed = was_killed(wait(&mut child));
+            assert!(was_killed || nth > 0, "no compaction comes to {point}");
+            // what counts holds each row once: nothing is missed, nothing archived again, nothing found
+            let again = support::archive(tree.path(), folder.path(), &[]).expect(0).summary();
+            assert_eq!((again["files"].as_u64(), again["already_archived"].as_u64()), (Some(0), Some(6)), "{point} {nth}");
+            Run::from(archiver().arg("verify").arg(folder.path()).arg("--read-data").output().expect("it starts")).expect(0);
+            Run::from(compacting(folder.path()).output().expect("it starts")).expect(0);
+            let objects = files_below(folder.path());
+            assert_eq!(objects.keys().filter(|key| key.ends_with(".parquet")).count(), 1, "{point} {nth}: {:?}", objects.keys());
+            assert_same_rows(&format!("{point} {nth}"), rows_of(&objects), &rows);
+        }
     }
 }

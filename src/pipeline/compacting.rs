@@ -204,9 +204,9 @@ impl Compacting<'_> {
                 return Err(Error::Interrupted);
             }
             let key = object.key().clone();
-            fail_point::reach("replaced");
+            fail_point::reach("to-be-replaced");
             match object.delete(&self.context.archive).await {
-                Ok(()) => fail_point::reach("deleted"),
+                Ok(()) => fail_point::reach("replaced"),
                 Err(e @ Error::Store { .. }) => {
                     self.set_aside(&key, format!("it was compacted into another object, and could not be deleted: {e}"));
                     return Ok(false);
