@@ -26,8 +26,10 @@ mod input;
 mod json;
 mod numbers;
 mod skeleton;
+mod wal;
 
 pub use claim::{check, claim};
+pub use wal::{Log, Lost, Piece, Record};
 
 use found::{Found, List, Values};
 use input::Input;
