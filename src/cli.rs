@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod archive;
 mod doctor;
+mod inspect;
 mod metrics;
 mod output;
 mod prune;
@@ -17,6 +18,7 @@ mod verify;
 
 pub use archive::ArchiveArgs;
 pub use doctor::DoctorArgs;
+pub use inspect::InspectArgs;
 pub use metrics::MetricsArgs;
 pub use output::OutputArgs;
 pub use prune::{Proof, PruneArgs, PruneRuleArgs};
@@ -55,6 +57,7 @@ pub enum Command {
     Archive(Box<ArchiveArgs>),
     Prune(Box<PruneArgs>),
     Verify(Box<VerifyArgs>),
+    Inspect(Box<InspectArgs>),
     Doctor(Box<DoctorArgs>),
     /// Show the value of each setting, and where it came from.
     ///

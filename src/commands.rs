@@ -8,6 +8,7 @@ use crate::error::Exit;
 mod archive;
 mod config;
 mod doctor;
+mod inspect;
 mod prune;
 mod session;
 mod verify;
@@ -22,6 +23,7 @@ pub fn run(loaded: Loaded) -> Exit {
         Command::Archive(args) => archive::run(*args, &session),
         Command::Prune(args) => prune::run(*args, &session),
         Command::Verify(args) => verify::run(*args, &session),
+        Command::Inspect(args) => inspect::run(*args, &session),
         Command::Doctor(args) => doctor::run(*args, &session),
         Command::Config => config::run(effective, &session),
     }

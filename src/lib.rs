@@ -54,6 +54,7 @@ pub mod prune;
 pub mod verify;
 
 // the wiring
+pub mod inspect;
 pub mod doctor;
 pub mod pipeline;
 

@@ -42,6 +42,7 @@ mod dry_run;
 mod examining;
 mod handed;
 mod host;
+mod inspecting;
 mod keeping;
 mod lock;
 mod merging;
@@ -59,6 +60,7 @@ mod verifying;
 
 pub use dry_run::DryRun;
 pub use examining::examine_in;
+pub use inspecting::inspect_in;
 pub use pruning::prune_in;
 pub use verifying::verify_in;
 

@@ -38,6 +38,8 @@ pub struct Record<'a> {
     pub metric: &'a str,
     /// The value; NaN is no sample.
     pub value: f32,
+    /// Byte offset of what follows it.
+    pub end: u64,
     /// Names of levels, each with its length before it.
     levels: &'a [u8],
 }
@@ -70,6 +72,8 @@ pub struct Lost {
     pub from: u64,
     /// Byte offset behind the last: of the next good record, or of the end.
     pub to: u64,
+    /// True if the log ends in the middle of the record that they begin with.
+    pub is_torn: bool,
     /// What is wrong with the first record of them.
     pub reason: String,
 }
@@ -119,17 +123,17 @@ impl<R: Read> Log<R> {
         if !self.has_begun {
             self.has_begun = true;
             if let Some(reason) = self.begin()? {
-                return self.look_for_record(0, reason).map(|lost| Some(Piece::Lost(lost)));
+                return self.look_for_record(0, false, reason).map(|lost| Some(Piece::Lost(lost)));
             }
         }
-        match self.frame()? {
+        match self.frame(false)? {
             Frame::End => Ok(None),
-            Frame::Bad(wrong) => self.look_for_record(1, wrong.to_string()).map(|lost| Some(Piece::Lost(lost))),
+            Frame::Bad(wrong) => self.look_for_record(1, matches!(wrong, Wrong::Cut), wrong.to_string()).map(|lost| Some(Piece::Lost(lost))),
             Frame::Good(len) => {
                 let (at, begin) = (self.at, self.begin);
                 self.take(HEAD + len + SUM);
                 let payload = &self.bytes[begin + HEAD..begin + HEAD + len];
-                Ok(payload_of(payload).map(|record| Piece::Record(Record { at, ..record })).ok())
+                Ok(payload_of(payload).map(|record| Piece::Record(Record { at, end: self.at, ..record })).ok())
             }
         }
     }
@@ -149,7 +153,8 @@ impl<R: Read> Log<R> {
         })
     }
 
-    fn frame(&mut self) -> io::Result<Frame> {
+    /// What is here. Where a record is looked for in damaged bytes there can be very many beginnings: what is laid out like no record is not hashed then.
+    fn frame(&mut self, is_looking: bool) -> io::Result<Frame> {
         let head = self.at_hand(HEAD)?;
         let Some((magic, len)) = head.split_first_chunk::<4>().and_then(|(magic, rest)| Some((magic, rest.first_chunk()?))) else {
             return Ok(if head.is_empty() { Frame::End } else { Frame::Bad(Wrong::Cut) });
@@ -164,16 +169,16 @@ impl<R: Read> Log<R> {
         let Some((payload, sum)) = self.at_hand(HEAD + len + SUM)?.get(HEAD..HEAD + len + SUM).and_then(<[u8]>::split_last_chunk::<SUM>) else {
             return Ok(Frame::Bad(Wrong::Cut));
         };
-        // what is laid out like no record is not hashed: in damaged bytes there can be very many beginnings
-        if let Err(why) = payload_of(payload) {
-            return Ok(Frame::Bad(Wrong::Payload(why)));
+        let layout = payload_of(payload).map(|_| Frame::Good(len)).unwrap_or_else(|why| Frame::Bad(Wrong::Payload(why)));
+        if is_looking && matches!(layout, Frame::Bad(_)) {
+            return Ok(layout);
         }
         let (found, said) = (crc32fast::hash(payload), u32::from_le_bytes(*sum));
-        Ok(if found == said { Frame::Good(len) } else { Frame::Bad(Wrong::Sum { found, said }) })
+        Ok(if found == said { layout } else { Frame::Bad(Wrong::Sum { found, said }) })
     }
 
     /// Passes over bytes up to the next good record, `skip` of them in any case.
-    fn look_for_record(&mut self, skip: usize, reason: String) -> io::Result<Lost> {
+    fn look_for_record(&mut self, skip: usize, is_torn: bool, reason: String) -> io::Result<Lost> {
         let from = self.at;
         self.take(skip);
         loop {
@@ -185,14 +190,14 @@ impl<R: Read> Log<R> {
                     let kept = if self.is_at_end { 0 } else { RECORD.len() - 1 };
                     self.take((self.bytes.len() - self.begin).saturating_sub(kept));
                     if self.is_at_end {
-                        return Ok(Lost { from, to: self.at, reason });
+                        return Ok(Lost { from, to: self.at, is_torn, reason });
                     }
                     continue;
                 }
             }
-            match self.frame()? {
+            match self.frame(true)? {
                 Frame::Bad(_) => self.take(1),
-                Frame::Good(_) | Frame::End => return Ok(Lost { from, to: self.at, reason }),
+                Frame::Good(_) | Frame::End => return Ok(Lost { from, to: self.at, is_torn: false, reason }),
             }
         }
     }
@@ -233,7 +238,7 @@ fn payload_of(payload: &[u8]) -> Result<Record<'_>, &'static str> {
     if !left.is_empty() {
         return Err(WRONG);
     }
-    Ok(Record { at: 0, time: i64::from_le_bytes(*time), metric, value: f32::from_le_bytes(*value), levels })
+    Ok(Record { at: 0, end: 0, time: i64::from_le_bytes(*time), metric, value: f32::from_le_bytes(*value), levels })
 }
 
 /// The first of some names, each with its length before it.
@@ -326,7 +331,7 @@ mod tests {
             (6, "in the middle of a record"),
             (7, "none has more than"),
             (10, "its checksum is"),
-            (17, "lengths"),
+            (17, "its checksum is"),
             (size - 1, "its checksum is"),
         ] {
             let (times, lost) = wrong(at, 0x0a);
@@ -334,6 +339,12 @@ mod tests {
             assert_eq!((lost.len(), lost[0].from, lost[0].to), (1, (4 + 2 * size) as u64, (4 + 3 * size) as u64), "byte {at}");
             assert!(lost[0].reason.contains(why), "byte {at}: {}", lost[0].reason);
         }
+        // whole, but no record
+        let mut odd = b"no record at all".to_vec();
+        odd.extend(crc32fast::hash(&odd).to_le_bytes());
+        let odd = [&MAGIC[..], &RECORD, &16_u32.to_le_bytes(), &odd, &records[0]].concat();
+        let (times, lost) = all_of(&odd);
+        assert!(times == [0] && lost.len() == 1 && lost[0].reason.contains("lengths"), "{lost:?}");
         // torn, and gone on with
         let torn = [&whole[..whole.len() - 3], &records[0]].concat();
         let (times, lost) = all_of(&torn);
@@ -343,7 +354,7 @@ mod tests {
     #[test]
     fn a_log_without_its_magic_says_so_and_its_records_are_read() {
         let one = record(3, "m", &[], 1.0);
-        assert_eq!(all_of(b"").1, [Lost { from: 0, to: 0, reason: EMPTY.into() }]);
+        assert_eq!(all_of(b"").1, [Lost { from: 0, to: 0, is_torn: false, reason: EMPTY.into() }]);
         assert_eq!(all_of(&MAGIC[..2]).1[0].to, 2);
         let (times, lost) = all_of(&one);
         assert_eq!((times, lost[0].from, lost[0].to), (vec![3], 0, 0));
