@@ -289,6 +289,11 @@ fn readers(args: &ResourceArgs) -> Result<usize> {
     Ok(workers.min((memory / READER) as usize))
 }
 
+/// What is on this machine where somebody looks for S3. An archive need not exist yet.
+fn kind_of(path: &Path) -> &'static str {
+    if path.is_file() { "a local file" } else { "a directory" }
+}
+
 /// How an archive is reached that is in S3.
 fn s3_settings(archive: &Location, args: &S3Args, environment: &S3Environment) -> Result<Option<S3Settings>> {
     match (archive, &environment.typed) {
@@ -297,12 +302,13 @@ fn s3_settings(archive: &Location, args: &S3Args, environment: &S3Environment) -
             settings.endpoint.iter().try_for_each(|endpoint| endpoint.check_without(bucket))?;
             Ok(Some(settings))
         }
-        (Location::Directory(_), Some(option)) => {
-            Err(Error::Usage(format!("{option} is for an archive in S3, and {archive} is a directory\n  hint: a bucket is named as s3://bucket/prefix")))
+        (Location::Directory(path), Some(option)) => {
+            let is = kind_of(path);
+            Err(Error::Usage(format!("{option} is for an archive in S3, and {archive} is {is}\n  hint: a bucket is named as s3://bucket/prefix")))
         }
-        (Location::Directory(_), None) => {
+        (Location::Directory(path), None) => {
             if let Some(option) = s3::asks_for_more(args) {
-                tracing::warn!("{option} is for an archive in S3, and does nothing for {archive}, which is a directory");
+                tracing::warn!("{option} is for an archive in S3, and does nothing for {archive}, which is {}", kind_of(path));
             }
             Ok(None)
         }

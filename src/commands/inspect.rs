@@ -1,13 +1,12 @@
 //! `inspect`: what a file holds.
 
 use std::io::BufWriter;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::session::{Session, exit_of};
 use crate::cli::InspectArgs;
 use crate::config;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Exit, Result};
 use crate::inspect::{Holds, Writer};
 use crate::pipeline;
 use crate::settings::Show;
@@ -25,10 +24,7 @@ fn inspect(args: InspectArgs, session: &Session, run: &Run) -> Result<Exit> {
     let writer = |form| Writer::new(Box::new(BufWriter::new(std::io::stdout())), form, run.id.as_str(), &settings.file.to_string());
     let found = match settings.show {
         Show::Facts { .. } => session.wait(&run.progress, |shutdown| pipeline::inspect_in(&settings, None, progress, shutdown))?,
-        Show::Samples(form) => {
-            let writer = writer(form).map_err(Error::io("cannot write to", Path::new("stdout")))?;
-            session.wait_without_bar(&run.progress, |shutdown| pipeline::inspect_in(&settings, Some(writer), progress, shutdown))?
-        }
+        Show::Samples(form) => session.wait_without_bar(&run.progress, |shutdown| pipeline::inspect_in(&settings, Some(writer(form)), progress, shutdown))?,
     };
     match found.holds {
         // they are written; what is wrong with the file stands beside them

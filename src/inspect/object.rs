@@ -146,7 +146,8 @@ fn column_of(metadata: &ParquetMetaData, column: usize) -> ColumnFacts {
     ColumnFacts {
         name: described.path().string(),
         kind: described.physical_type().to_string(),
-        compression: first.map(|chunk| chunk.compression().to_string()),
+        // its level is not stored
+        compression: first.map(|chunk| chunk.compression().to_string().split('(').next().unwrap_or_default().to_owned()),
         encodings: first.map(|chunk| chunk.encodings().map(|encoding| encoding.to_string()).collect()).unwrap_or_default(),
         size: chunks().map(|chunk| u64::try_from(chunk.compressed_size()).unwrap_or(0)).sum(),
     }

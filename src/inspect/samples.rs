@@ -74,6 +74,9 @@ impl Serialize for Number {
 pub struct Writer {
     out: Box<dyn Write + Send>,
     form: Form,
+    run_id: String,
+    path: String,
+    has_begun: bool,
     count: u64,
 }
 
@@ -81,17 +84,22 @@ pub struct Writer {
 const COLUMNS: &str = "hostname,scope,metric,scope_id,selector,timestamp,frequency,value";
 
 impl Writer {
-    /// Begins with what stands before the first sample.
-    ///
-    /// # Errors
-    /// Those of `out`.
-    pub fn new(mut out: Box<dyn Write + Send>, form: Form, run_id: &str, path: &str) -> io::Result<Self> {
-        match form {
-            Form::Csv => writeln!(out, "{COLUMNS}")?,
-            Form::Table => writeln!(out, "{:<20}  {:<10}  {:<16}  {:<20}  value", "time", "host", "level", "metric")?,
-            Form::Json => write!(out, "{{\"run_id\":{},\"path\":{},\"values\":[", json(&run_id)?, json(&path)?)?,
+    /// Writes to `out` the samples of the file at `path`. Nothing is written yet: it may not be one.
+    pub fn new(out: Box<dyn Write + Send>, form: Form, run_id: &str, path: &str) -> Self {
+        Self { out, form, run_id: run_id.to_owned(), path: path.to_owned(), has_begun: false, count: 0 }
+    }
+
+    /// What stands before the first sample.
+    fn begin(&mut self) -> io::Result<()> {
+        let Self { out, form, run_id, path, has_begun, .. } = self;
+        if std::mem::replace(has_begun, true) {
+            return Ok(());
         }
-        Ok(Self { out, form, count: 0 })
+        match form {
+            Form::Csv => writeln!(out, "{COLUMNS}"),
+            Form::Table => writeln!(out, "{:<20}  {:<10}  {:<16}  {:<20}  value", "time", "host", "level", "metric"),
+            Form::Json => write!(out, "{{\"run_id\":{},\"path\":{},\"values\":[", json(run_id)?, json(path)?),
+        }
     }
 
     /// How many samples were written.
@@ -105,6 +113,7 @@ impl Writer {
     /// It cannot be written.
     pub fn write(&mut self, sample: &Sample<'_>) -> io::Result<()> {
         let Sample { hostname, scope, metric, scope_id, selector, timestamp, frequency, value } = sample;
+        self.begin()?;
         let (out, is_first) = (&mut self.out, self.count == 0);
         self.count += 1;
         match self.form {
@@ -128,6 +137,7 @@ impl Writer {
     /// # Errors
     /// It cannot be written.
     pub fn finish(&mut self, damage: &Damages) -> io::Result<()> {
+        self.begin()?;
         if self.form == Form::Json {
             #[derive(Serialize)]
             struct Rest<'a> {
@@ -180,7 +190,7 @@ mod tests {
 
     fn written(form: Form, samples: &[Sample<'_>]) -> String {
         let kept = Kept::default();
-        let mut writer = Writer::new(Box::new(kept.clone()), form, "r1", "a \"b\"").expect("written");
+        let mut writer = Writer::new(Box::new(kept.clone()), form, "r1", "a \"b\"");
         samples.iter().for_each(|sample| writer.write(sample).expect("written"));
         writer.finish(&Damages::default()).expect("written");
         let bytes = kept.0.lock().expect("not poisoned").clone();

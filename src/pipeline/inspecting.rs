@@ -105,6 +105,8 @@ impl Inspecting<'_> {
             seen.holds = Holds::Samples { count: writer.count() };
             let done = if seen.output.is_closed { Ok(()) } else { writer.finish(&seen.damage) };
             seen.output.check(done)?;
+        } else if !self.settings.filter.is_open() {
+            seen.notes.push("only what --selector, --metric, --host, --from and --to choose is shown".into());
         }
         Ok(Inspected { path: self.settings.file.to_string(), size, holds: seen.holds, notes: seen.notes, damage: seen.damage })
     }

@@ -66,10 +66,12 @@ impl Decoding {
         while let Some(key) = cursor.key().map_err(failed)?.filter(|_| is_wanted && !output.is_closed) {
             while let Some(span) = cursor.next_of(&key) {
                 self.go_on()?;
-                if output.filter.admits_series(&key.metric, &key.selector.path) {
-                    let (from, to) = output.filter.times();
+                let (from, to) = output.filter.times();
+                let part = span.within(from, to);
+                let has_any = part.len > 0 || span.len == 0;
+                if has_any && output.filter.admits_series(&key.metric, &key.selector.path) {
                     let values = |part: &Span| snapshot.place.values(part).map_err(failed);
-                    self.series(&key, span.within(from, to), values, &mut series, &mut output)?;
+                    self.series(&key, part, values, &mut series, &mut output)?;
                 }
             }
         }
