@@ -478,5 +478,7 @@ fn an_object_in_a_bucket_is_shown_as_one_in_a_directory() {
     let shown = with(&["inspect", &bucket.url("kept/beta/n01/1772344800.bin"), "--json"]).expect(0).summary();
     assert_eq!((&shown["host"], &shown["series"]["samples"]), (&"n01".into(), &899.into()));
     let missing = with(&["inspect", &bucket.url("archive/cluster=beta/date=2026-03-01/part-00-00009.parquet")]).expect(1);
-    assert!(missing.stderr.contains("cannot open s3://"), "{}", missing.stderr);
+    assert!(missing.stderr.contains("cannot open s3://") && missing.stderr.contains("there is no such object"), "{}", missing.stderr);
+    let prefix = with(&["inspect", &bucket.url("archive")]).expect(1);
+    assert!(prefix.stderr.contains("ls shows what an archive holds"), "{}", prefix.stderr);
 }

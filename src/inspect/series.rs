@@ -159,7 +159,7 @@ pub struct Steps {
 
 impl Steps {
     /// So many different steps are counted; of jitter there are not more.
-    const MOST: usize = 256;
+    const MOST: usize = 64;
 
     /// The next sample.
     pub fn add(&mut self, time: i64) {

@@ -134,7 +134,13 @@ impl Inspecting<'_> {
 
     /// Objects are read where they are. What else may lie in a bucket is brought here first.
     async fn in_bucket(&self, archive: &Archive, key: &Key, output: Output) -> Result<(u64, Seen)> {
-        let failed = |e| Error::store("cannot open", archive.name_of(key))(e);
+        let failed = |e| match e {
+            object_store::Error::NotFound { .. } => Error::Archive(format!(
+                "cannot open {}: there is no such object\n  hint: name one object: PREFIX/cluster=NAME/date=YYYY-MM-DD/part-00-00000.parquet; ls shows what an archive holds",
+                archive.name_of(key)
+            )),
+            e => Error::store("cannot open", archive.name_of(key))(e),
+        };
         let sort = key.filename().and_then(|name| by_name(name.as_bytes())).unwrap_or(Sort::Parquet);
         if sort == Sort::Parquet {
             let size = archive.first_contact().head(key).await.map_err(failed)?.size;
