@@ -469,7 +469,14 @@ fn an_object_in_a_bucket_is_shown_as_one_in_a_directory() {
         bucket.put(&format!("archive/{key}"), &bytes);
         let url = bucket.url(&format!("archive/{key}"));
         let local = archived.path().join(&key);
-        assert_eq!(without_place(with(&["inspect", &url, "--json"]).expect(0).summary()), without_place(facts(&local, 0)));
+        let metrics = archived.path().join("metrics.prom");
+        let shown = with(&["inspect", &url, "--json", "--metrics-file", metrics.to_str().expect("UTF-8")]).expect(0).summary();
+        assert_eq!(without_place(shown), without_place(facts(&local, 0)));
+        let text = std::fs::read_to_string(&metrics).expect("metrics");
+        let requests = text.lines().filter(|line| line.starts_with("cc_archiver_store_requests_total{"));
+        let counts = requests.map(|line| line.rsplit(' ').next().and_then(|count| count.parse::<f64>().ok()).expect("a count"));
+        assert_eq!(counts.sum::<f64>(), 2.0, "a HEAD, and its end: {text}");
+        std::fs::remove_file(&metrics).expect("removed");
         let flags = ["--csv", "--metric", "cpu*"];
         assert_eq!(with(&[&["inspect", &url], &flags[..]].concat()).expect(0).stdout, inspect(&local, &flags).expect(0).stdout);
     }

@@ -26,13 +26,10 @@ impl fmt::Display for Tree<'_> {
         if self.0.is_empty() {
             return Ok(());
         }
-        let mut lines = vec![HEAD.map(str::to_owned)];
+        let mut lines = vec![HEAD.map(str::to_owned), label("host".into())];
         let mut above: Vec<&str> = Vec::new();
         for level in levels(self.0) {
             let path: Vec<&str> = names(level.first).collect();
-            if path.is_empty() {
-                lines.push(label("host".into()));
-            }
             let known = above.iter().zip(&path).take_while(|(a, b)| a == b).count();
             for (depth, part) in path.iter().enumerate().skip(known) {
                 let is_own = depth + 1 == path.len() && level.count > 1;
