@@ -18,6 +18,7 @@ use crate::files::{Compression, Format, Kind, SnapshotFile};
 use crate::names::{Digest, Selector};
 use crate::spool::{Spool, Tools};
 
+mod as_far;
 mod binary;
 mod claim;
 mod compressed;
@@ -26,8 +27,11 @@ mod input;
 mod json;
 mod numbers;
 mod skeleton;
+mod wal;
 
+pub use as_far::{Partial, decode_as_far};
 pub use claim::{check, claim};
+pub use wal::{Log, Lost, Piece, Record};
 
 use found::{Found, List, Values};
 use input::Input;
@@ -168,22 +172,39 @@ pub fn decode(raw: &Raw, form: Form, room: Room, tools: &Tools) -> Result<(Diges
     if form.size == 0 {
         return Err(Flaw::whole(EMPTY).into());
     }
+    let mut found = begin(raw, form, room, tools);
+    let (extent, digest) = go_through(raw, form, &mut found)?;
+    let again = raw.clone();
+    let reindex = move |from| reindex(&again, form, room.index, from).map_err(|refusal| io::Error::other(refusal.to_string()));
+    Ok((digest, finish(found, extent, reindex)?))
+}
+
+/// Nothing is found yet.
+fn begin(raw: &Raw, form: Form, room: Room, tools: &Tools) -> Found {
     let values =
         if form.has_values_in_place() { Values::InPlace(raw.place()) } else { Values::Collected(Spool::new(tools, expected_values(form), room.values)) };
     let list = List { index: IndexBuilder::new(None, room.index), days: Some(Days::default()) };
-    let mut found = Found { values: values.into(), list };
-    let ((from, to), digest) = match raw {
-        Raw::Memory(bytes) => (whole(bytes, form, &mut found)?, Digest::of(bytes)),
+    Found { values: values.into(), list }
+}
+
+/// Goes through all of a snapshot: what it comes by is in `found`, also where it fails.
+fn go_through(raw: &Raw, form: Form, found: &mut Found) -> Result<(Extent, Digest), Refusal> {
+    Ok(match raw {
+        Raw::Memory(bytes) => (whole(bytes, form, found)?, Digest::of(bytes)),
         Raw::File(file) => {
             let mut digest = blake3::Hasher::new();
             let mut hashed = BufReader::with_capacity(CHUNK, compressed::Hashed { raw: Reading { file, at: 0 }, digest: &mut digest });
-            let extent = stream(&mut hashed, form, &mut found)?;
+            let extent = stream(&mut hashed, form, found)?;
             // a decoder has its last byte before the file has
             io::copy(&mut hashed, &mut io::sink()).map_err(|e| broken(0, &e))?;
             drop(hashed);
             (extent, digest.finalize().into())
         }
-    };
+    })
+}
+
+/// What was found as a snapshot; `reindex` makes its index from a key on.
+fn finish(found: Found, (from, to): Extent, reindex: impl Fn(SeriesKey) -> io::Result<Index> + Send + Sync + 'static) -> Result<Snapshot, Refusal> {
     let List { index, days } = found.list;
     let place = match found.values.into_inner() {
         Values::InPlace(place) => place,
@@ -191,10 +212,8 @@ pub fn decode(raw: &Raw, form: Form, room: Room, tools: &Tools) -> Result<(Diges
         Values::Passed(..) => unreachable!("they were to be kept"),
     };
     let index = index.finish()?;
-    let again = raw.clone();
-    let reindex = move |from| reindex(&again, form, room.index, from).map_err(|refusal| io::Error::other(refusal.to_string()));
     let reindex = index.end.is_some().then(|| Box::new(reindex) as Box<_>);
-    Ok((digest, Snapshot { from, to, days: days.unwrap_or_default(), index: index.into(), place, reindex }))
+    Ok(Snapshot { from, to, days: days.unwrap_or_default(), index: index.into(), place, reindex })
 }
 
 /// About how many bytes of values a file has.
@@ -210,15 +229,22 @@ fn expected_values(form: Form) -> usize {
 
 /// The index of a snapshot that was decoded, from a key on.
 fn reindex(raw: &Raw, form: Form, room: usize, from: SeriesKey) -> Result<Index, Refusal> {
+    let (list, done) = list_again(raw, form, room, from);
+    done?;
+    Ok(list.index.finish()?)
+}
+
+/// Goes through a snapshot that was decoded, from a key on.
+fn list_again(raw: &Raw, form: Form, room: usize, from: SeriesKey) -> (List, Result<Extent, Refusal>) {
     // collected values are where they were put, in the same order
     let values = if form.has_values_in_place() { Values::InPlace(raw.place()) } else { Values::Passed(0, Vec::new()) };
     let mut found = Found { values: values.into(), list: List { index: IndexBuilder::new(Some(from), room), days: None } };
-    match raw {
-        Raw::Memory(bytes) => whole(bytes, form, &mut found)?,
-        Raw::File(file) if form.has_values_in_place() => binary::decode(Input::seeking(Reading { file, at: 0 }, form.most()), &mut found)?,
-        Raw::File(file) => stream(BufReader::with_capacity(CHUNK, Reading { file, at: 0 }), form, &mut found)?,
+    let done = match raw {
+        Raw::Memory(bytes) => whole(bytes, form, &mut found),
+        Raw::File(file) if form.has_values_in_place() => binary::decode(Input::seeking(Reading { file, at: 0 }, form.most()), &mut found),
+        Raw::File(file) => stream(BufReader::with_capacity(CHUNK, Reading { file, at: 0 }), form, &mut found),
     };
-    Ok(found.list.index.finish()?)
+    (found.list, done)
 }
 
 /// Goes through bytes in memory.

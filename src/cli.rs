@@ -8,6 +8,7 @@ mod archive;
 mod compact;
 mod doctor;
 mod format;
+mod inspect;
 mod metrics;
 mod output;
 mod part;
@@ -22,6 +23,7 @@ pub use archive::ArchiveArgs;
 pub use compact::CompactArgs;
 pub use doctor::DoctorArgs;
 pub use format::FormatArgs;
+pub use inspect::InspectArgs;
 pub use metrics::MetricsArgs;
 pub use output::OutputArgs;
 pub use part::PartArgs;
@@ -62,6 +64,7 @@ pub enum Command {
     Prune(Box<PruneArgs>),
     Verify(Box<VerifyArgs>),
     Compact(Box<CompactArgs>),
+    Inspect(Box<InspectArgs>),
     Doctor(Box<DoctorArgs>),
     /// Show the value of each setting, and where it came from.
     ///

@@ -9,6 +9,7 @@ mod archive;
 mod compact;
 mod config;
 mod doctor;
+mod inspect;
 mod prune;
 mod session;
 mod verify;
@@ -24,6 +25,7 @@ pub fn run(loaded: Loaded) -> Exit {
         Command::Prune(args) => prune::run(*args, &session),
         Command::Verify(args) => verify::run(*args, &session),
         Command::Compact(args) => compact::run(*args, &session),
+        Command::Inspect(args) => inspect::run(*args, &session),
         Command::Doctor(args) => doctor::run(*args, &session),
         Command::Config => config::run(effective, &session),
     }

@@ -10,15 +10,15 @@ use bytesize::ByteSize;
 
 use crate::cc_backend::CcBackend;
 use crate::cli::{
-    ArchiveArgs, CompactArgs, DoctorArgs, FormatArgs, MetricsArgs, OutputArgs, PartArgs, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, S3Args, SelectionArgs,
-    VerifyArgs,
+    ArchiveArgs, CompactArgs, DoctorArgs, FormatArgs, InspectArgs, MetricsArgs, OutputArgs, PartArgs, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, S3Args,
+    SelectionArgs, VerifyArgs,
 };
 use crate::error::{Error, Escaped, Result};
 use crate::files::{Filter, Shard};
 use crate::schema::Layout;
 use crate::settings::{
-    ArchiveSettings, CompactSettings, Depth, DoctorSettings, Location, MetricsSettings, OutputSettings, PART_SIZE, Part, PruneRules, PruneSettings, S3Settings,
-    VerifySettings, Wishes,
+    ArchiveSettings, CompactSettings, Depth, DoctorSettings, Form, InspectSettings, Location, MetricsSettings, OutputSettings, PART_SIZE, Part, PruneRules,
+    PruneSettings, S3Settings, SampleFilter, Show, VerifySettings, Wishes,
 };
 
 mod aws;
@@ -198,6 +198,36 @@ fn check_is_there(archive: &Location, hint: &str) -> Result<()> {
     check_archive(archive, hint)
 }
 
+/// Settings of `inspect`; `json` if the result is to be JSON.
+///
+/// # Errors
+/// [`Error::Usage`]: a directory was named, or what the options say makes no sense, or not together.
+pub fn inspect(args: InspectArgs, json: bool, environment: &S3Environment) -> Result<InspectSettings> {
+    let (workers, memory) = checked(&args.resources)?;
+    places::check_file(&args.file)?;
+    let show = match (args.values || args.csv, args.csv, json) {
+        (_, true, true) => return Err(Error::Usage("--csv and --json are two forms of the same samples\n  hint: leave one of them out".into())),
+        (true, ..) if args.ledger => return Err(Error::Usage("--ledger shows sources, and --values samples\n  hint: leave one of them out".into())),
+        (true, true, false) => Show::Samples(Form::Csv),
+        (true, false, true) => Show::Samples(Form::Json),
+        (true, false, false) => Show::Samples(Form::Table),
+        (false, ..) => Show::Facts { whole_ledger: args.ledger },
+    };
+    let (from, to) = (args.from.map(|time| time.0), args.to.map(|time| time.0));
+    if from.zip(to).is_some_and(|(from, to)| from >= to) {
+        return Err(Error::Usage("--from does not come before --to\n  hint: --to is the first time that is not shown".into()));
+    }
+    Ok(InspectSettings {
+        s3: s3_settings(&args.file, &args.s3, environment)?,
+        file: args.file,
+        show,
+        filter: SampleFilter { selector: args.selector, metric: args.metric, host: args.host, from, to },
+        workers,
+        memory,
+        spool: spool_folder(),
+    })
+}
+
 /// Where values go that there is no room for in memory: `TMPDIR`, else a folder that mostly is on a disk.
 fn spool_folder() -> PathBuf {
     const ON_DISK: &str = "/var/tmp";
@@ -322,6 +352,11 @@ fn readers(args: &ResourceArgs) -> Result<usize> {
     Ok(workers.min((memory / READER) as usize))
 }
 
+/// What is on this machine where somebody looks for S3. An archive need not exist yet.
+fn kind_of(path: &Path) -> &'static str {
+    if path.is_file() { "a local file" } else { "a directory" }
+}
+
 /// How an archive is reached that is in S3.
 fn s3_settings(archive: &Location, args: &S3Args, environment: &S3Environment) -> Result<Option<S3Settings>> {
     match (archive, &environment.typed) {
@@ -330,12 +365,13 @@ fn s3_settings(archive: &Location, args: &S3Args, environment: &S3Environment) -
             settings.endpoint.iter().try_for_each(|endpoint| endpoint.check_without(bucket))?;
             Ok(Some(settings))
         }
-        (Location::Directory(_), Some(option)) => {
-            Err(Error::Usage(format!("{option} is for an archive in S3, and {archive} is a directory\n  hint: a bucket is named as s3://bucket/prefix")))
+        (Location::Directory(path), Some(option)) => {
+            let is = kind_of(path);
+            Err(Error::Usage(format!("{option} is for an archive in S3, and {archive} is {is}\n  hint: a bucket is named as s3://bucket/prefix")))
         }
-        (Location::Directory(_), None) => {
+        (Location::Directory(path), None) => {
             if let Some(option) = s3::asks_for_more(args) {
-                tracing::warn!("{option} is for an archive in S3, and does nothing for {archive}, which is a directory");
+                tracing::warn!("{option} is for an archive in S3, and does nothing for {archive}, which is {}", kind_of(path));
             }
             Ok(None)
         }

@@ -5,13 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use object_store::path::Path;
 use parquet::file::metadata::KeyValue;
 use serde::{Deserialize, Serialize};
 
 use crate::etag::ETag;
 use crate::info::ArchiveInfo;
-use crate::names::{Date, Digest};
-use crate::partition::{Buckets, ObjectKey};
+use crate::names::{Cluster, Date, Digest};
+use crate::partition::{Buckets, ObjectKey, Partition};
 use crate::schema::{FORMAT_VERSION, footer};
 
 mod block;
@@ -209,6 +210,14 @@ pub fn newer(metadata: Option<&Vec<KeyValue>>) -> Option<NotOurs> {
     (format > FORMAT_VERSION).then(|| NotOurs::Unusable(Trouble::Newer, reason()))
 }
 
+/// The key that the key-value metadata say an object was written at; None if they do not.
+pub fn written_at(metadata: Option<&Vec<KeyValue>>) -> Option<ObjectKey> {
+    let get = |name: &str| metadata?.iter().find(|kv| kv.key == name)?.value.as_deref();
+    let partition = Partition { cluster: Cluster::new(get(footer::CLUSTER)?)?, date: Date::parse(get(footer::DATE)?)? };
+    let path = Path::parse(format!("{partition}/part-{}.parquet", get(footer::PART)?)).ok()?;
+    ObjectKey::parse(&path)
+}
+
 /// Reads what the key-value metadata say of the object at `key`, which is `size` bytes long.
 pub fn read(key: &ObjectKey, size: u64, cluster_column: bool, metadata: Option<&Vec<KeyValue>>) -> Result<Described, NotOurs> {
     let values: BTreeMap<&str, &str> = metadata.into_iter().flatten().filter_map(|kv| Some((kv.key.as_str(), kv.value.as_deref()?))).collect();
@@ -268,8 +277,6 @@ pub fn digest_position(footer: &[u8], digits: &[u8; 64]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::Cluster;
-    use crate::partition::Partition;
 
     fn key() -> ObjectKey {
         let partition = Partition { cluster: Cluster::new("fritz").expect("valid"), date: Date::of(0).expect("valid") };

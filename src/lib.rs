@@ -56,6 +56,7 @@ pub mod verify;
 pub mod compact;
 
 // the wiring
+pub mod inspect;
 pub mod doctor;
 pub mod pipeline;
 

@@ -26,9 +26,11 @@ use crate::store::Archive;
 use crate::workers::Workers;
 
 mod end;
+mod looked;
 pub mod trouble;
 
 pub use end::{footer, footer_and_pages};
+pub use looked::{LookedInto, look_into};
 
 use end::{End, digits_of};
 

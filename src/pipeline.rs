@@ -45,6 +45,7 @@ mod examining;
 mod handed;
 mod host;
 mod joining;
+mod inspecting;
 mod keeping;
 mod lock;
 mod merging;
@@ -63,6 +64,7 @@ mod verifying;
 pub use compacting::compact_in;
 pub use dry_run::DryRun;
 pub use examining::examine_in;
+pub use inspecting::inspect_in;
 pub use pruning::prune_in;
 pub use verifying::verify_in;
 

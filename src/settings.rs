@@ -9,10 +9,12 @@ use crate::files::Filter;
 use crate::names::Date;
 use crate::schema::Layout;
 
+mod inspect;
 mod location;
 mod metrics;
 mod s3;
 
+pub use inspect::{Form, InspectSettings, SampleFilter, Show};
 pub use location::{Location, check_expanded};
 pub use metrics::{MetricsSettings, PushUrl};
 pub use s3::{Checksum, Credentials, Encryption, Endpoint, PART_SIZE, S3Settings, Secret, Style, Tag};

@@ -180,6 +180,7 @@ fn help_says_what_there_is() {
         ("archive-help-short", &["archive", "-h"]),
         ("prune-help", &["prune", "--help"]),
         ("verify-help", &["verify", "--help"]),
+        ("inspect-help", &["inspect", "--help"]),
         ("version", &["--version"]),
     ] {
         let run = site.run(args);

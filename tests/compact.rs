@@ -6,16 +6,16 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use cc_archiver::pipeline;
 use cc_archiver::schema::{Layout, ValueEncoding};
 use cc_archiver::settings::{CompactSettings, Encoder, Location, Part};
 use cc_archiver::store::Archive;
 use cc_archiver::telemetry::{Compaction, Progress};
-use cc_archiver::pipeline;
 use parquet::basic::{Compression, ZstdLevel};
 use serde_json::Value;
 use support::{
-    Bucket, MIDNIGHT, Objects, Row, Run, Snapshot, Tree, archive, archiver, assert_same_rows, block_on, files_below, footer_of, ledger_of, noise, rows_of, run, s3,
-    s3_settings,
+    Bucket, MIDNIGHT, Objects, Row, Run, Snapshot, Tree, archive, archiver, assert_same_rows, block_on, files_below, footer_of, ledger_of, noise, rows_of, run,
+    s3, s3_settings,
 };
 
 mod support;
@@ -125,7 +125,10 @@ fn what_is_archived_after_a_compaction_is_joined_with_it_by_the_next() {
     archive(site.tree.path(), site.place(), &[]).expect(0);
     site.rows.sort();
     assert_same_rows("all", rows_of(&site.objects()), &site.rows);
-    assert_eq!(site.objects().keys().collect::<Vec<_>>(), ["cluster=c/date=2026-03-01/part-00-00004.parquet", "cluster=c/date=2026-03-01/part-00-00005.parquet"]);
+    assert_eq!(
+        site.objects().keys().collect::<Vec<_>>(),
+        ["cluster=c/date=2026-03-01/part-00-00004.parquet", "cluster=c/date=2026-03-01/part-00-00005.parquet"]
+    );
     verified(&site.place());
 }
 
@@ -159,7 +162,10 @@ fn rows_that_stand_twice_become_one() {
     let doubled = archive(site.tree.path(), site.place(), &[]).expect(3);
     assert!(doubled.stderr.contains("rows stand twice"), "{}", doubled.stderr);
     let done = compact(&site.place(), &["--min-objects", "50"]).expect(0);
-    assert_eq!(["replaced", "made", "rows_read", "rows_written", "doubled_rows", "differing_rows"].map(|name| number(&done, name)), [6, 1, 6_480, 3_240, 3_240, 0]);
+    assert_eq!(
+        ["replaced", "made", "rows_read", "rows_written", "doubled_rows", "differing_rows"].map(|name| number(&done, name)),
+        [6, 1, 6_480, 3_240, 3_240, 0]
+    );
     assert_same_rows("compacted", rows_of(&site.objects()), &site.rows);
     verified(&site.place());
     let again = archive(site.tree.path(), site.place(), &[]).expect(0);
@@ -239,7 +245,10 @@ fn an_object_that_is_damaged_keeps_its_sequence_as_it_is() {
     std::fs::write(site.place().join(key), damaged).expect("written");
     let refused = compact(&site.place(), &[]).expect(3);
     let note = &refused.summary()["set_aside"][0];
-    assert!(note["path"].as_str().is_some_and(|path| path.ends_with(key)) && note["reason"].as_str().is_some_and(|why| why.contains("stays as it is")), "{note}");
+    assert!(
+        note["path"].as_str().is_some_and(|path| path.ends_with(key)) && note["reason"].as_str().is_some_and(|why| why.contains("stays as it is")),
+        "{note}"
+    );
     assert_eq!(site.objects().len(), 2);
     // one whose footer cannot be read
     std::fs::write(site.place().join(key), b"PAR1").expect("written");

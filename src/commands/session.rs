@@ -12,7 +12,7 @@ use super::waiting;
 use crate::cli::{Command, MetricsArgs};
 use crate::config::{self, Effective, Loaded, S3Environment};
 use crate::error::{Error, Exit, Result};
-use crate::settings::OutputSettings;
+use crate::settings::{OutputSettings, When};
 use crate::telemetry::{self, Progress, Run, RunId, Subject};
 
 /// One call of the program.
@@ -61,6 +61,16 @@ impl Session {
     /// Runs to the end, or to a signal, and shows how far it is.
     pub fn wait<T, F: Future<Output = Result<T>>>(&self, progress: &Arc<Progress>, run: impl FnOnce(BoxFuture<'static, ()>) -> F) -> Result<T> {
         waiting::wait(&self.output, progress, run)
+    }
+
+    /// The same without a bar: results are printed meanwhile.
+    pub fn wait_without_bar<T, F: Future<Output = Result<T>>>(&self, progress: &Arc<Progress>, run: impl FnOnce(BoxFuture<'static, ()>) -> F) -> Result<T> {
+        waiting::wait(&OutputSettings { progress: When::Never, ..self.output }, progress, run)
+    }
+
+    /// True if results are to be JSON.
+    pub fn is_json(&self) -> bool {
+        self.json
     }
 
     /// Prints what was asked for.

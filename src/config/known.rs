@@ -106,7 +106,10 @@ pub fn command() -> Command {
     let mut all: Vec<Arg> = Vec::new();
     for arg in commands(&cli).flat_map(Command::get_arguments) {
         if !all.iter().any(|known| known.get_id() == arg.get_id()) {
-            all.push(arg.clone().required(false).hide(!arg.is_positional()));
+            let place = 1 + all.iter().filter(|known| known.is_positional()).count();
+            let arg = arg.clone().required(false).hide(!arg.is_positional());
+            // the first two can change places
+            all.push(if arg.is_positional() && place > 2 { arg.index(place) } else { arg });
         }
     }
     cli.mut_subcommand(CONFIG, |config| config.args(all))

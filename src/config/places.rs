@@ -59,6 +59,19 @@ pub(super) fn check_archive(archive: &Location, hint: &str) -> Result<()> {
     }
 }
 
+/// One file is named, or one key.
+pub(super) fn check_file(file: &Location) -> Result<()> {
+    let (what, hint) = match file {
+        Location::Directory(path) if shape::is_archive(path) => ("an archive", "name one of its objects; ls shows what the whole of it holds"),
+        Location::Directory(path) if path.is_dir() => ("a directory", "name one file in it; for an archive as a whole use ls"),
+        Location::S3 { prefix, .. } if prefix.is_empty() => {
+            ("a bucket", "name one object: s3://bucket/prefix/cluster=NAME/date=YYYY-MM-DD/part-00-00000.parquet")
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::Usage(format!("{file} is {what}, and inspect shows one file\n  hint: {hint}")))
+}
+
 /// The path without links and detours, also where its end does not exist yet.
 pub(super) fn resolved(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());

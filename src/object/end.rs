@@ -72,6 +72,11 @@ impl<'a> End<'a> {
         Ok(end)
     }
 
+    /// Byte offset of the footer.
+    pub fn footer_at(&self) -> u64 {
+        self.footer
+    }
+
     /// What the footer says.
     pub async fn metadata(&mut self) -> Result<ParquetMetaData> {
         if self.footer < self.at {

@@ -173,6 +173,7 @@ fn next_after(exit: Exit, command: &str) -> &'static str {
         (Exit::SetAside, "archive") => "look at the snapshots that were set aside or kept; all others are done",
         (Exit::SetAside, "prune") => "look at the snapshots that were kept; all others are done",
         (Exit::SetAside, "compact") => "look at the objects that were set aside, and at the conflicts; all others are done",
+        (Exit::SetAside, "inspect") => "what is damaged is shown with its place",
         (Exit::SetAside, _) => "each finding says what to do",
         (Exit::Fatal, _) => "see the error above; run again when its cause is gone",
         (Exit::Usage, _) => "correct what the error above says; nothing was done",
