@@ -16,6 +16,7 @@ mod prune;
 mod resources;
 mod s3;
 mod selection;
+mod table;
 mod values;
 mod verify;
 
@@ -31,6 +32,7 @@ pub use prune::{Proof, PruneArgs, PruneRuleArgs};
 pub use resources::ResourceArgs;
 pub use s3::{Rate, S3Args, Sse};
 pub use selection::SelectionArgs;
+pub use table::TableArgs;
 pub use values::{Codec, Instant};
 pub use verify::VerifyArgs;
 
@@ -65,6 +67,7 @@ pub enum Command {
     Verify(Box<VerifyArgs>),
     Compact(Box<CompactArgs>),
     Inspect(Box<InspectArgs>),
+    Table(Box<TableArgs>),
     Doctor(Box<DoctorArgs>),
     /// Show the value of each setting, and where it came from.
     ///

@@ -11,14 +11,14 @@ use bytesize::ByteSize;
 use crate::cc_backend::CcBackend;
 use crate::cli::{
     ArchiveArgs, CompactArgs, DoctorArgs, FormatArgs, InspectArgs, MetricsArgs, OutputArgs, PartArgs, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, S3Args,
-    SelectionArgs, VerifyArgs,
+    SelectionArgs, TableArgs, VerifyArgs,
 };
 use crate::error::{Error, Escaped, Result};
 use crate::files::{Filter, Shard};
 use crate::schema::Layout;
 use crate::settings::{
     ArchiveSettings, CompactSettings, Depth, DoctorSettings, Form, InspectSettings, Location, MetricsSettings, OutputSettings, PART_SIZE, Part, PruneRules,
-    PruneSettings, S3Settings, SampleFilter, Show, VerifySettings, Wishes,
+    PruneSettings, S3Settings, SampleFilter, Show, TableSettings, Upkeep, VerifySettings, Wishes,
 };
 
 mod aws;
@@ -181,6 +181,20 @@ fn check_parts(s3: Option<&S3Settings>, resources: &ResourceArgs) -> Result<()> 
         }
         _ => Ok(()),
     }
+}
+
+/// Settings of `table`.
+///
+/// # Errors
+/// [`Error::Usage`]: there is no such archive, or what the options say makes no sense.
+pub fn table(args: TableArgs, environment: &S3Environment) -> Result<TableSettings> {
+    check_is_there(&args.archive, "table takes the archive alone")?;
+    let upkeep = match (args.init, args.rebuild) {
+        (_, true) => Upkeep::Rebuild,
+        (true, false) => Upkeep::Init,
+        (false, false) => Upkeep::Update,
+    };
+    Ok(TableSettings { s3: s3_settings(&args.archive, &args.s3, environment)?, archive: args.archive, upkeep, dry_run: args.dry_run })
 }
 
 /// Which part of an archive.

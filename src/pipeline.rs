@@ -40,6 +40,7 @@ use pruning::Pruning;
 mod budget;
 mod cluster;
 mod compacting;
+mod comparing;
 mod dry_run;
 mod examining;
 mod handed;
@@ -58,6 +59,7 @@ mod reader;
 mod rounds;
 mod stored;
 mod successors;
+mod tabling;
 mod useless;
 mod verifying;
 
@@ -66,6 +68,7 @@ pub use dry_run::DryRun;
 pub use examining::examine_in;
 pub use inspecting::inspect_in;
 pub use pruning::prune_in;
+pub use tabling::{replace, table_in};
 pub use verifying::verify_in;
 
 /// This part of the budget may be in buffers that wait to be used again.
@@ -203,6 +206,7 @@ pub async fn archive_into(
         for files in &tree.clusters {
             rounds::archive_cluster(&context, info, files, &mut summary).await?;
         }
+        summary.table_version = tabling::keep_up(&context.archive, watch).await;
         watch.at(Stage::Prune, prune_tree(settings, &context, &tree, &mut summary).await)
     };
     let done = stopped_by(|| context.stop(), shutdown, watch.hurried(), run).await;

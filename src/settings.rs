@@ -13,11 +13,13 @@ mod inspect;
 mod location;
 mod metrics;
 mod s3;
+mod table;
 
 pub use inspect::{Form, InspectSettings, SampleFilter, Show};
 pub use location::{Location, check_expanded};
 pub use metrics::{MetricsSettings, PushUrl};
 pub use s3::{Checksum, Credentials, Encryption, Endpoint, PART_SIZE, S3Settings, Secret, Style, Tag};
+pub use table::{TableSettings, Upkeep};
 
 /// What a run of `archive` does.
 #[derive(Debug, Clone)]

@@ -27,7 +27,7 @@ pub use compact::{Compaction, Conflict};
 pub use lines::{RunId, init};
 pub use prune::{KeepReason, Kept, PruneSummary};
 pub use run::{Run, Subject};
-pub use watch::{Figures, Left, Requests, Stage, Unarchived, Verified, Watch};
+pub use watch::{Figures, Left, Requests, Stage, TableFigures, Unarchived, Verified, Watch};
 
 /// The bar on the terminal, which must step aside for log lines.
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
@@ -191,6 +191,9 @@ pub struct Summary {
     pub seconds: f64,
     /// The most memory that the process had at any time; absent where the system does not tell.
     pub peak_memory: Option<u64>,
+    /// Version of the table that the archive has now, if it has one and it is up to date.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table_version: Option<u64>,
     /// True if a signal ended the run.
     pub interrupted: bool,
     /// What was pruned afterwards, if that was asked for.
@@ -247,6 +250,9 @@ impl fmt::Display for Summary {
         }
         if self.store_overwrites {
             line("conditions", "the store ignores conditional writes: let one machine alone write to this archive".into())?;
+        }
+        if let Some(version) = self.table_version {
+            line("table", format!("version {version}"))?;
         }
         list(f, "waiting", &self.waiting)?;
         list(f, "set aside", &self.set_aside)?;

@@ -46,11 +46,13 @@ pub enum Kind {
     DuplicateRows,
     /// A local file differs from what was archived, though size and time of change are the same.
     Mismatch,
+    /// The table has not the objects that the archive has.
+    Table,
 }
 
 impl Kind {
     /// All of them.
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Empty,
         Self::Unreadable,
         Self::Unavailable,
@@ -64,6 +66,7 @@ impl Kind {
         Self::Rows,
         Self::DuplicateRows,
         Self::Mismatch,
+        Self::Table,
     ];
 
     /// As reports and metrics call it.
@@ -82,6 +85,7 @@ impl Kind {
             Self::Rows => "rows",
             Self::DuplicateRows => "duplicate_rows",
             Self::Mismatch => "mismatch",
+            Self::Table => "table",
         }
     }
 
@@ -99,6 +103,7 @@ impl Kind {
             Self::Dangling => "restore the object that held it; or, while both sources are still on disk, remove this object and run archive",
             Self::Incomplete => "run archive while the source is still on disk; if a run is under way, verify again when it has ended",
             Self::DuplicateRows => "leave both as they are: a later version joins them (compact)",
+            Self::Table => "run cc-archiver table, and if that finds nothing to do, with --rebuild; if a run is under way, verify again when it has ended",
             Self::Mismatch => "the file was changed and kept its time, or the disk is failing: compare it with the archive before it is pruned",
         }
     }

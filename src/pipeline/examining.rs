@@ -3,10 +3,11 @@
 use std::future::Future;
 use std::path::Path;
 
+use super::comparing;
 use super::lock::Lock;
 use super::useless::{self, Useless};
 use crate::clock;
-use crate::doctor::{self, Check, Diagnosis};
+use crate::doctor::{self, Check, Diagnosis, Level};
 use crate::error::{Error, Result};
 use crate::files::{Filter, Tree};
 use crate::scan;
@@ -93,12 +94,22 @@ fn decode_newest(tree: &Tree, now: i64) -> Option<Check> {
 
 async fn examine_archive(settings: &DoctorSettings) -> Result<Vec<Check>> {
     let open = || Archive::open_to_try(&settings.archive, settings.s3.as_ref());
-    match &settings.archive {
-        Location::Directory(path) if !path.is_dir() => Ok(doctor::check_directory(path, None).await),
-        Location::Directory(path) => Ok(doctor::check_directory(path, Some(&open()?)).await),
-        Location::S3 { .. } => {
-            let spoiled = Archive::spoiled(&settings.archive, settings.s3.as_ref())?;
-            Ok(doctor::check_store(&open()?, spoiled.as_ref()).await)
+    let (archive, mut checks) = match &settings.archive {
+        Location::Directory(path) if !path.is_dir() => return Ok(doctor::check_directory(path, None).await),
+        Location::Directory(path) => {
+            let archive = open()?;
+            let checks = doctor::check_directory(path, Some(&archive)).await;
+            (archive, checks)
         }
+        Location::S3 { .. } => {
+            let (archive, spoiled) = (open()?, Archive::spoiled(&settings.archive, settings.s3.as_ref())?);
+            let checks = doctor::check_store(&archive, spoiled.as_ref()).await;
+            (archive, checks)
+        }
+    };
+    // where it cannot be listed, that is said already
+    if checks.first().is_some_and(|check| check.level != Level::Error) {
+        checks.push(comparing::check_table(&archive).await);
     }
+    Ok(checks)
 }

@@ -13,6 +13,7 @@ use parquet::file::metadata::ParquetMetaData;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
+use super::comparing;
 use super::reader::Reader;
 use super::stopped_by;
 use crate::catalog::{self, Listing, Surveyed};
@@ -27,6 +28,7 @@ use crate::prove::{self, Ledgers};
 use crate::scan;
 use crate::settings::VerifySettings;
 use crate::store::Archive;
+use crate::table::Table;
 use crate::telemetry::{Progress, Stage, Verified};
 use crate::verify::{self, Checkpoints, Crossings, Finding, Kind, Missing, Report};
 use crate::workers::{Workers, blocking};
@@ -83,10 +85,14 @@ struct Slim {
 impl Verifying<'_> {
     async fn run(&self, report: &mut Report) -> Result<()> {
         catalog::info(&self.archive, None).await?;
+        // before the listing: what the table has was there then
+        let table = comparing::table_of(&self.archive, &mut report.findings).await?;
         let Listing { partitions, others, astray, empty } = catalog::list(&self.archive, &self.settings.part, || self.check_stop()).await?;
         report.warnings.extend(astray.iter().map(|key| format!("{}: it lies in no partition", self.archive.name_of(key))));
         report.findings.extend(empty.iter().map(|folder| Finding::new(Kind::Empty, self.archive.name_of(folder), "no object is there")));
-        let objects = self.footers(partitions, report).await?;
+        let there = partitions.keys().cloned().collect();
+        report.findings.extend(table.iter().flat_map(|table| comparing::emptied(&self.archive, table, &self.settings.part, &there)));
+        let objects = self.footers(partitions, table.as_ref(), report).await?;
         if report.objects == 0 && report.findings.is_empty() {
             report.findings.push(match others {
                 Some((first, last)) => Finding::nothing_there(
@@ -111,7 +117,7 @@ impl Verifying<'_> {
     }
 
     /// Reads all footers, and checks whatever they can tell. Gives what is readable.
-    async fn footers(&self, listed: BTreeMap<Partition, Vec<ObjectMeta>>, report: &mut Report) -> Result<Vec<(Partition, Vec<Slim>)>> {
+    async fn footers(&self, listed: BTreeMap<Partition, Vec<ObjectMeta>>, table: Option<&Table>, report: &mut Report) -> Result<Vec<(Partition, Vec<Slim>)>> {
         let look = |ledger: &ObjectLedger, footer: &ParquetMetaData| verify::object(ledger, footer);
         let mut partitions = pin!(catalog::survey(&self.archive, listed, look));
         let mut slim: Vec<(Partition, Vec<Slim>)> = Vec::new();
@@ -127,6 +133,7 @@ impl Verifying<'_> {
                 foreign.iter().map(|key| format!("{}: cc-archiver has not written it; readers of the folder see its rows, too", self.archive.name_of(key)));
             report.warnings.extend(foreign);
             report.findings.extend(holdings.unreadable.iter().cloned().map(|object| Finding::unreadable(Kind::Unreadable, object)));
+            report.findings.extend(table.and_then(|table| comparing::partition(&self.archive, table, &partition, &holdings)));
             let inconsistent = |(key, why): (ObjectKey, Vec<String>)| {
                 let name = self.archive.name_of(&key);
                 why.into_iter().map(move |why| Finding::new(Kind::Inconsistent, &name, why))

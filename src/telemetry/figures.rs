@@ -1,7 +1,7 @@
 //! What a run came to, as metrics.
 
 use super::metrics::{self, Metric, Sheet};
-use super::watch::{Verified, Watch};
+use super::watch::{TableFigures, Verified, Watch};
 use super::{Compaction, PruneSummary, Summary};
 use crate::clock;
 use crate::error::Exit;
@@ -74,6 +74,10 @@ pub fn sheet(command: &str, run_id: &str, watch: &Watch, ended: Ended, retention
         "compact" => compact(&mut out, &figures.compact.clone().unwrap_or_default()),
         "prune" => prune(&mut out, figures.prune.as_ref().unwrap_or(&PruneSummary::default())),
         _ => figures.verify.iter().for_each(|found| verify(&mut out, found)),
+    }
+    if let Some(TableFigures { version, files }) = figures.table {
+        out.put(&metrics::TABLE_VERSION, &[], version);
+        out.put(&metrics::TABLE_FILES, &[], files);
     }
     previous.into_iter().for_each(|previous| out.sheet.follow(previous, command, ended.is_complete()));
     out.sheet

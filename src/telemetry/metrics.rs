@@ -84,6 +84,8 @@ metrics! {
     ROWS_DOUBLED = Counter "rows_doubled_total" [] "Rows that stood twice, of which compact has left one";
     FINDINGS = GaugeOfComplete "findings" ["kind"] "What verify found";
     VERIFIED_OBJECTS = GaugeOfComplete "verified_objects" [] "Objects that verify looked at";
+    TABLE_VERSION = GaugeOfLast "table_version" [] "Version of the archive's table, where the run brought it up to date";
+    TABLE_FILES = GaugeOfLast "table_files" [] "Objects that the table has then";
     VERIFIED_READ = GaugeOfComplete "verified_read_bytes" [] "Bytes of objects that verify checked against their digests";
 }
 

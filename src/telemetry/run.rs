@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::figures::{self, Ended};
 use super::metrics::Sheet;
 use super::publish::{self, Gateway};
-use super::{Figures, Progress, RunId, thousands};
+use super::{Figures, Progress, RunId, TableFigures, thousands};
 use crate::clock;
 use crate::error::{Escaped, Exit};
 use crate::settings::{MetricsSettings, PushUrl};
@@ -163,6 +163,9 @@ fn counts_of(figures: &Figures) -> String {
             did.set_aside.len()
         ));
     }
+    if let Some(TableFigures { version, files }) = figures.table {
+        parts.push(format!("version {version} of the table, {} files", thousands(files)));
+    }
     if parts.is_empty() { String::new() } else { format!(": {}", parts.join("; ")) }
 }
 
@@ -171,6 +174,7 @@ fn next_after(exit: Exit, command: &str) -> &'static str {
     match (exit, command) {
         (Exit::Complete, _) => "nothing",
         (Exit::SetAside, "archive") => "look at the snapshots that were set aside or kept; all others are done",
+        (Exit::SetAside, "table") => "look at the objects that cannot be read; all others are done",
         (Exit::SetAside, "prune") => "look at the snapshots that were kept; all others are done",
         (Exit::SetAside, "compact") => "look at the objects that were set aside, and at the conflicts; all others are done",
         (Exit::SetAside, "inspect") => "what is damaged is shown with its place",

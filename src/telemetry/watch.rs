@@ -47,12 +47,14 @@ pub enum Stage {
     Prune,
     /// An archive was verified.
     Verify,
+    /// The table of an archive was read or brought up to date.
+    Table,
 }
 
 impl Stage {
     /// All of them, in the order of the data.
-    pub const ALL: [Self; 10] =
-        [Self::Scan, Self::Catalog, Self::Read, Self::Decode, Self::Merge, Self::Encode, Self::Upload, Self::Prove, Self::Prune, Self::Verify];
+    pub const ALL: [Self; 11] =
+        [Self::Scan, Self::Catalog, Self::Read, Self::Decode, Self::Merge, Self::Encode, Self::Upload, Self::Prove, Self::Prune, Self::Verify, Self::Table];
 
     /// As metrics call it.
     pub fn name(self) -> &'static str {
@@ -67,6 +69,7 @@ impl Stage {
             Self::Prove => "prove",
             Self::Prune => "prune",
             Self::Verify => "verify",
+            Self::Table => "table",
         }
     }
 }
@@ -82,6 +85,17 @@ pub struct Figures {
     pub verify: Option<Verified>,
     /// Of `compact`.
     pub compact: Option<Compaction>,
+    /// Of the table, if the archive has one and the run brought it up to date.
+    pub table: Option<TableFigures>,
+}
+
+/// How a run left the table.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct TableFigures {
+    /// Its version.
+    pub version: u64,
+    /// Its files.
+    pub files: u64,
 }
 
 /// What `verify` came to.

@@ -118,3 +118,17 @@ fn two_machines_on_a_server_that_overwrites_leave_doubles_that_are_named_and_kep
     assert_eq!(report["findings"][0]["kind"], "doubled", "{report}");
     assert_eq!(keys(&objects), both);
 }
+
+#[test]
+fn a_server_that_overwrites_has_no_table_as_commits_could_be_lost() {
+    let (tree, objects) = (tree(&["n1"]), Objects::without_conditions());
+    let server = serve(&objects, 1);
+    with_keys(&mut archiving(&tree, &server.address, &[])).expect(0);
+    let refused = with_keys(&mut on_the_archive("table", &[], &server, &["--init"])).expect(2);
+    assert!(
+        refused.stderr.contains("a commit to a table could overwrite another one") && refused.stderr.contains("hint: without a table"),
+        "{}",
+        refused.stderr
+    );
+    assert!(objects.keys().iter().all(|key| !key.contains("_delta_log")), "{:?}", objects.keys());
+}
