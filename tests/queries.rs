@@ -63,6 +63,27 @@ fn give_what_the_document_says_on_s3(reader: &str) {
     document.hold("on S3", run_blocks(&python(set), reader, folder.path(), &all, &replaced));
 }
 
+/// The set-up for a table takes the place of the first block.
+#[track_caller]
+fn give_what_the_document_says_by_the_table(reader: &str) {
+    let (document, folder) = (Document::of_queries(), in_a_directory());
+    run(archiver().args(["table", "--init", "archive"]).current_dir(folder.path())).expect(0);
+    let heading = READERS.iter().find(|(name, _)| *name == reader).expect("a known one").1;
+    let mut all = document.below(&format!("By the table with {heading}"));
+    all.extend(document.below(heading).into_iter().skip(1));
+    document.hold("by the table", run_blocks(&python("table"), reader, folder.path(), &all, &[]));
+}
+
+#[test]
+fn queries_of_duckdb_give_what_the_document_says_by_the_table() {
+    give_what_the_document_says_by_the_table("duckdb");
+}
+
+#[test]
+fn queries_of_polars_give_what_the_document_says_by_the_table() {
+    give_what_the_document_says_by_the_table("polars");
+}
+
 #[test]
 fn queries_of_duckdb_give_what_the_document_says_in_a_directory() {
     give_what_the_document_says_in_a_directory("duckdb");
@@ -128,7 +149,8 @@ fn every_block_that_runs_has_its_output_and_no_other_has_one() {
         };
         assert_eq!(block.output.as_ref().is_some_and(|output| !output.is_empty()), runs, "{}", block.place());
         let known = ["DuckDB", "Polars", "pandas and pyarrow", "PySpark"];
-        let section = block.heading.strip_prefix("From S3 with ").unwrap_or(&block.section);
+        let with = ["From S3 with ", "By the table with "].iter().find_map(|with| block.heading.strip_prefix(with));
+        let section = with.unwrap_or(&block.section);
         assert!(!runs || known.contains(&section), "{}: no test runs it", block.place());
     }
     assert!(document.len() > 20, "the queries are somewhere else");

@@ -4,7 +4,7 @@
 use std::process::{Command, Output};
 
 use support::document::{Document, run_blocks};
-use support::{Tree, archive, assert_same_rows, fixture};
+use support::{Tree, archive, archiver, assert_same_rows, files_below, fixture, run};
 
 mod support;
 
@@ -52,6 +52,53 @@ fn an_older_spark_needs_plain_values_or_its_other_reader() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("BYTE_STREAM_SPLIT"), "the document says that it cannot: {refused:?}");
     reads("the other reader", spark(OLD, split.path(), &["spark.sql.parquet.enableVectorizedReader=false"]));
     reads("plain values", spark(OLD, archived(&["--value-encoding", "plain"]).path(), &[]));
+}
+
+/// What Delta Lake for Spark needs, as docs/queries.md has it.
+const DELTA: [&str; 3] = [
+    "spark.sql.extensions=io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog=org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.parquet.enableVectorizedReader=false",
+];
+
+fn with_table(options: &[&str]) -> tempfile::TempDir {
+    let folder = archived(options);
+    run(archiver().arg("table").arg(folder.path()).arg("--init")).expect(0);
+    folder
+}
+
+#[test]
+fn spark_reads_the_golden_rows_by_the_table_also_where_files_have_the_cluster_too() {
+    for options in [&[][..], &["--with-cluster-column"]] {
+        let folder = with_table(options);
+        reads("by the table", spark(OLD, folder.path(), &[&["--table"][..], &DELTA].concat()));
+    }
+}
+
+#[test]
+fn spark_tidies_no_table_up() {
+    let folder = with_table(&[]);
+    let strange = folder.path().join("cluster=alpha/date=2026-03-01/part-00-00001.parquet");
+    std::fs::write(&strange, "what the log does not name").expect("written");
+    let objects = files_below(folder.path());
+    let output = spark(OLD, folder.path(), &[&["--vacuum"][..], &DELTA].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let refusals = said.matches("refused: ").count();
+    assert!(refusals == 3 && said.contains("ccArchiver") && !said.contains("done: "), "{said}");
+    assert_eq!(files_below(folder.path()), objects);
+    reads("after that", output);
+}
+
+#[test]
+fn queries_of_pyspark_give_what_the_document_says_by_the_table() {
+    let (document, folder) = (Document::of_queries(), tempfile::tempdir().expect("a folder"));
+    archive(Tree::golden().path(), folder.path().join("archive"), &[]).expect(0);
+    run(archiver().arg("table").arg(folder.path().join("archive")).arg("--init")).expect(0);
+    let mut all = document.below("By the table with PySpark");
+    all.extend(document.below("PySpark").into_iter().skip(1));
+    // the jars are there: nothing is to be downloaded
+    let replaced = [("spark.jars.packages", "spark.cc-archiver.packages")];
+    document.hold("by the table", run_blocks(&python(OLD), "pyspark", folder.path(), &all, &replaced));
 }
 
 #[test]

@@ -7,6 +7,7 @@ printed as plain columns; else it is Python, which prints by itself. What comes 
 """
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -31,12 +32,12 @@ def duckdb():
 
     # nothing of whoever runs the tests: neither settings nor extensions
     connection = duck.connect(config={"home_directory": os.getcwd()})
-    with contextlib.suppress(ImportError):
-        # what INSTALL downloads comes from PyPI here, so that it is pinned; INSTALL then finds it
-        import duckdb_extension_httpfs as package
-
-        extension = next(pathlib.Path(package.__file__).parent.rglob("*.duckdb_extension"))
-        connection.sql(f"INSTALL '{extension}'")
+    for name in ["duckdb_extension_httpfs", "duckdb_extension_delta"]:
+        with contextlib.suppress(ImportError):
+            # what INSTALL downloads comes from PyPI here, so that it is pinned; INSTALL then finds it
+            package = importlib.import_module(name)
+            extension = next(pathlib.Path(package.__file__).parent.rglob("*.duckdb_extension"))
+            connection.sql(f"INSTALL '{extension}'")
     return lambda block: columns(connection.sql(block))
 
 
@@ -46,11 +47,16 @@ def python():
 
 
 def pyspark():
+    import pyspark as package
     from pyspark.sql import SparkSession
 
     # a small Spark that talks to this machine only; the document's builder finds it and adds its own settings
     builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").config("spark.driver.bindAddress", "127.0.0.1")
     builder = builder.config("spark.driver.host", "127.0.0.1").config("spark.log.level", "ERROR").config("spark.sql.shuffle.partitions", 1)
+    if any((pathlib.Path(package.__file__).parent / "jars").glob("delta-spark_*.jar")):
+        # these cannot be added to a Spark that runs
+        builder = builder.config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
+        builder = builder.config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
     builder.getOrCreate()
     return python()
 
