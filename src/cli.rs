@@ -6,8 +6,10 @@ use clap::{Parser, Subcommand};
 
 mod archive;
 mod compact;
+mod coverage;
 mod doctor;
 mod format;
+mod ls;
 mod metrics;
 mod output;
 mod part;
@@ -20,8 +22,10 @@ mod verify;
 
 pub use archive::ArchiveArgs;
 pub use compact::CompactArgs;
+pub use coverage::CoverageArgs;
 pub use doctor::DoctorArgs;
 pub use format::FormatArgs;
+pub use ls::LsArgs;
 pub use metrics::MetricsArgs;
 pub use output::OutputArgs;
 pub use part::PartArgs;
@@ -62,6 +66,8 @@ pub enum Command {
     Prune(Box<PruneArgs>),
     Verify(Box<VerifyArgs>),
     Compact(Box<CompactArgs>),
+    Ls(Box<LsArgs>),
+    Coverage(Box<CoverageArgs>),
     Doctor(Box<DoctorArgs>),
     /// Show the value of each setting, and where it came from.
     ///

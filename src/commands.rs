@@ -8,7 +8,9 @@ use crate::error::Exit;
 mod archive;
 mod compact;
 mod config;
+mod coverage;
 mod doctor;
+mod ls;
 mod prune;
 mod session;
 mod verify;
@@ -24,6 +26,8 @@ pub fn run(loaded: Loaded) -> Exit {
         Command::Prune(args) => prune::run(*args, &session),
         Command::Verify(args) => verify::run(*args, &session),
         Command::Compact(args) => compact::run(*args, &session),
+        Command::Ls(args) => ls::run(*args, &session),
+        Command::Coverage(args) => coverage::run(*args, &session),
         Command::Doctor(args) => doctor::run(*args, &session),
         Command::Config => config::run(effective, &session),
     }

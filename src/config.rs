@@ -3,6 +3,7 @@
 //!
 //! A function for each command makes its settings of its options, which [`load`] has parsed over the file and the variables.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ mod file;
 mod known;
 mod layers;
 mod loading;
+mod looking;
 mod places;
 mod s3;
 mod slips;
@@ -36,6 +38,7 @@ pub use aws::AwsVariables;
 pub use effective::Effective;
 pub use known::{Kind, SECRETS, Setting, command, settings};
 pub use loading::{Loaded, S3Environment};
+pub use looking::{coverage, ls};
 pub use s3::s3;
 
 use places::{check_archive, check_lies_outside, check_places, resolved};
@@ -196,6 +199,11 @@ fn check_is_there(archive: &Location, hint: &str) -> Result<()> {
         return Err(Error::Usage(format!("there is no archive at {}\n  hint: name the directory that archive writes to", Escaped(path))));
     }
     check_archive(archive, hint)
+}
+
+/// Colours are for terminals, unless NO_COLOR is set.
+fn has_colours() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Where values go that there is no room for in memory: `TMPDIR`, else a folder that mostly is on a disk.

@@ -56,6 +56,8 @@ pub mod verify;
 pub mod compact;
 
 // the wiring
+pub mod listing;
+pub mod coverage;
 pub mod doctor;
 pub mod pipeline;
 

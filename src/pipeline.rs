@@ -40,12 +40,14 @@ use pruning::Pruning;
 mod budget;
 mod cluster;
 mod compacting;
+mod covering;
 mod dry_run;
 mod examining;
 mod handed;
 mod host;
 mod joining;
 mod keeping;
+mod listing;
 mod lock;
 mod merging;
 mod objects;
@@ -61,8 +63,10 @@ mod useless;
 mod verifying;
 
 pub use compacting::compact_in;
+pub use covering::cover_in;
 pub use dry_run::DryRun;
 pub use examining::examine_in;
+pub use listing::list_in;
 pub use pruning::prune_in;
 pub use verifying::verify_in;
 

@@ -10,10 +10,12 @@ use crate::names::Date;
 use crate::schema::Layout;
 
 mod location;
+mod looking;
 mod metrics;
 mod s3;
 
 pub use location::{Location, check_expanded};
+pub use looking::{CoverageSettings, LsSettings, LsView, NEWEST_DATES};
 pub use metrics::{MetricsSettings, PushUrl};
 pub use s3::{Checksum, Credentials, Encryption, Endpoint, PART_SIZE, S3Settings, Secret, Style, Tag};
 
