@@ -12,11 +12,13 @@ use crate::object::{self, Found};
 use crate::partition::{Bucket, ObjectKey, Partition};
 use crate::store::Archive;
 
+mod counting;
 mod hosts;
 mod info;
 mod readback;
 mod survey;
 
+pub use counting::{Counts, counts};
 pub use hosts::{Hosts, LastFooter, Source, rows_between};
 pub use info::info;
 pub use survey::{Listing, Surveyed, list, look_into, survey};

@@ -6,9 +6,11 @@ use clap::{Parser, Subcommand};
 
 mod archive;
 mod compact;
+mod coverage;
 mod doctor;
 mod format;
 mod inspect;
+mod ls;
 mod metrics;
 mod output;
 mod part;
@@ -22,9 +24,11 @@ mod verify;
 
 pub use archive::ArchiveArgs;
 pub use compact::CompactArgs;
+pub use coverage::CoverageArgs;
 pub use doctor::DoctorArgs;
 pub use format::FormatArgs;
 pub use inspect::InspectArgs;
+pub use ls::LsArgs;
 pub use metrics::MetricsArgs;
 pub use output::OutputArgs;
 pub use part::PartArgs;
@@ -68,6 +72,8 @@ pub enum Command {
     Compact(Box<CompactArgs>),
     Inspect(Box<InspectArgs>),
     Table(Box<TableArgs>),
+    Ls(Box<LsArgs>),
+    Coverage(Box<CoverageArgs>),
     Doctor(Box<DoctorArgs>),
     /// Show the value of each setting, and where it came from.
     ///

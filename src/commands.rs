@@ -8,8 +8,10 @@ use crate::error::Exit;
 mod archive;
 mod compact;
 mod config;
+mod coverage;
 mod doctor;
 mod inspect;
+mod ls;
 mod prune;
 mod session;
 mod table;
@@ -28,6 +30,8 @@ pub fn run(loaded: Loaded) -> Exit {
         Command::Compact(args) => compact::run(*args, &session),
         Command::Inspect(args) => inspect::run(*args, &session),
         Command::Table(args) => table::run(*args, &session),
+        Command::Ls(args) => ls::run(*args, &session),
+        Command::Coverage(args) => coverage::run(*args, &session),
         Command::Doctor(args) => doctor::run(*args, &session),
         Command::Config => config::run(effective, &session),
     }

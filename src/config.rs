@@ -3,6 +3,7 @@
 //!
 //! A function for each command makes its settings of its options, which [`load`] has parsed over the file and the variables.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,32 +11,38 @@ use bytesize::ByteSize;
 
 use crate::cc_backend::CcBackend;
 use crate::cli::{
-    ArchiveArgs, CompactArgs, DoctorArgs, FormatArgs, InspectArgs, MetricsArgs, OutputArgs, PartArgs, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, S3Args,
-    SelectionArgs, TableArgs, VerifyArgs,
+    ArchiveArgs, DoctorArgs, FormatArgs, MetricsArgs, OutputArgs, PartArgs, Proof, PruneArgs, PruneRuleArgs, ResourceArgs, S3Args, SelectionArgs, TableArgs,
+    VerifyArgs,
 };
 use crate::error::{Error, Escaped, Result};
 use crate::files::{Filter, Shard};
 use crate::schema::Layout;
 use crate::settings::{
-    ArchiveSettings, CompactSettings, Depth, DoctorSettings, Form, InspectSettings, Location, MetricsSettings, OutputSettings, PART_SIZE, Part, PruneRules,
-    PruneSettings, S3Settings, SampleFilter, Show, TableSettings, Upkeep, VerifySettings, Wishes,
+    ArchiveSettings, Depth, DoctorSettings, Location, MetricsSettings, OutputSettings, PART_SIZE, Part, PruneRules, PruneSettings, S3Settings, TableSettings,
+    Upkeep, VerifySettings, Wishes,
 };
 
 mod aws;
+mod compacting;
 mod credentials;
 mod effective;
 mod file;
+mod inspecting;
 mod known;
 mod layers;
 mod loading;
+mod looking;
 mod places;
 mod s3;
 mod slips;
 
 pub use aws::AwsVariables;
+pub use compacting::compact;
 pub use effective::Effective;
+pub use inspecting::inspect;
 pub use known::{Kind, SECRETS, Setting, command, settings};
 pub use loading::{Loaded, S3Environment};
+pub use looking::{coverage, ls};
 pub use s3::s3;
 
 use places::{check_archive, check_lies_outside, check_places, resolved};
@@ -116,46 +123,6 @@ pub fn verify(args: VerifyArgs, environment: &S3Environment) -> Result<VerifySet
     })
 }
 
-/// Settings of `compact`.
-///
-/// # Errors
-/// [`Error::Usage`]: there is no such archive, or what the options say makes no sense.
-pub fn compact(args: CompactArgs, environment: &S3Environment) -> Result<CompactSettings> {
-    arm_fail_point();
-    let (workers, memory) = checked(&args.resources)?;
-    check_is_there(&args.archive, "compact takes the archive")?;
-    let s3 = s3_settings(&args.archive, &args.s3, environment)?;
-    check_parts(s3.as_ref(), &args.resources)?;
-    let min_age: Duration = args.min_object_age.into();
-    if min_age < LEAST_OBJECT_AGE {
-        let least = humantime::format_duration(LEAST_OBJECT_AGE);
-        return Err(Error::Usage(format!(
-            "--min-object-age {} is too little: a request that is under way may still want the place of an object that goes\n  hint: the least is {least}",
-            args.min_object_age
-        )));
-    }
-    if args.min_objects < 2 {
-        return Err(Error::Usage(format!("--min-objects {} would join nothing with nothing\n  hint: the least is 2", args.min_objects)));
-    }
-    Ok(CompactSettings {
-        layout: layout(&args.format, false, ("--max-size", args.max_size))?,
-        archive: args.archive,
-        part: part(args.part),
-        min_objects: args.min_objects,
-        min_age,
-        max_size: args.max_size.as_u64().min(memory),
-        dry_run: args.dry_run,
-        workers,
-        memory,
-        spool: spool_folder(),
-        encoder: args.format.encoder,
-        s3,
-    })
-}
-
-/// So long an object must have been there before it is deleted, at least: no request that was planned before it can be under way then.
-const LEAST_OBJECT_AGE: Duration = Duration::from_secs(2 * 3_600);
-
 fn arm_fail_point() {
     #[cfg(feature = "fail-points")]
     if let Ok(point) = std::env::var("CC_ARCHIVER_FAIL_POINT") {
@@ -212,34 +179,9 @@ fn check_is_there(archive: &Location, hint: &str) -> Result<()> {
     check_archive(archive, hint)
 }
 
-/// Settings of `inspect`; `json` if the result is to be JSON.
-///
-/// # Errors
-/// [`Error::Usage`]: a directory was named, or what the options say makes no sense, or not together.
-pub fn inspect(args: InspectArgs, json: bool, environment: &S3Environment) -> Result<InspectSettings> {
-    let (workers, memory) = checked(&args.resources)?;
-    places::check_file(&args.file)?;
-    let show = match (args.values || args.csv, args.csv, json) {
-        (_, true, true) => return Err(Error::Usage("--csv and --json are two forms of the same samples\n  hint: leave one of them out".into())),
-        (true, ..) if args.ledger => return Err(Error::Usage("--ledger shows sources, and --values samples\n  hint: leave one of them out".into())),
-        (true, true, false) => Show::Samples(Form::Csv),
-        (true, false, true) => Show::Samples(Form::Json),
-        (true, false, false) => Show::Samples(Form::Table),
-        (false, ..) => Show::Facts { whole_ledger: args.ledger },
-    };
-    let (from, to) = (args.from.map(|time| time.0), args.to.map(|time| time.0));
-    if from.zip(to).is_some_and(|(from, to)| from >= to) {
-        return Err(Error::Usage("--from does not come before --to\n  hint: --to is the first time that is not shown".into()));
-    }
-    Ok(InspectSettings {
-        s3: s3_settings(&args.file, &args.s3, environment)?,
-        file: args.file,
-        show,
-        filter: SampleFilter { selector: args.selector, metric: args.metric, host: args.host, from, to },
-        workers,
-        memory,
-        spool: spool_folder(),
-    })
+/// Colours are for terminals, unless NO_COLOR is set.
+fn has_colours() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Where values go that there is no room for in memory: `TMPDIR`, else a folder that mostly is on a disk.

@@ -5,7 +5,7 @@
 //! take to bend it.
 
 /// All points, in the order of the data.
-pub const POINTS: [&str; 24] = [
+pub const POINTS: [&str; 25] = [
     "locked",
     "scanned",
     "opened",
@@ -28,6 +28,7 @@ pub const POINTS: [&str; 24] = [
     "joined",
     "compacted",
     "compared",
+    "tabled",
     "to-be-replaced",
     "replaced",
 ];

@@ -58,6 +58,8 @@ pub mod table;
 
 // the wiring
 pub mod inspect;
+pub mod listing;
+pub mod coverage;
 pub mod doctor;
 pub mod pipeline;
 

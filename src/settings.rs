@@ -11,12 +11,14 @@ use crate::schema::Layout;
 
 mod inspect;
 mod location;
+mod looking;
 mod metrics;
 mod s3;
 mod table;
 
 pub use inspect::{Form, InspectSettings, SampleFilter, Show};
 pub use location::{Location, check_expanded};
+pub use looking::{CoverageSettings, LsSettings, LsView, NEWEST_DATES};
 pub use metrics::{MetricsSettings, PushUrl};
 pub use s3::{Checksum, Credentials, Encryption, Endpoint, PART_SIZE, S3Settings, Secret, Style, Tag};
 pub use table::{TableSettings, Upkeep};

@@ -182,6 +182,8 @@ fn help_says_what_there_is() {
         ("verify-help", &["verify", "--help"]),
         ("inspect-help", &["inspect", "--help"]),
         ("table-help", &["table", "--help"]),
+        ("ls-help", &["ls", "--help"]),
+        ("coverage-help", &["coverage", "--help"]),
         ("version", &["--version"]),
     ] {
         let run = site.run(args);
@@ -893,8 +895,9 @@ fn a_signal_while_the_archive_is_listed_is_an_orderly_end_too() {
 }
 
 #[test]
-fn a_signal_ends_pruning_and_verifying_soon_and_in_order() {
-    for args in [&["prune", "tree", "s3://b/p", "--older-than", "3d", "--json"][..], &["verify", "s3://b/p", "--json"]] {
+fn a_signal_ends_other_commands_soon_and_in_order() {
+    let others = ["verify", "ls", "coverage"].map(|command| vec![command, "s3://b/p", "--json"]);
+    for args in others.iter().map(Vec::as_slice).chain([&["prune", "tree", "s3://b/p", "--older-than", "3d", "--json"][..]]) {
         let site = Site::golden();
         let before = site.state("tree");
         let server = Server::start(|request| request.contains("list-type=2"));

@@ -23,7 +23,7 @@ const OF_PARTS: [&str; 1] = ["sent"];
 const OF_PRUNING: [&str; 2] = ["to-be-deleted", "deleted"];
 
 /// Points that only a compaction comes to.
-const OF_COMPACTING: [&str; 5] = ["joined", "compacted", "compared", "to-be-replaced", "replaced"];
+const OF_COMPACTING: [&str; 6] = ["joined", "compacted", "compared", "tabled", "to-be-replaced", "replaced"];
 
 /// Points of runs that archive.
 fn points() -> impl Iterator<Item = &'static str> {

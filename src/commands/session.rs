@@ -87,6 +87,13 @@ impl Session {
         self.show(&Named { run_id: run.id.as_str(), result });
     }
 
+    /// Prints a text as it is.
+    pub fn show_text(&self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        // a reader that closed the pipe has seen enough
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+
     /// Prints what was done: `--quiet` leaves the table out.
     pub fn report(&self, run: &Run, result: &(impl Serialize + Display)) {
         if self.json || !self.output.quiet {

@@ -8,7 +8,7 @@ use object_store::ObjectMeta;
 use tokio::time::Instant;
 
 use super::joining::{Joined, Joining};
-use super::{Context, Means, stopped_by};
+use super::{Context, Means, stopped_by, tabling};
 use crate::catalog::{self, Surveyed};
 use crate::clock;
 use crate::compact::{self, Left, Plan, Replaced, Rules, Written};
@@ -155,6 +155,16 @@ impl Compacting<'_> {
                 self.done.doubled_rows += made.lost.rows;
                 self.done.differing_rows += made.lost.differing;
                 self.done.conflicts.extend(made.conflicts);
+                // readers of the table go to the new object before the others go
+                let gone = made.replaced.iter().map(|object| object.key().clone()).collect();
+                if let Err(e) = tabling::replace(archive, &gone, std::slice::from_ref(&made.key)).await {
+                    if !matches!(e, Error::Store { .. } | Error::Archive(_)) {
+                        return Err(e);
+                    }
+                    self.set_aside(&made.key, format!("what it was compacted from stays, as the table could not be brought up to date: {e}"));
+                    return Ok(Step::Done);
+                }
+                fail_point::reach("tabled");
                 if self.delete(made.replaced).await? { Ok(Step::Again) } else { Ok(Step::Done) }
             }
         }

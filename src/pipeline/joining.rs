@@ -55,6 +55,8 @@ pub enum Joined {
 
 /// The new object.
 pub struct Made {
+    /// Its key.
+    pub key: ObjectKey,
     /// What may go.
     pub replaced: Vec<Replaced>,
     /// Its bytes.
@@ -108,7 +110,8 @@ impl Joining<'_> {
         };
         fail_point::reach("compacted");
         let key = claim.object.key.clone();
-        let refused = |why: String| Stopped::Refused(key.clone(), format!("what it was compacted from stays: {why}"));
+        let whose = key.clone();
+        let refused = |why: String| Stopped::Refused(whose.clone(), format!("what it was compacted from stays: {why}"));
         let proof = prove::uploaded(&context.archive, &context.hashers, &claim, Depth::Full).await?.map_err(refused)?;
         let new = self.new_object(&key, claim.object.size).await?;
         let compared = self.compare(&share, &new).await?;
@@ -117,7 +120,7 @@ impl Joining<'_> {
             return Err(refused(format!("{} values differ, and {} were to", compared.differing, lost.differing)));
         }
         let replaced = Replaced::by(&proof, &new.replaces, group.rows() - lost.rows, &compared).map_err(refused)?;
-        Ok(Joined::Compacted(Made { replaced, size: new.size, rows: new.rows, lost, conflicts: self.conflicts(&new) }))
+        Ok(Joined::Compacted(Made { key, replaced, size: new.size, rows: new.rows, lost, conflicts: self.conflicts(&new) }))
     }
 
     /// Writes the new object.
