@@ -98,7 +98,7 @@ impl Inspecting<'_> {
                 let location = Location::S3 { bucket: bucket.clone(), prefix: place };
                 let archive = Archive::open(&location, self.settings.s3.as_ref(), true)?;
                 self.progress.watch.watch_requests(archive.requests());
-                self.in_bucket(&archive, &parsed(&key)?, output).await?
+                self.in_bucket(&archive, &parsed(&key)?, Path::new("/").join(prefix), output).await?
             }
         };
         if let Some(mut writer) = seen.output.writer.take() {
@@ -133,7 +133,7 @@ impl Inspecting<'_> {
     }
 
     /// Objects are read where they are. What else may lie in a bucket is brought here first.
-    async fn in_bucket(&self, archive: &Archive, key: &Key, output: Output) -> Result<(u64, Seen)> {
+    async fn in_bucket(&self, archive: &Archive, key: &Key, path: PathBuf, output: Output) -> Result<(u64, Seen)> {
         let failed = |e| match e {
             object_store::Error::NotFound { .. } => Error::Archive(format!(
                 "cannot open {}: there is no such object\n  hint: name one object: PREFIX/cluster=NAME/date=YYYY-MM-DD/part-00-00000.parquet; ls shows what an archive holds",
@@ -155,7 +155,7 @@ impl Inspecting<'_> {
             io::Write::write_all(&mut file, &piece).map_err(Error::io("cannot write a temporary file in", &folder))?;
         }
         let opened = Opened::new(Ok(file), |_| true).map_err(|why| Error::Internal(format!("{why:?}")))?;
-        Ok((size, self.file(opened, size, sort, Path::new("/").join(key.as_ref()), output).await?))
+        Ok((size, self.file(opened, size, sort, path, output).await?))
     }
 
     /// A snapshot or a log. What is computed is computed by a worker.
