@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! scan → catalog → plan → read → checkpoint (decode) → merge → rows → encode (row groups) → upload (object)
-//! → prove (objects, sources) ⇢ prune ⇢ verify ⇢ compact
+//! → prove (objects, sources) ⇢ prune ⇢ verify ⇢ compact ⇢ restore
 //! ```
 //!
 //! A stage never imports another stage; [`pipeline`] wires them. What they hand to each other is in [`data`], [`files`]
@@ -54,6 +54,7 @@ pub mod prove;
 pub mod prune;
 pub mod verify;
 pub mod compact;
+pub mod restore;
 
 // the wiring
 pub mod inspect;

@@ -12,11 +12,13 @@ use crate::schema::Layout;
 mod inspect;
 mod location;
 mod metrics;
+mod restore;
 mod s3;
 
 pub use inspect::{Form, InspectSettings, SampleFilter, Show};
 pub use location::{Location, check_expanded};
 pub use metrics::{MetricsSettings, PushUrl};
+pub use restore::{RestoreSettings, Windows};
 pub use s3::{Checksum, Credentials, Encryption, Endpoint, PART_SIZE, S3Settings, Secret, Style, Tag};
 
 /// What a run of `archive` does.
