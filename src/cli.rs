@@ -14,6 +14,7 @@ mod output;
 mod part;
 mod prune;
 mod resources;
+mod restore;
 mod s3;
 mod selection;
 mod values;
@@ -29,6 +30,7 @@ pub use output::OutputArgs;
 pub use part::PartArgs;
 pub use prune::{Proof, PruneArgs, PruneRuleArgs};
 pub use resources::ResourceArgs;
+pub use restore::RestoreArgs;
 pub use s3::{Rate, S3Args, Sse};
 pub use selection::SelectionArgs;
 pub use values::{Codec, Instant};
@@ -65,6 +67,7 @@ pub enum Command {
     Verify(Box<VerifyArgs>),
     Compact(Box<CompactArgs>),
     Inspect(Box<InspectArgs>),
+    Restore(Box<RestoreArgs>),
     Doctor(Box<DoctorArgs>),
     /// Show the value of each setting, and where it came from.
     ///

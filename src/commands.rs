@@ -11,6 +11,7 @@ mod config;
 mod doctor;
 mod inspect;
 mod prune;
+mod restore;
 mod session;
 mod verify;
 mod waiting;
@@ -26,6 +27,7 @@ pub fn run(loaded: Loaded) -> Exit {
         Command::Verify(args) => verify::run(*args, &session),
         Command::Compact(args) => compact::run(*args, &session),
         Command::Inspect(args) => inspect::run(*args, &session),
+        Command::Restore(args) => restore::run(*args, &session),
         Command::Doctor(args) => doctor::run(*args, &session),
         Command::Config => config::run(effective, &session),
     }

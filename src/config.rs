@@ -29,6 +29,7 @@ mod known;
 mod layers;
 mod loading;
 mod places;
+mod restore;
 mod s3;
 mod slips;
 
@@ -36,6 +37,7 @@ pub use aws::AwsVariables;
 pub use effective::Effective;
 pub use known::{Kind, SECRETS, Setting, command, settings};
 pub use loading::{Loaded, S3Environment};
+pub use restore::restore;
 pub use s3::s3;
 
 use places::{check_archive, check_lies_outside, check_places, resolved};

@@ -54,7 +54,9 @@ mod open;
 mod planning;
 mod proof;
 mod pruning;
+mod range;
 mod reader;
+mod restoring;
 mod rounds;
 mod stored;
 mod successors;
@@ -66,6 +68,7 @@ pub use dry_run::DryRun;
 pub use examining::examine_in;
 pub use inspecting::inspect_in;
 pub use pruning::prune_in;
+pub use restoring::restore_in;
 pub use verifying::verify_in;
 
 /// This part of the budget may be in buffers that wait to be used again.

@@ -181,6 +181,7 @@ fn help_says_what_there_is() {
         ("prune-help", &["prune", "--help"]),
         ("verify-help", &["verify", "--help"]),
         ("inspect-help", &["inspect", "--help"]),
+        ("restore-help", &["restore", "--help"]),
         ("version", &["--version"]),
     ] {
         let run = site.run(args);

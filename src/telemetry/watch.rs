@@ -47,12 +47,14 @@ pub enum Stage {
     Prune,
     /// An archive was verified.
     Verify,
+    /// Checkpoints were written of archived rows.
+    Restore,
 }
 
 impl Stage {
     /// All of them, in the order of the data.
-    pub const ALL: [Self; 10] =
-        [Self::Scan, Self::Catalog, Self::Read, Self::Decode, Self::Merge, Self::Encode, Self::Upload, Self::Prove, Self::Prune, Self::Verify];
+    pub const ALL: [Self; 11] =
+        [Self::Scan, Self::Catalog, Self::Read, Self::Decode, Self::Merge, Self::Encode, Self::Upload, Self::Prove, Self::Prune, Self::Verify, Self::Restore];
 
     /// As metrics call it.
     pub fn name(self) -> &'static str {
@@ -67,6 +69,7 @@ impl Stage {
             Self::Prove => "prove",
             Self::Prune => "prune",
             Self::Verify => "verify",
+            Self::Restore => "restore",
         }
     }
 }
@@ -82,6 +85,23 @@ pub struct Figures {
     pub verify: Option<Verified>,
     /// Of `compact`.
     pub compact: Option<Compaction>,
+    /// Of `restore`.
+    pub restore: Option<Restored>,
+}
+
+/// What `restore` came to.
+#[derive(Debug, Clone, Copy)]
+pub struct Restored {
+    /// Files written.
+    pub files: u64,
+    /// Files that were there already.
+    pub files_there: u64,
+    /// Hosts that have a file.
+    pub hosts: u64,
+    /// Samples in all these files.
+    pub samples: u64,
+    /// Bytes written.
+    pub bytes: u64,
 }
 
 /// What `verify` came to.
