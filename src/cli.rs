@@ -16,6 +16,7 @@ mod output;
 mod part;
 mod prune;
 mod resources;
+mod restore;
 mod s3;
 mod selection;
 mod table;
@@ -34,6 +35,7 @@ pub use output::OutputArgs;
 pub use part::PartArgs;
 pub use prune::{Proof, PruneArgs, PruneRuleArgs};
 pub use resources::ResourceArgs;
+pub use restore::RestoreArgs;
 pub use s3::{Rate, S3Args, Sse};
 pub use selection::SelectionArgs;
 pub use table::TableArgs;
@@ -74,6 +76,7 @@ pub enum Command {
     Table(Box<TableArgs>),
     Ls(Box<LsArgs>),
     Coverage(Box<CoverageArgs>),
+    Restore(Box<RestoreArgs>),
     Doctor(Box<DoctorArgs>),
     /// Show the value of each setting, and where it came from.
     ///

@@ -13,6 +13,7 @@ mod doctor;
 mod inspect;
 mod ls;
 mod prune;
+mod restore;
 mod session;
 mod table;
 mod verify;
@@ -32,6 +33,7 @@ pub fn run(loaded: Loaded) -> Exit {
         Command::Table(args) => table::run(*args, &session),
         Command::Ls(args) => ls::run(*args, &session),
         Command::Coverage(args) => coverage::run(*args, &session),
+        Command::Restore(args) => restore::run(*args, &session),
         Command::Doctor(args) => doctor::run(*args, &session),
         Command::Config => config::run(effective, &session),
     }

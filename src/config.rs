@@ -33,6 +33,7 @@ mod layers;
 mod loading;
 mod looking;
 mod places;
+mod restore;
 mod s3;
 mod slips;
 
@@ -43,6 +44,7 @@ pub use inspecting::inspect;
 pub use known::{Kind, SECRETS, Setting, command, settings};
 pub use loading::{Loaded, S3Environment};
 pub use looking::{coverage, ls};
+pub use restore::restore;
 pub use s3::s3;
 
 use places::{check_archive, check_lies_outside, check_places, resolved};

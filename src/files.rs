@@ -172,13 +172,17 @@ pub struct Format {
 }
 
 /// The two kinds of snapshots. Where all else is equal, `.bin` wins over `.json`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Kind {
-    /// `.json`
+    /// Text, `.json`.
     Json,
-    /// `.bin`
+    /// Binary, `.bin`.
+    #[value(name = "bin")]
     Binary,
 }
+
+/// What a `.bin` begins with.
+pub const BINARY_MAGIC: u32 = 0xCC5B_0001;
 
 /// What a snapshot can be compressed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! scan → catalog → plan → read → checkpoint (decode) → merge → rows → encode (row groups) → upload (object)
-//! → prove (objects, sources) ⇢ prune ⇢ verify ⇢ compact ⇢ table
+//! → prove (objects, sources) ⇢ prune ⇢ verify ⇢ compact ⇢ table ⇢ restore
 //! ```
 //!
 //! A stage never imports another stage; [`pipeline`] wires them. What they hand to each other is in [`data`], [`files`]
@@ -55,6 +55,7 @@ pub mod prune;
 pub mod verify;
 pub mod compact;
 pub mod table;
+pub mod restore;
 
 // the wiring
 pub mod inspect;

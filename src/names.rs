@@ -228,6 +228,18 @@ impl Selector {
         let (scope, scope_id) = scope_of(name);
         Some(Self { scope: scope.into(), scope_id: scope_id.into(), path: path.into() })
     }
+
+    /// The names of the levels from the host down to this one, none for the host itself. None if [`Self::child`] makes no such selector of any names.
+    pub fn names(&self) -> Option<Vec<String>> {
+        let names: Vec<String> = if self.path.is_empty() { Vec::new() } else { self.path.split('/').map(unescaped).collect() };
+        let made = names.iter().try_fold(Self::node(), |level, name| level.child(name))?;
+        (made == *self).then_some(names)
+    }
+}
+
+/// A level's name, as it was before it became a part of a path.
+fn unescaped(part: &str) -> String {
+    if part == "%" { String::new() } else { part.replace("%2F", "/").replace("%25", "%") }
 }
 
 /// Splits a child's name into scope and id, by the rule of cc-backend's archiver.
@@ -269,6 +281,18 @@ mod tests {
         assert_ne!(path(&[""]), path(&[]));
         assert_ne!(path(&[""]), path(&["%"]));
         assert_eq!(path(&["x".repeat(3_000).as_str(); 2]), None);
+    }
+
+    #[test]
+    fn names_of_levels_come_back_from_a_path() {
+        for names in [&[][..], &["socket0", "core1"], &["a/b"], &["a%2Fb", "%", ""], &["", ""], &["%252F", "/", "ü"], &["a%", "25"]] {
+            let level = names.iter().try_fold(Selector::node(), |level, name| level.child(name)).expect("short");
+            assert_eq!(level.names().as_deref(), Some(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>()[..]));
+        }
+        let wrong = |scope: &str, scope_id: &str, path: &str| Selector { scope: scope.into(), scope_id: scope_id.into(), path: path.into() }.names();
+        for (scope, id, path) in [("core", "1", "socket0"), ("node", "0", ""), ("a%", "", "a%"), ("a", "", "/a"), ("socket", "0", "")] {
+            assert_eq!(wrong(scope, id, path), None, "{scope} {id} {path}");
+        }
     }
 
     #[test]

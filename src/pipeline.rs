@@ -57,7 +57,9 @@ mod open;
 mod planning;
 mod proof;
 mod pruning;
+mod range;
 mod reader;
+mod restoring;
 mod rounds;
 mod stored;
 mod successors;
@@ -72,6 +74,7 @@ pub use examining::examine_in;
 pub use inspecting::inspect_in;
 pub use listing::list_in;
 pub use pruning::prune_in;
+pub use restoring::restore_in;
 pub use tabling::{replace, table_in};
 pub use verifying::verify_in;
 

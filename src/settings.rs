@@ -13,6 +13,7 @@ mod inspect;
 mod location;
 mod looking;
 mod metrics;
+mod restore;
 mod s3;
 mod table;
 
@@ -20,6 +21,7 @@ pub use inspect::{Form, InspectSettings, SampleFilter, Show};
 pub use location::{Location, check_expanded};
 pub use looking::{CoverageSettings, LsSettings, LsView, NEWEST_DATES};
 pub use metrics::{MetricsSettings, PushUrl};
+pub use restore::{RestoreSettings, Windows};
 pub use s3::{Checksum, Credentials, Encryption, Endpoint, PART_SIZE, S3Settings, Secret, Style, Tag};
 pub use table::{TableSettings, Upkeep};
 

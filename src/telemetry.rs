@@ -27,7 +27,7 @@ pub use compact::{Compaction, Conflict};
 pub use lines::{RunId, init};
 pub use prune::{KeepReason, Kept, PruneSummary};
 pub use run::{Run, Subject};
-pub use watch::{Figures, Left, Requests, Stage, TableFigures, Unarchived, Verified, Watch};
+pub use watch::{Figures, Left, Requests, Restored, Stage, TableFigures, Unarchived, Verified, Watch};
 
 /// The bar on the terminal, which must step aside for log lines.
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
@@ -277,7 +277,7 @@ pub fn thousands(number: u64) -> String {
 }
 
 /// The process' largest resident size so far, in bytes, where the system tells (Linux).
-fn peak_memory() -> Option<u64> {
+pub fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;

@@ -184,6 +184,7 @@ fn help_says_what_there_is() {
         ("table-help", &["table", "--help"]),
         ("ls-help", &["ls", "--help"]),
         ("coverage-help", &["coverage", "--help"]),
+        ("restore-help", &["restore", "--help"]),
         ("version", &["--version"]),
     ] {
         let run = site.run(args);

@@ -7,9 +7,8 @@ use super::found::Found;
 use super::input::Input;
 use super::{CHUNK, CUT, Extent, Flaw, MAX_DEPTH, Names, Refusal, child};
 use crate::data::Span;
+use crate::files::BINARY_MAGIC as MAGIC;
 use crate::names::Selector;
-
-const MAGIC: u32 = 0xCC5B_0001;
 
 /// The fewest bytes that a metric (no name, no values) and a child (no name, nothing in it) take.
 const MIN_METRIC: usize = 2 + 8 + 8 + 4;

@@ -107,7 +107,8 @@ pub fn command() -> Command {
     for arg in commands(&cli).flat_map(Command::get_arguments) {
         if !all.iter().any(|known| known.get_id() == arg.get_id()) {
             let place = 1 + all.iter().filter(|known| known.is_positional()).count();
-            let arg = arg.clone().required(false).hide(!arg.is_positional());
+            // another name of an option can be the name of an option of another command
+            let arg = arg.clone().required(false).hide(!arg.is_positional()).alias(None);
             // the first two can change places
             all.push(if arg.is_positional() && place > 2 { arg.index(place) } else { arg });
         }

@@ -166,6 +166,16 @@ fn counts_of(figures: &Figures) -> String {
     if let Some(TableFigures { version, files }) = figures.table {
         parts.push(format!("version {version} of the table, {} files", thousands(files)));
     }
+    if let Some(did) = &figures.restore {
+        parts.push(format!(
+            "{} samples of {} hosts in {} files, {} of them new, {}",
+            thousands(did.samples),
+            did.hosts,
+            did.files + did.files_there,
+            did.files,
+            ByteSize(did.bytes)
+        ));
+    }
     if parts.is_empty() { String::new() } else { format!(": {}", parts.join("; ")) }
 }
 
@@ -178,6 +188,7 @@ fn next_after(exit: Exit, command: &str) -> &'static str {
         (Exit::SetAside, "prune") => "look at the snapshots that were kept; all others are done",
         (Exit::SetAside, "compact") => "look at the objects that were set aside, and at the conflicts; all others are done",
         (Exit::SetAside, "inspect") => "what is damaged is shown with its place",
+        (Exit::SetAside, "restore") => "look at what is named above; all other checkpoints are written",
         (Exit::SetAside, _) => "each finding says what to do",
         (Exit::Fatal, _) => "see the error above; run again when its cause is gone",
         (Exit::Usage, _) => "correct what the error above says; nothing was done",

@@ -49,12 +49,26 @@ pub enum Stage {
     Verify,
     /// The table of an archive was read or brought up to date.
     Table,
+    /// Checkpoints were written of archived rows.
+    Restore,
 }
 
 impl Stage {
     /// All of them, in the order of the data.
-    pub const ALL: [Self; 11] =
-        [Self::Scan, Self::Catalog, Self::Read, Self::Decode, Self::Merge, Self::Encode, Self::Upload, Self::Prove, Self::Prune, Self::Verify, Self::Table];
+    pub const ALL: [Self; 12] = [
+        Self::Scan,
+        Self::Catalog,
+        Self::Read,
+        Self::Decode,
+        Self::Merge,
+        Self::Encode,
+        Self::Upload,
+        Self::Prove,
+        Self::Prune,
+        Self::Verify,
+        Self::Table,
+        Self::Restore,
+    ];
 
     /// As metrics call it.
     pub fn name(self) -> &'static str {
@@ -70,6 +84,7 @@ impl Stage {
             Self::Prune => "prune",
             Self::Verify => "verify",
             Self::Table => "table",
+            Self::Restore => "restore",
         }
     }
 }
@@ -87,6 +102,8 @@ pub struct Figures {
     pub compact: Option<Compaction>,
     /// Of the table, if the archive has one and the run brought it up to date.
     pub table: Option<TableFigures>,
+    /// Of `restore`.
+    pub restore: Option<Restored>,
 }
 
 /// How a run left the table.
@@ -96,6 +113,21 @@ pub struct TableFigures {
     pub version: u64,
     /// Its files.
     pub files: u64,
+}
+
+/// What `restore` came to.
+#[derive(Debug, Clone, Copy)]
+pub struct Restored {
+    /// Files written.
+    pub files: u64,
+    /// Files that were there already.
+    pub files_there: u64,
+    /// Hosts that have a file.
+    pub hosts: u64,
+    /// Samples in all these files.
+    pub samples: u64,
+    /// Bytes written.
+    pub bytes: u64,
 }
 
 /// What `verify` came to.
