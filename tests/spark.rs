@@ -85,7 +85,10 @@ fn spark_tidies_no_table_up() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let refusals = said.matches("refused: ").count();
     assert!(refusals == 3 && said.contains("ccArchiver") && !said.contains("done: "), "{said}");
-    assert_eq!(files_below(folder.path()), objects);
+    // what it wrote before it was refused may stay; of what was there nothing is gone
+    let after = files_below(folder.path());
+    let gone: Vec<&String> = objects.iter().filter(|(key, bytes)| after.get(*key) != Some(bytes)).map(|(key, _)| key).collect();
+    assert!(gone.is_empty(), "{gone:?}");
     reads("after that", output);
 }
 
