@@ -98,11 +98,11 @@ impl Kind {
             }
             Self::Unavailable => "make it readable, and verify again",
             Self::Newer => "verify with the newest cc-archiver that writes to this archive",
-            Self::Doubled => "leave both as they are: their snapshots are not pruned, and a later version joins the two (compact)",
+            Self::Doubled => "run compact: it joins the two. Until then their snapshots are not pruned",
             Self::Chain => "run archive: what is still on disk is archived again; do not put the object back after that. Snapshots whose rows it held are kept",
             Self::Dangling => "restore the object that held it; or, while both sources are still on disk, remove this object and run archive",
             Self::Incomplete => "run archive while the source is still on disk; if a run is under way, verify again when it has ended",
-            Self::DuplicateRows => "leave both as they are: a later version joins them (compact)",
+            Self::DuplicateRows => "run compact: it joins them",
             Self::Table => "run cc-archiver table, and if that finds nothing to do, with --rebuild; if a run is under way, verify again when it has ended",
             Self::Mismatch => "the file was changed and kept its time, or the disk is failing: compare it with the archive before it is pruned",
         }

@@ -123,7 +123,7 @@ pub fn doubts(archive: &Archive, holdings: &Holdings) -> Vec<SetAside> {
 /// What to do about it.
 fn doubt_advice(doubt: &Doubt) -> &'static str {
     if doubt.is_double() {
-        "leave both as they are, and let one machine archive: their snapshots are not pruned, and a later version joins the two (compact)"
+        "let one machine archive, and run compact: it joins the two. Until then their snapshots are not pruned"
     } else {
         "what is still on disk is archived again: do not put the object back. verify says what is missing. Snapshots whose rows it held are kept"
     }
