@@ -13,7 +13,7 @@ use crate::settings::Location;
 
 /// Write checkpoints from archived rows, which cc-backend's metric store loads.
 ///
-/// Below DIR come <cluster>/<host>/<from>.bin or .json, as in a checkpoint tree. A file that is there already is never overwritten: one with the
+/// Below DIR come `<cluster>/<host>/<from>.bin` or `.json`, as in a checkpoint tree. A file that is there already is never overwritten: one with the
 /// same bytes is passed over, so that a run which ended early can be repeated. --cluster may be left out if the archive has only one.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \

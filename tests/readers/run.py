@@ -76,7 +76,10 @@ def main():
             print(f"this failed:\n{block}", file=sys.stderr)
             raise
         outputs.append(printed.getvalue())
-    print(json.dumps(outputs))
+    print(json.dumps(outputs), flush=True)
+    if reader == "duckdb":
+        # threads that its extensions leave would abort the process while it is taken down
+        os._exit(0)
 
 
 main()

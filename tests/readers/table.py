@@ -10,8 +10,10 @@ import argparse
 import datetime
 import os
 import pathlib
+import shutil
 import struct
 import sys
+import tempfile
 
 COLUMNS = ["cluster", "date", "hostname", "metric", "scope", "scope_id", "selector", "timestamp", "frequency", "value"]
 TYPES = ["string", "date32[day]", "string", "string", "string", "string", "string", "int64", "int64", "float"]
@@ -49,8 +51,9 @@ def duckdb(archive, wanted):
     import duckdb_extension_delta
     import duckdb_extension_httpfs
 
-    # nothing of whoever runs the tests: neither settings nor extensions
-    connection = duck.connect(config={"home_directory": os.getcwd()})
+    # nothing of whoever runs the tests: neither settings nor extensions; nor those that another process is just installing
+    home = tempfile.mkdtemp(prefix="cc-archiver-duckdb-")
+    connection = duck.connect(config={"home_directory": home})
     for package in [duckdb_extension_httpfs, duckdb_extension_delta]:
         extension = next(pathlib.Path(package.__file__).parent.rglob("*.duckdb_extension"))
         connection.sql(f"INSTALL '{extension}'")
@@ -61,7 +64,10 @@ def duckdb(archive, wanted):
         connection.sql(f"CREATE SECRET (TYPE s3, {', '.join(keys)}, ENDPOINT '{server}', URL_STYLE 'path', USE_SSL false)")
     where = " AND ".join(f"{name} = ?" for name, _ in wanted) or "true"
     query = f"SELECT {', '.join(COLUMNS)} FROM delta_scan('{archive.replace("'", "''")}') WHERE {where}"
-    return connection.sql(query, params=[value for _, value in wanted]).to_arrow_table()
+    found = connection.sql(query, params=[value for _, value in wanted]).to_arrow_table()
+    connection.close()
+    shutil.rmtree(home)
+    return found
 
 
 def lines(table):
@@ -87,6 +93,9 @@ def main():
     args = parser.parse_args()
     wanted = [(name, getattr(args, name)) for name in ASKED if getattr(args, name) is not None]
     sys.stdout.write("".join(f"{line}\n" for line in lines(globals()[args.reader](args.archive, wanted))))
+    sys.stdout.flush()
 
 
 main()
+# threads that DuckDB's extensions leave would abort the process while it is taken down
+os._exit(0)

@@ -94,7 +94,9 @@ impl Run {
 impl From<Output> for Run {
     fn from(output: Output) -> Self {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the program prints UTF-8");
-        Self { code: output.status.code().expect("it ended by itself"), stdout: text(output.stdout), stderr: text(output.stderr) }
+        let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+        let code = output.status.code().unwrap_or_else(|| panic!("it did not end by itself: {}\n--- stdout\n{stdout}\n--- stderr\n{stderr}", output.status));
+        Self { code, stdout, stderr }
     }
 }
 
