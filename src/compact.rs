@@ -41,11 +41,21 @@ pub struct Group {
     pub bucket: Bucket,
     /// Those whose rows count, by key.
     pub members: Vec<ObjectLedger>,
-    /// What a compaction that was not finished has left; its rows are those of members.
+    /// What compactions that were not finished have left; their rows are those of members.
     pub pending: Vec<ObjectLedger>,
+    /// The one of them that replaces all the others: it was made, and only they are left to be deleted.
+    pub made: Option<ObjectLedger>,
 }
 
 impl Group {
+    fn of(bucket: Bucket, members: Vec<ObjectLedger>, mut pending: Vec<ObjectLedger>) -> Self {
+        let others = |made: &ObjectLedger| members.iter().chain(&pending).filter(|object| object.key != made.key).map(Member::of).collect::<Vec<_>>();
+        let replaces_all = |made: &&ObjectLedger| others(made).len() == made.replaces.len() && others(made).iter().all(|member| made.replaces.contains(member));
+        let made = pending.iter().find(replaces_all).cloned();
+        pending.retain(|object| made.as_ref().is_none_or(|made| made.key != object.key));
+        Self { bucket, members, pending, made }
+    }
+
     /// What the new object replaces.
     pub fn replaces(&self) -> Vec<Member> {
         let mut all: Vec<&ObjectLedger> = self.members.iter().chain(&self.pending).collect();
@@ -111,7 +121,7 @@ pub fn plan(holdings: &Holdings, rules: Rules, written: impl Fn(&ObjectKey) -> O
         let is_doubled = holdings.doubts().iter().any(|doubt| doubt.bucket == bucket && doubt.is_double());
         let groups = if is_doubled || !pending.is_empty() {
             let all = |objects: &[&ObjectLedger]| objects.iter().copied().cloned().collect();
-            vec![Group { bucket, members: all(&members), pending: all(&pending) }]
+            vec![Group::of(bucket, all(&members), all(&pending))]
         } else {
             by_size(bucket, members.iter().copied().filter(|member| is_old(member)), rules)
         };
@@ -152,7 +162,7 @@ fn by_size<'a>(bucket: Bucket, members: impl Iterator<Item = &'a ObjectLedger>, 
             Some(group) => group.members.push(member.clone()),
             None => {
                 (bytes, sources) = (member.size, member.entries.len());
-                groups.push(Group { bucket, members: vec![member.clone()], pending: Vec::new() });
+                groups.push(Group::of(bucket, vec![member.clone()], Vec::new()));
             }
         }
     }

@@ -221,8 +221,8 @@ fn while_all_of_its_members_stand_a_compaction_does_not_count_and_then_it_does()
     assert_eq!((number(&quiet, "files"), number(&quiet, "already_archived")), (0, 6));
     run(archiver().arg("verify").arg(site.place())).expect(0);
     let done = compact(&site.place(), &[]).expect(0);
-    assert_eq!(["replaced", "made", "doubled_rows"].map(|name| number(&done, name)), [3, 1, 0]);
-    assert_same_rows("once more", rows_of(&site.objects()), &site.rows);
+    assert_eq!(["replaced", "made", "doubled_rows"].map(|name| number(&done, name)), [2, 1, 0]);
+    assert_eq!(site.objects(), compacted, "it was made already");
     // as it was between the first and the last
     std::fs::remove_file(site.place().join(site.objects().keys().next().expect("one"))).expect("removed");
     put(&compacted, &compacted.keys().collect::<Vec<_>>());

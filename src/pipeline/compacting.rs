@@ -4,7 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use object_store::ObjectMeta;
+use object_store::path::Path as Key;
+use object_store::{ObjectMeta, ObjectStoreExt};
 use tokio::time::Instant;
 
 use super::joining::{Joined, Joining};
@@ -68,6 +69,9 @@ pub async fn compact_in(
 async fn run(settings: &CompactSettings, context: &Arc<Context>, report: &mut Compaction) -> Result<()> {
     let archive = &context.archive;
     let go_on = || if context.is_stopped() { Err(Error::Interrupted) } else { Ok(()) };
+    if !settings.dry_run {
+        try_deleting(archive).await?;
+    }
     let listing = catalog::list(archive, &settings.part, go_on).await?;
     let one = |(partition, listed): (Partition, Vec<ObjectMeta>)| {
         let compacting = Compacting { settings, context, partition, done: Compaction { partitions: 1, ..Compaction::default() } };
@@ -82,6 +86,15 @@ async fn run(settings: &CompactSettings, context: &Arc<Context>, report: &mut Co
         report.add(done);
     }
     Ok(())
+}
+
+/// Deletes what is not there: if that is refused, nothing may be written either, as it would stand beside what it is made of.
+async fn try_deleting(archive: &Archive) -> Result<()> {
+    let nothing = Key::from("_cc-archiver/nothing");
+    match archive.store().delete(&nothing).await {
+        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Err(e) => Err(Error::store("compact must be able to delete; nothing was done: cannot delete", archive.name_of(&nothing))(e)),
+    }
 }
 
 /// One partition under way.

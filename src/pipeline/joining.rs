@@ -77,6 +77,11 @@ enum Stopped {
     By(Error),
 }
 
+/// The new object is not as it must be, so nothing is deleted.
+fn stays(new: &ObjectKey, why: impl std::fmt::Display) -> Stopped {
+    Stopped::Refused(new.clone(), format!("what it was compacted from stays: {why}"))
+}
+
 impl From<Error> for Stopped {
     fn from(e: Error) -> Self {
         Self::By(e)
@@ -104,23 +109,30 @@ impl Joining<'_> {
             let proof = prove::present(&context.archive, &context.hashers, member, Depth::Full).await?;
             proof.map_err(|why| Stopped::Refused(member.key.clone(), format!("it stays as it is: {why}")))?;
         }
-        let (claim, lost) = match self.write(&share).await? {
-            Ok(written) => written,
-            Err(lost) => return Ok(Joined::Lost(lost)),
+        let (proof, new, lost) = match &group.made {
+            Some(made) => {
+                let proof = prove::present(&context.archive, &context.hashers, made, Depth::Full).await?;
+                (proof.map_err(|why| stays(&made.key, why))?, made.clone(), None)
+            }
+            None => {
+                let (claim, lost) = match self.write(&share).await? {
+                    Ok(written) => written,
+                    Err(lost) => return Ok(Joined::Lost(lost)),
+                };
+                fail_point::reach("compacted");
+                let key = &claim.object.key;
+                let proof = prove::uploaded(&context.archive, &context.hashers, &claim, Depth::Full).await?;
+                (proof.map_err(|why| stays(key, why))?, self.new_object(key, claim.object.size).await?, Some(lost))
+            }
         };
-        fail_point::reach("compacted");
-        let key = claim.object.key.clone();
-        let whose = key.clone();
-        let refused = |why: String| Stopped::Refused(whose.clone(), format!("what it was compacted from stays: {why}"));
-        let proof = prove::uploaded(&context.archive, &context.hashers, &claim, Depth::Full).await?.map_err(refused)?;
-        let new = self.new_object(&key, claim.object.size).await?;
-        let compared = self.compare(&share, &new).await?;
+        let compared = self.compare(&new).await?;
         fail_point::reach("compared");
-        if compared.differing != lost.differing {
-            return Err(refused(format!("{} values differ, and {} were to", compared.differing, lost.differing)));
+        let expected = lost.unwrap_or(Loss { rows: group.rows().saturating_sub(new.rows), differing: compared.differing });
+        if compared.differing != expected.differing {
+            return Err(stays(&new.key, format!("{} values differ, and {} were to", compared.differing, expected.differing)));
         }
-        let replaced = Replaced::by(&proof, &new.replaces, group.rows() - lost.rows, &compared).map_err(refused)?;
-        Ok(Joined::Compacted(Made { key, replaced, size: new.size, rows: new.rows, lost, conflicts: self.conflicts(&new) }))
+        let replaced = Replaced::by(&proof, &new.replaces, group.rows() - expected.rows, &compared).map_err(|why| stays(&new.key, why))?;
+        Ok(Joined::Compacted(Made { key: new.key.clone(), replaced, size: new.size, rows: new.rows, lost: expected, conflicts: self.conflicts(&new) }))
     }
 
     /// Writes the new object.
@@ -228,12 +240,11 @@ impl Joining<'_> {
     async fn new_object(&self, key: &ObjectKey, size: u64) -> Result<ObjectLedger, Stopped> {
         let listed = object_store::ObjectMeta { location: key.path(), size, e_tag: None, version: None, last_modified: crate::clock::now() };
         let found = object::ledger(&self.context.archive, &listed).await?;
-        found.map_err(|why| Stopped::Refused(key.clone(), format!("what it was compacted from stays: {why}")))
+        found.map_err(|why| stays(key, why))
     }
 
     /// Compares the new object with what it was made of, host after host.
-    async fn compare(&self, share: &Share, new: &ObjectLedger) -> Result<Compared, Stopped> {
-        let _ = share;
+    async fn compare(&self, new: &ObjectLedger) -> Result<Compared, Stopped> {
         let footers = LastFooter::default();
         let new = std::slice::from_ref(new);
         let mut ours = Members::open(self.context, &footers, new).await?;

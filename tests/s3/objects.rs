@@ -52,6 +52,8 @@ pub struct Objects {
     spelling: Spelling,
     /// Whether it keeps the condition of a write.
     conditions: bool,
+    /// Whether it deletes objects.
+    deletes: bool,
 }
 
 impl Default for Objects {
@@ -77,12 +79,17 @@ fn key_of(path: &str) -> Option<String> {
 
 impl Objects {
     pub fn spelling(spelling: Spelling) -> Self {
-        Self { kept: Arc::default(), spelling, conditions: true }
+        Self { kept: Arc::default(), spelling, conditions: true, deletes: true }
     }
 
     /// As some servers do: a write that is to create replaces.
     pub fn without_conditions() -> Self {
         Self { conditions: false, ..Self::default() }
+    }
+
+    /// As to credentials that may not delete.
+    pub fn without_deletion(self) -> Self {
+        Self { deletes: false, ..self }
     }
 
     pub fn respond(&self, seen: &Seen) -> Answer {
@@ -124,6 +131,18 @@ impl Objects {
             ("DELETE", Some(id)) => {
                 kept.uploads.remove(&id);
                 Answer::new(204, "")
+            }
+            ("POST", None) if seen.asks("delete").is_some() => {
+                if !self.deletes {
+                    return Answer::error(403, "AccessDenied", "Access Denied");
+                }
+                let body = String::from_utf8_lossy(&seen.body);
+                let mut deleted = String::new();
+                for key in body.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next()) {
+                    kept.objects.remove(key);
+                    deleted.push_str(&format!("<Deleted><Key>{key}</Key></Deleted>"));
+                }
+                Answer::new(200, format!("<DeleteResult>{deleted}</DeleteResult>"))
             }
             (method, _) => Answer::error(501, "NotImplemented", method),
         }

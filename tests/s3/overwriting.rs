@@ -109,7 +109,7 @@ fn two_machines_on_a_server_that_overwrites_leave_doubles_that_are_named_and_kep
         let set_aside = summary["set_aside"].to_string();
         assert_eq!((summary["objects_written"].as_u64(), summary["set_aside"].as_array().map(Vec::len)), (Some(0), Some(1)), "{summary}");
         assert!(both.iter().all(|key| set_aside.contains(key.rsplit('/').next().expect("a name"))), "{set_aside}");
-        assert!(set_aside.contains("both hold the source") && set_aside.contains("leave both as they are"), "{set_aside}");
+        assert!(set_aside.contains("both hold the source") && set_aside.contains("run compact: it joins the two"), "{set_aside}");
         let before = tree.state();
         let pruned = prune(tree, &server).expect(3).summary();
         assert_eq!((pruned["pruned"].as_u64(), tree.state()), (Some(0), before), "{pruned}");
@@ -117,6 +117,24 @@ fn two_machines_on_a_server_that_overwrites_leave_doubles_that_are_named_and_kep
     let report = verify(&server).expect(3).summary();
     assert_eq!(report["findings"][0]["kind"], "doubled", "{report}");
     assert_eq!(keys(&objects), both);
+
+    // whoever may not delete changes nothing
+    let refusing = objects.clone().without_deletion();
+    let other = Server::start(move |seen| refusing.respond(seen));
+    let refused = with_keys(&mut on_the_archive("compact", &[], &other, &[])).expect(1);
+    assert!(refused.stderr.contains("compact must be able to delete") && refused.stderr.contains("AccessDenied"), "{}", refused.stderr);
+    assert_eq!(keys(&objects), both);
+
+    // rows that stand twice become one, and all snapshots may go
+    let done = with_keys(&mut on_the_archive("compact", &[], &server, &[])).expect(0).summary();
+    assert_eq!(["replaced", "made", "rows_read", "rows_written", "doubled_rows"].map(|name| done[name].as_u64()), [2, 1, 360, 240, 120].map(Some), "{done}");
+    assert_eq!(objects.keys().into_iter().filter(|key| !support::is_own(key)).count(), 1);
+    verify(&server).expect(0);
+    for tree in &trees {
+        let again = with_keys(&mut archiving(tree, &server.address, &[])).expect(0).summary();
+        assert_eq!(again["files"], 0, "{again}");
+        assert!(prune(tree, &server).expect(0).summary()["pruned"].as_u64().is_some_and(|pruned| pruned > 0));
+    }
 }
 
 #[test]
