@@ -147,6 +147,19 @@ fn what_is_young_or_alone_stays_as_it_is() {
     }
 }
 
+#[test]
+fn a_cluster_that_cannot_be_is_refused_and_one_that_is_named_twice_is_one() {
+    let site = Site::runs(&[0, 6]);
+    for name in ["c/", ".."] {
+        let refused = compact(&site.place(), &["--cluster", name]).expect(2);
+        assert!(refused.stderr.contains("no cluster has such a name"), "{}", refused.stderr);
+    }
+    assert_eq!(site.objects().len(), 2);
+    let listed = run(archiver().arg("ls").arg(site.place()).args(["--cluster", "c,c", "--objects", "--json"])).expect(0);
+    assert_eq!(listed.stdout.matches("part-00-00000").count(), 1, "{}", listed.stdout);
+    assert_eq!(number(&compact(&site.place(), &["--cluster", "c,c"]).expect(0), "replaced"), 2);
+}
+
 /// The archive of another machine, which knew nothing of the first, beside it: as on a store that ignores conditions.
 fn put_beside(site: &Site, other: &Site) {
     for (n, (key, bytes)) in other.objects().iter().enumerate() {

@@ -35,10 +35,15 @@ pub struct Listing {
 /// Lists a part of an archive. `go_on` is asked before each object.
 ///
 /// # Errors
-/// [`Error::Store`]: it cannot be listed; or what `go_on` says.
+/// [`Error::Usage`]: a cluster cannot have such a name. [`Error::Store`]: it cannot be listed; or what `go_on` says.
 pub async fn list(archive: &Archive, part: &Part, go_on: impl Fn() -> Result<()>) -> Result<Listing> {
-    let named: Vec<_> = part.clusters.iter().map(|name| Cluster::new(name).map(|cluster| partition::cluster_path(&cluster))).collect();
-    let folders = if named.is_empty() { vec![None] } else { named };
+    let cluster = |name: &String| {
+        let unknown = || Error::Usage(format!("--cluster {name:?}: no cluster has such a name\n  hint: cc-archiver ls shows those of an archive"));
+        Cluster::new(name).ok_or_else(unknown)
+    };
+    // one that is named twice is listed once
+    let named = part.clusters.iter().map(cluster).collect::<Result<BTreeSet<Cluster>>>()?;
+    let folders = if named.is_empty() { vec![None] } else { named.iter().map(partition::cluster_path).map(Some).collect() };
     let mut found = Listing::default();
     for folder in folders {
         let (before, mut elsewhere) = (found.partitions.len(), false);

@@ -19,7 +19,7 @@ use crate::settings::Location;
 #[command(after_long_help = "Examples:\n  \
     cc-archiver restore ./archive ./restored --cluster fritz --from 2026-03-01 --to 2026-03-08 --dry-run\n  \
     cc-archiver restore ./archive ./restored --cluster fritz --from 2026-03-01 --to 2026-03-08\n  \
-    cc-archiver restore s3://monitoring/archive ./restored --cluster fritz --host 'f01*' --from 48h --format json")]
+    cc-archiver restore s3://monitoring/archive ./restored --cluster fritz --host 'f01*' --from 2026-03-07 --format json")]
 pub struct RestoreArgs {
     /// A directory, file:///path or s3://bucket/prefix.
     #[arg(env = "CC_ARCHIVER_ARCHIVE")]

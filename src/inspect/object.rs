@@ -236,7 +236,7 @@ impl fmt::Display for ObjectFacts {
         if let (Some(first), Some(last)) = (at(footer::MIN_TIMESTAMP), at(footer::MAX_TIMESTAMP)) {
             writeln!(f, "times     {}", range(first, last))?;
         }
-        writeln!(f, "sources   {} of {} hosts", thousands(self.source_count as u64), self.said(footer::HOSTS))?;
+        writeln!(f, "sources   {} of {} hosts", thousands(self.source_count as u64), name(self.said(footer::HOSTS)))?;
         match after.as_slice() {
             [] => writeln!(f, "after     no other object of its sequence")?,
             digests => digests.iter().try_for_each(|digest| writeln!(f, "after     the object {digest}"))?,
@@ -245,7 +245,7 @@ impl fmt::Display for ObjectFacts {
             writeln!(f, "missing   slots {}, empty when it was written", missing.iter().map(u32::to_string).collect::<Vec<_>>().join(", "))?;
         }
         writeln!(f, "blake3    {blake3}, as the footer says; verify --read-data checks it")?;
-        writeln!(f, "ledger    {} bytes, blake3 {ledger_blake3}", self.said(footer::LEDGER))?;
+        writeln!(f, "ledger    {} bytes, blake3 {ledger_blake3}", name(self.said(footer::LEDGER)))?;
         self.parquet.columns(f)?;
         self.parquet.row_groups(f)?;
         self.ledger(f)

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytesize::ByteSize;
 use futures::{StreamExt, TryStreamExt};
-use object_store::ObjectMeta;
 use tokio::time::Instant;
 
 use super::budget::Budget;
@@ -105,7 +104,7 @@ impl Restoring<'_> {
         // again: until now another run may have written there
         self.present(&filter).await?.clear()?;
         self.means.progress.hosts_expected.fetch_add(report.plan.hosts, Ordering::Relaxed);
-        let clusters = self.restore(listing.partitions, &target, report).await?;
+        let clusters = self.restore(listing.partitions.into_keys().collect(), &target, report).await?;
         let folders = clusters.into_iter().map(|cluster| dir.join(cluster.as_str())).chain([dir.clone()]).collect::<Vec<_>>();
         blocking(move || folders.iter().try_for_each(|folder| Target::settle(folder))).await?
     }
@@ -176,9 +175,15 @@ impl Restoring<'_> {
     }
 
     /// Goes through all hosts of all dates. Gives the clusters that have a file.
-    async fn restore(&self, partitions: BTreeMap<Partition, Vec<ObjectMeta>>, target: &Target, report: &mut Report) -> Result<BTreeSet<Cluster>> {
-        let look = |(partition, listed)| catalog::look_into(&self.means.archive, partition, listed, |_, _| ());
-        let surveyed = futures::stream::iter(partitions).map(look).buffered(AHEAD);
+    async fn restore(&self, partitions: Vec<Partition>, target: &Target, report: &mut Report) -> Result<BTreeSet<Cluster>> {
+        // listed again: what was compacted since the plan was made stands in another object now
+        let look = |partition: Partition| async move {
+            let listed = catalog::list_partition(&self.means.archive, &partition).await?;
+            catalog::look_into(&self.means.archive, partition, listed, |_, _| ()).await
+        };
+        let unreadable = Mutex::new(Vec::new());
+        let note = |surveyed: &Surveyed<()>| unreadable.lock().unwrap_or_else(PoisonError::into_inner).extend(surveyed.holdings.unreadable.iter().cloned());
+        let surveyed = futures::stream::iter(partitions).map(look).buffered(AHEAD).inspect_ok(note);
         let ranges = surveyed.map_ok(|surveyed| futures::stream::iter(self.ranges(surveyed).into_iter().map(Ok))).try_flatten();
         let restore = |range: Range| async move { range.restore(&self.means, target).await };
         // one more than can compute, as files wait for the disk
@@ -194,6 +199,9 @@ impl Restoring<'_> {
             }
             report.hosts = hosts.len() as u64;
             self.means.progress.hosts.store(report.hosts, Ordering::Relaxed);
+        }
+        for object in unreadable.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            report.damage(object.name.clone(), None, object.to_string());
         }
         report.in_the_way.sort();
         report.lost.sort();
