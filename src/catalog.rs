@@ -23,7 +23,7 @@ pub use hosts::{Hosts, LastFooter, Source, rows_between};
 pub use info::info;
 pub use survey::{Listing, Surveyed, list, look_into, survey};
 
-/// So many keys that a listing lacks are asked for, of each sequence.
+/// So many keys that a listing lacks are asked for, of each sequence: the last ones, as a compaction empties the first.
 const ASKED_FOR: usize = 8;
 
 /// Footers read at a time.
@@ -90,7 +90,7 @@ pub async fn list_partition(archive: &Archive, partition: &Partition) -> Result<
     let mut parquet: Vec<_> = listed.into_iter().filter(|object| object.location.as_ref().ends_with(".parquet")).collect();
     let keys: BTreeSet<ObjectKey> = parquet.iter().filter_map(|object| ObjectKey::parse(&object.location)).collect();
     let buckets: BTreeSet<Bucket> = keys.iter().map(|key| key.bucket).collect();
-    let missing = buckets.into_iter().flat_map(|bucket| ledger::missing(&keys, bucket).into_iter().take(ASKED_FOR).map(move |slot| (bucket, slot)));
+    let missing = buckets.into_iter().flat_map(|bucket| ledger::missing(&keys, bucket).into_iter().rev().take(ASKED_FOR).map(move |slot| (bucket, slot)));
     for (bucket, slot) in missing {
         let key = ObjectKey { partition: partition.clone(), bucket, slot, beside: None };
         match archive.store().head(&key.path()).await {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use object_store::ObjectStoreExt;
 
@@ -39,25 +40,21 @@ pub struct Rules {
 pub struct Group {
     /// The sequence.
     pub bucket: Bucket,
-    /// Those whose rows count, by key.
+    /// Those whose rows it is to hold, by key.
     pub members: Vec<ObjectLedger>,
-    /// What compactions that were not finished have left; their rows are those of members.
+    /// What compactions that came to nothing have left. It goes with the members, whose rows it has.
     pub pending: Vec<ObjectLedger>,
-    /// The one of them that replaces all the others: it was made, and only they are left to be deleted.
+    /// The object that they became, if an earlier run has made it and was not finished: it has to be compared with them, and they have to go.
     pub made: Option<ObjectLedger>,
 }
 
 impl Group {
-    fn of(bucket: Bucket, members: Vec<ObjectLedger>, mut pending: Vec<ObjectLedger>) -> Self {
-        let others = |made: &ObjectLedger| members.iter().chain(&pending).filter(|object| object.key != made.key).map(Member::of).collect::<Vec<_>>();
-        let replaces_all = |made: &&ObjectLedger| others(made).len() == made.replaces.len() && others(made).iter().all(|member| made.replaces.contains(member));
-        let made = pending.iter().find(replaces_all).cloned();
-        pending.retain(|object| made.as_ref().is_none_or(|made| made.key != object.key));
-        Self { bucket, members, pending, made }
+    fn new(bucket: Bucket, members: Vec<ObjectLedger>) -> Self {
+        Self { bucket, members, pending: Vec::new(), made: None }
     }
 
-    /// What the new object replaces.
-    pub fn replaces(&self) -> Vec<Member> {
+    /// What is to go.
+    pub fn replaced(&self) -> Vec<Member> {
         let mut all: Vec<&ObjectLedger> = self.members.iter().chain(&self.pending).collect();
         all.sort_by(|a, b| a.key.cmp(&b.key));
         all.into_iter().map(Member::of).collect()
@@ -77,8 +74,6 @@ impl Group {
 /// What is to be done in a partition.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// Objects that are to go: the first of each is the one that holds their rows.
-    pub unfinished: Vec<(ObjectLedger, Vec<ObjectLedger>)>,
     /// Objects that are to become one.
     pub groups: Vec<Group>,
     /// Sequences that are left as they are.
@@ -92,13 +87,21 @@ pub enum Left {
     Young(ObjectKey),
     /// An object cannot be read.
     Unreadable(Unreadable),
+    /// A compaction is not finished, and not all that it replaces can be read, or is what it was.
+    Unfinished(ObjectKey),
 }
 
 impl fmt::Display for Left {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Young(key) => write!(f, "{key} is younger than --min-age"),
+            Self::Young(key) => write!(f, "{key} is younger than --min-object-age"),
             Self::Unreadable(object) => object.fmt(f),
+            Self::Unfinished(key) => {
+                write!(
+                    f,
+                    "{key} was compacted from objects of which one cannot be read now, or is another one. While all of them stand it does not count, and can be removed"
+                )
+            }
         }
     }
 }
@@ -111,17 +114,20 @@ pub fn plan(holdings: &Holdings, rules: Rules, written: impl Fn(&ObjectKey) -> O
     for bucket in buckets {
         let mut members: Vec<&ObjectLedger> = holdings.objects().iter().filter(|object| object.key.bucket == bucket).collect();
         members.sort_by(|a, b| a.key.cmp(&b.key));
-        let of_sequence = |why: Aside| holdings.aside().iter().filter(move |(object, aside)| object.key.bucket == bucket && *aside == why);
-        let pending: Vec<&ObjectLedger> = of_sequence(Aside::Pending).map(|(object, _)| object).collect();
-        let replaced: Vec<&ObjectLedger> = of_sequence(Aside::Replaced).map(|(object, _)| object).collect();
-        if !replaced.is_empty() {
-            plan.unfinished.extend(unfinished(&members, &replaced));
-            continue;
+        match unfinished(bucket, &members, holdings) {
+            None => {}
+            Some(Ok(group)) => {
+                plan.groups.push(group);
+                continue;
+            }
+            Some(Err(left)) => {
+                plan.left.push(left);
+                continue;
+            }
         }
         let is_doubled = holdings.doubts().iter().any(|doubt| doubt.bucket == bucket && doubt.is_double());
-        let groups = if is_doubled || !pending.is_empty() {
-            let all = |objects: &[&ObjectLedger]| objects.iter().copied().cloned().collect();
-            vec![Group::of(bucket, all(&members), all(&pending))]
+        let groups = if is_doubled {
+            vec![Group::new(bucket, members.iter().copied().cloned().collect())]
         } else {
             by_size(bucket, members.iter().copied().filter(|member| is_old(member)), rules)
         };
@@ -134,8 +140,8 @@ pub fn plan(holdings: &Holdings, rules: Rules, written: impl Fn(&ObjectKey) -> O
             continue;
         }
         // whoever writes to the sequence still may have planned on what would go
-        let is_settled = |object: &&&ObjectLedger| is_old(object) || (!object.replaces.is_empty() && !is_doubled && pending.is_empty());
-        match members.iter().chain(&pending).find(|object| !is_settled(object)) {
+        let is_settled = |object: &&&ObjectLedger| is_old(object) || (!object.replaces.is_empty() && !is_doubled);
+        match members.iter().find(|object| !is_settled(object)) {
             Some(young) => plan.left.push(Left::Young(young.key.clone())),
             None => plan.groups.extend(groups),
         }
@@ -143,14 +149,21 @@ pub fn plan(holdings: &Holdings, rules: Rules, written: impl Fn(&ObjectKey) -> O
     plan
 }
 
-/// Objects that were replaced and are still there, by what replaced them.
-fn unfinished(members: &[&ObjectLedger], replaced: &[&ObjectLedger]) -> Vec<(ObjectLedger, Vec<ObjectLedger>)> {
-    let of = |compacted: &&ObjectLedger| {
-        let is_of = |object: &&&ObjectLedger| compacted.replaces.contains(&Member::of(object));
-        let left: Vec<ObjectLedger> = replaced.iter().filter(is_of).copied().cloned().collect();
-        (!left.is_empty()).then(|| ((*compacted).clone(), left))
-    };
-    members.iter().filter_map(of).collect()
+/// What an earlier run has made of objects that are still there. No age counts: they were old when it was made, and its slot stays taken.
+fn unfinished(bucket: Bucket, members: &[&ObjectLedger], holdings: &Holdings) -> Option<Result<Group, Left>> {
+    let aside = |why: Aside| holdings.aside().iter().filter(move |(object, aside)| object.key.bucket == bucket && *aside == why).map(|(object, _)| object);
+    let replaces = |made: &ObjectLedger, object: &ObjectLedger| made.replaces.contains(&Member::of(object));
+    if let Some(made) = members.iter().find(|made| aside(Aside::Replaced).any(|object| replaces(made, object))) {
+        let left = aside(Aside::Replaced).filter(|object| replaces(made, object)).cloned().collect();
+        return Some(Ok(Group { made: Some((*made).clone()), ..Group::new(bucket, left) }));
+    }
+    let made = aside(Aside::Pending).max_by(|a, b| a.key.cmp(&b.key))?;
+    let pending: Vec<ObjectLedger> = aside(Aside::Pending).filter(|object| replaces(made, object)).cloned().collect();
+    let members: Vec<ObjectLedger> = members.iter().copied().filter(|object| replaces(made, object)).cloned().collect();
+    if pending.len() + members.len() < made.replaces.len() {
+        return Some(Err(Left::Unfinished(made.key.clone())));
+    }
+    Some(Ok(Group { bucket, members, pending, made: Some(made.clone()) }))
 }
 
 /// Small objects that follow each other, as far as there is room for all of them in one.
@@ -162,7 +175,7 @@ fn by_size<'a>(bucket: Bucket, members: impl Iterator<Item = &'a ObjectLedger>, 
             Some(group) => group.members.push(member.clone()),
             None => {
                 (bytes, sources) = (member.size, member.entries.len());
-                groups.push(Group::of(bucket, vec![member.clone()], Vec::new()));
+                groups.push(Group::new(bucket, vec![member.clone()]));
             }
         }
     }
@@ -170,33 +183,39 @@ fn by_size<'a>(bucket: Bucket, members: impl Iterator<Item = &'a ObjectLedger>, 
     groups
 }
 
+/// What an object that was compacted is to be.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// Its rows.
+    pub rows: u64,
+    /// How many values of what it replaces are others in it.
+    pub differing: RangeInclusive<u64>,
+}
+
 /// An object of which no row is lost if it is deleted.
 #[derive(Debug)]
 pub struct Replaced(ObjectKey);
 
 impl Replaced {
-    /// Those that `compacted` says it replaces, if it is proven, and if `compared` says so of the rows.
+    /// The objects of a group, if the `new` one, which is proven, replaces them, and if `compared` says so of the rows: `expected` is what it is to be.
     ///
     /// # Errors
     /// What is wrong.
-    pub fn by(compacted: &ObjectProof, replaces: &[Member], expected: u64, compared: &Compared) -> Result<Vec<Self>, String> {
+    pub fn by(new: &ObjectProof, replaces: &[Member], group: &Group, expected: Expected, compared: &Compared) -> Result<Vec<Self>, String> {
         if compared.missing > 0 {
             return Err(format!("{} rows of what it replaces are not in it", compared.missing));
         }
-        if compared.rows != expected {
-            return Err(format!("it has {} rows, and {expected} are expected", compared.rows));
+        if compared.rows != expected.rows {
+            return Err(format!("it has {} rows, and {} are expected", compared.rows, expected.rows));
         }
-        Ok(replaces.iter().map(|member| Self(member.key(compacted.key()))).collect())
-    }
-
-    /// Those of `left` that went by the ledgers when `compacted` was committed: it was compared with them before.
-    pub fn committed(compacted: &ObjectProof, holdings: &Holdings, left: &[ObjectLedger]) -> Vec<Self> {
-        let replaces = holdings.objects().iter().find(|object| object.key == *compacted.key()).map(|object| &object.replaces);
-        let was_replaced = |object: &&ObjectLedger| {
-            let is_aside = holdings.aside().iter().any(|(aside, why)| aside.key == object.key && *why == Aside::Replaced);
-            is_aside && replaces.is_some_and(|members| members.contains(&Member::of(object)))
-        };
-        left.iter().filter(was_replaced).map(|object| Self(object.key.clone())).collect()
+        if !expected.differing.contains(&compared.differing) {
+            return Err(format!("{} of its values are others, and {} may be", compared.differing, expected.differing.end()));
+        }
+        let replaced = group.replaced();
+        match replaced.iter().find(|member| !replaces.contains(member)) {
+            Some(stranger) => Err(format!("it does not replace {}", stranger.key(new.key()))),
+            None => Ok(replaced.iter().map(|member| Self(member.key(new.key()))).collect()),
+        }
     }
 
     /// Its key.

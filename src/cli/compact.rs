@@ -30,7 +30,7 @@ pub struct CompactArgs {
     /// Join so many objects of a date at least; rows that stand twice are always made one.
     #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Selection", env = "CC_ARCHIVER_MIN_OBJECTS")]
     pub min_objects: usize,
-    /// Leave dates alone that were written to within this time; 2h is the least.
+    /// Leave dates alone that were written to within this time; 1d is the least.
     #[arg(long, value_name = "AGE", default_value = "1d", help_heading = "Selection", env = "CC_ARCHIVER_MIN_OBJECT_AGE", value_parser = span, allow_hyphen_values = true)]
     pub min_object_age: humantime::Duration,
     /// Join no more than so many bytes into one object.

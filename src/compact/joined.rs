@@ -103,10 +103,19 @@ fn take_from(sources: &[(usize, &Entry)], entries: &mut [Entry], window: &Window
         if rows > 0 {
             entry.written -= rows;
             entry.dropped += rows;
-            entry.conflicting = (entry.conflicting + loss.differing.min(rows)).min(entry.dropped);
             let held_by: BTreeSet<Digest> = entry.held_by.iter().copied().chain(winners.iter().copied()).filter(|digest| *digest != entry.blake3).collect();
             entry.held_by = held_by.into_iter().collect();
             left -= rows;
+        }
+    }
+    // where sources overlap in time, which of them had the other value is not known: each may have had it
+    for (source, (member, entry)) in sources.iter().enumerate().filter(|_| loss.differing > 0) {
+        let reaches = entry.first.zip(entry.last).is_some_and(|(first, last)| first < window.times.end && window.times.start <= last);
+        if *member == window.member && entry.written > 0 && reaches {
+            let entry = &mut entries[source];
+            entry.conflicting += loss.differing;
+            let held_by: BTreeSet<Digest> = entry.held_by.iter().copied().chain(winners.iter().copied()).filter(|digest| *digest != entry.blake3).collect();
+            entry.held_by = held_by.into_iter().collect();
         }
     }
     if left == 0 { Ok(()) } else { Err(format!("{left} rows of {} stand in an object whose ledger does not have them", lost_of.path.escape_debug())) }
@@ -150,7 +159,6 @@ fn united(entries: Vec<Entry>) -> Vec<Entry> {
     }
     for entry in &mut entries {
         entry.dropped = entry.rows - entry.written;
-        entry.conflicting = entry.conflicting.min(entry.dropped);
         entry.superseded = entry.superseded.min(entry.dropped);
     }
     entries.sort_by(|a, b| (a.from, &a.path, a.blake3).cmp(&(b.from, &b.path, b.blake3)));

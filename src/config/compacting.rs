@@ -44,5 +44,6 @@ pub fn compact(args: CompactArgs, environment: &S3Environment) -> Result<Compact
     })
 }
 
-/// So long an object must have been there before it is deleted, at least: no request that was planned before it can be under way then.
-const LEAST_OBJECT_AGE: Duration = Duration::from_secs(2 * 3_600);
+/// So long an object must have been there before it is deleted, at least: no request that was planned before it can be under way then, also where the
+/// store's date of an object is that at which its upload began.
+const LEAST_OBJECT_AGE: Duration = Duration::from_secs(24 * 3_600);

@@ -11,7 +11,7 @@ use crate::names::Digest;
 use crate::partition::{Bucket, ObjectKey};
 
 /// So many empty slots of a sequence are told.
-const MOST_MISSING: usize = 1_000;
+const MOST_MISSING: usize = 20_000;
 
 /// What stands in one partition of the archive.
 #[derive(Debug, Default)]

@@ -15,9 +15,7 @@ use crate::clock;
 use crate::compact::{self, Left, Plan, Replaced, Rules, Written};
 use crate::error::{Error, Result, SetAside};
 use crate::fail_point;
-use crate::ledger::{Holdings, ObjectLedger};
 use crate::partition::{ObjectKey, Partition};
-use crate::prove;
 use crate::schema::Layout;
 use crate::settings::{CompactSettings, Depth};
 use crate::store::Archive;
@@ -71,17 +69,22 @@ async fn run(settings: &CompactSettings, context: &Arc<Context>, report: &mut Co
     let go_on = || if context.is_stopped() { Err(Error::Interrupted) } else { Ok(()) };
     if !settings.dry_run {
         try_deleting(archive).await?;
+        tabling::check(archive).await?;
     }
     let listing = catalog::list(archive, &settings.part, go_on).await?;
-    let one = |(partition, listed): (Partition, Vec<ObjectMeta>)| {
-        let compacting = Compacting { settings, context, partition, done: Compaction { partitions: 1, ..Compaction::default() } };
+    report.partitions = listing.partitions.len() as u64;
+    // one object is joined with nothing
+    let (several, single): (Vec<_>, Vec<_>) = listing.partitions.into_iter().partition(|(_, listed)| listed.len() > 1);
+    report.objects = single.iter().map(|(_, listed)| listed.len() as u64).sum();
+    let one = |(partition, _): (Partition, Vec<ObjectMeta>)| {
+        let compacting = Compacting { settings, context, partition, done: Compaction::default() };
         async move {
             go_on()?;
-            compacting.run(listed).await
+            compacting.run().await
         }
     };
     // what is under way when another one fails is given up, or was done
-    let mut partitions = futures::stream::iter(listing.partitions).map(one).buffered(PARTITIONS);
+    let mut partitions = futures::stream::iter(several).map(one).buffered(PARTITIONS);
     while let Some(done) = partitions.try_next().await? {
         report.add(done);
     }
@@ -106,15 +109,11 @@ struct Compacting<'a> {
 }
 
 impl Compacting<'_> {
-    async fn run(mut self, listed: Vec<ObjectMeta>) -> Result<Compaction> {
-        let mut listed = Some(listed);
+    async fn run(mut self) -> Result<Compaction> {
         let mut lost = 0;
         while lost < TRIES {
-            let objects = match listed.take() {
-                Some(listed) => listed,
-                None => catalog::list_partition(&self.context.archive, &self.partition).await?,
-            };
-            match self.step(objects).await? {
+            // each time anew: it asks for what a listing lacks, and nothing is planned on an old one
+            match self.step(catalog::list_partition(&self.context.archive, &self.partition).await?).await? {
                 Step::Done => return Ok(self.done),
                 Step::Again => {}
                 Step::Lost => lost += 1,
@@ -137,14 +136,11 @@ impl Compacting<'_> {
         // a server's clock that is behind makes objects look older than they are
         let now = clock::now().timestamp() - archive.clock_ahead().unwrap_or(0).max(0);
         let rules = Rules { min_objects: self.settings.min_objects, max_size: self.settings.max_size, before: now - self.settings.min_age.as_secs() as i64 };
-        let Plan { unfinished, groups, left } = compact::plan(&holdings, rules, |key| written.get(key).copied());
+        let Plan { groups, left } = compact::plan(&holdings, rules, |key| written.get(key).copied());
         if self.settings.dry_run {
             groups.iter().for_each(|group| self.count(group));
             self.note(left);
             return Ok(Step::Done);
-        }
-        if let Some((compacted, objects)) = unfinished.first() {
-            return Ok(if self.finish(&holdings, compacted, objects).await? { Step::Again } else { Step::Done });
         }
         let Some(group) = groups.into_iter().next() else {
             self.note(left);
@@ -163,8 +159,10 @@ impl Compacting<'_> {
             }
             Joined::Compacted(made) => {
                 self.count(&group);
-                self.done.bytes_made += made.size;
-                self.done.rows_written += made.rows;
+                if group.made.is_none() {
+                    self.done.bytes_made += made.size;
+                    self.done.rows_written += made.rows;
+                }
                 self.done.doubled_rows += made.lost.rows;
                 self.done.differing_rows += made.lost.differing;
                 self.done.conflicts.extend(made.conflicts);
@@ -184,6 +182,10 @@ impl Compacting<'_> {
     }
 
     fn count(&mut self, group: &compact::Group) {
+        if group.made.is_some() {
+            self.done.finished += (group.members.len() + group.pending.len()) as u64;
+            return;
+        }
         self.done.replaced += (group.members.len() + group.pending.len()) as u64;
         self.done.bytes_replaced += group.bytes();
         self.done.rows_read += group.rows();
@@ -196,28 +198,13 @@ impl Compacting<'_> {
             match left {
                 Left::Young(_) => self.done.young += 1,
                 Left::Unreadable(object) => self.done.set_aside.push(SetAside::new(&object.name, format!("its sequence stays as it is: {object}"))),
+                Left::Unfinished(ref key) => self.set_aside(key, left.to_string()),
             }
         }
     }
 
     fn set_aside(&mut self, what: &impl std::fmt::Display, why: String) {
         self.done.set_aside.push(SetAside::new(self.context.archive.name_of(what), why));
-    }
-
-    /// Deletes what an earlier run has left. False if that cannot be done now.
-    async fn finish(&mut self, holdings: &Holdings, compacted: &ObjectLedger, left: &[ObjectLedger]) -> Result<bool> {
-        let Context { archive, hashers, .. } = &**self.context;
-        match prove::present(archive, hashers, compacted, Depth::Full).await? {
-            Err(why) => {
-                self.set_aside(&compacted.key, format!("what it replaces stays until it can be proven: {why}"));
-                Ok(false)
-            }
-            Ok(proof) => {
-                let replaced = Replaced::committed(&proof, holdings, left);
-                self.done.finished += replaced.len() as u64;
-                self.delete(replaced).await
-            }
-        }
     }
 
     /// False if something is left.

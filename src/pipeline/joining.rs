@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use object_store::ObjectStoreExt;
+
 use super::budget::Share;
 use super::handed::{Ended, Entered, HostDay, Message, Written};
 use super::merging::next_rows;
@@ -10,7 +12,7 @@ use super::objects::Writer;
 use super::open::Target;
 use super::{Context, budget};
 use crate::catalog::{self, Hosts, LastFooter};
-use crate::compact::{self, Compared, Group, Loss, Replaced, Sources, Window};
+use crate::compact::{self, Compared, Expected, Group, Loss, Replaced, Sources, Window};
 use crate::data::{Snapshot, Tally};
 use crate::error::{Error, Result};
 use crate::fail_point;
@@ -19,7 +21,7 @@ use crate::merge::{Input, Merge, Unread};
 use crate::names::Host;
 use crate::object::{self, Found};
 use crate::partition::{ObjectKey, Partition};
-use crate::prove::{self, Claim};
+use crate::prove::{self, Claim, ObjectProof};
 use crate::settings::Depth;
 use crate::spool::Spool;
 use crate::telemetry::Conflict;
@@ -110,10 +112,7 @@ impl Joining<'_> {
             proof.map_err(|why| Stopped::Refused(member.key.clone(), format!("it stays as it is: {why}")))?;
         }
         let (proof, new, lost) = match &group.made {
-            Some(made) => {
-                let proof = prove::present(&context.archive, &context.hashers, made, Depth::Full).await?;
-                (proof.map_err(|why| stays(&made.key, why))?, made.clone(), None)
-            }
+            Some(made) => (self.made(made).await?, made.clone(), None),
             None => {
                 let (claim, lost) = match self.write(&share).await? {
                     Ok(written) => written,
@@ -127,12 +126,31 @@ impl Joining<'_> {
         };
         let compared = self.compare(&new).await?;
         fail_point::reach("compared");
-        let expected = lost.unwrap_or(Loss { rows: group.rows().saturating_sub(new.rows), differing: compared.differing });
-        if compared.differing != expected.differing {
-            return Err(stays(&new.key, format!("{} values differ, and {} were to", compared.differing, expected.differing)));
+        let expected = match lost {
+            Some(lost) => Expected { rows: group.rows() - lost.rows, differing: lost.differing..=lost.differing },
+            // no more of them than rows that stood twice, as far as all is there
+            None if group.replaced().len() == new.replaces.len() => Expected { rows: new.rows, differing: 0..=group.rows().saturating_sub(new.rows) },
+            None => Expected { rows: new.rows, differing: 0..=group.rows() },
+        };
+        let replaced = Replaced::by(&proof, &new.replaces, group, expected, &compared).map_err(|why| stays(&new.key, why))?;
+        let conflicts = if lost.is_some() { self.conflicts(&new) } else { Vec::new() };
+        Ok(Joined::Compacted(Made { key: new.key.clone(), replaced, size: new.size, rows: new.rows, lost: lost.unwrap_or_default(), conflicts }))
+    }
+
+    /// Proves an object that an earlier run has made, and that what it replaces is gone, or known: a listing can lack an object.
+    async fn made(&self, made: &ObjectLedger) -> Result<ObjectProof, Stopped> {
+        let Self { context, partition, group, .. } = *self;
+        context.archive.settle(partition).await?;
+        let known = group.replaced();
+        for key in made.replaces.iter().filter(|member| !known.contains(member)).map(|member| member.key(&made.key)) {
+            match context.archive.store().head(&key.path()).await {
+                Err(object_store::Error::NotFound { .. }) => {}
+                Ok(_) => return Err(stays(&made.key, format!("{key} is there, and was not listed; run again"))),
+                Err(e) => return Err(Error::store("cannot look up", context.archive.name_of(&key))(e).into()),
+            }
         }
-        let replaced = Replaced::by(&proof, &new.replaces, group.rows() - expected.rows, &compared).map_err(|why| stays(&new.key, why))?;
-        Ok(Joined::Compacted(Made { key: new.key.clone(), replaced, size: new.size, rows: new.rows, lost: expected, conflicts: self.conflicts(&new) }))
+        let proof = prove::present(&context.archive, &context.hashers, made, Depth::Full).await?;
+        proof.map_err(|why| stays(&made.key, why))
     }
 
     /// Writes the new object.
@@ -141,7 +159,7 @@ impl Joining<'_> {
         let Some(first) = group.members.first() else { return Err(Error::Internal("a compaction of nothing".into()).into()) };
         let (bucket, buckets) = (group.bucket, first.info.buckets);
         let target =
-            Target { context: Arc::clone(context), partition: partition.clone(), bucket, buckets, holdings: Arc::clone(holdings), replaces: group.replaces() };
+            Target { context: Arc::clone(context), partition: partition.clone(), bucket, buckets, holdings: Arc::clone(holdings), replaces: group.replaced() };
         let writer = Writer::start(target)?;
         let handed = self.hand_over(share, &writer).await;
         if handed.is_ok() {

@@ -120,6 +120,17 @@ pub async fn replace(archive: &Archive, gone: &BTreeSet<ObjectKey>, by: &[Object
 }
 
 /// What is said of a log that cannot be read.
+/// Whether the table, if there is one, can be brought up to date later.
+///
+/// # Errors
+/// [`Error::Archive`]: its log cannot be read. Those of the store.
+pub(super) async fn check(archive: &Archive) -> Result<()> {
+    match table::read(archive, Search::Thorough).await? {
+        Found::Broken(_, why) => Err(broken(archive, &why)),
+        Found::Nothing | Found::Table(_) => Ok(()),
+    }
+}
+
 pub(super) fn broken(archive: &Archive, why: &str) -> Error {
     Error::Archive(format!("the log of the table of {archive:?} cannot be read: {why}\n  hint: write it anew, from the footers: cc-archiver table --rebuild"))
 }

@@ -126,7 +126,7 @@ impl fmt::Display for Compaction {
             line("finished", format!("{} objects that an earlier run left were deleted", thousands(self.finished)))?;
         }
         if self.young > 0 {
-            line("too young", format!("{} sequences of objects wait, as one was written within --min-age", thousands(self.young)))?;
+            line("too young", format!("{} sequences of objects wait, as one was written within --min-object-age", thousands(self.young)))?;
         }
         line("time", format!("{:.1} s", self.seconds))?;
         self.made_keys.iter().try_for_each(|key| writeln!(f, "  {key}"))?;

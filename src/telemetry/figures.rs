@@ -174,7 +174,7 @@ fn compact(out: &mut Writer<'_>, did: &Compaction) {
         (metrics::BYTES_READ, did.bytes_replaced),
         (metrics::BYTES_WRITTEN, did.bytes_made),
         (metrics::OBJECTS_WRITTEN, did.made),
-        (metrics::REPLACED, did.replaced),
+        (metrics::REPLACED, did.replaced + did.finished),
     ] {
         out.put(&metric, &[], value);
     }
