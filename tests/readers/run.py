@@ -77,8 +77,8 @@ def main():
             raise
         outputs.append(printed.getvalue())
     print(json.dumps(outputs), flush=True)
-    if reader == "duckdb":
-        # threads that its extensions leave would abort the process while it is taken down
+    if reader != "pyspark":
+        # threads that some libraries leave would abort the process while it is taken down
         os._exit(0)
 
 

@@ -14,6 +14,7 @@ import shutil
 import struct
 import sys
 import tempfile
+import traceback
 
 COLUMNS = ["cluster", "date", "hostname", "metric", "scope", "scope_id", "selector", "timestamp", "frequency", "value"]
 TYPES = ["string", "date32[day]", "string", "string", "string", "string", "string", "int64", "int64", "float"]
@@ -96,6 +97,11 @@ def main():
     sys.stdout.flush()
 
 
-main()
-# threads that DuckDB's extensions leave would abort the process while it is taken down
+# threads that these libraries leave would abort the process while it is taken down, after a failure too
+try:
+    main()
+except Exception:
+    traceback.print_exc()
+    sys.stderr.flush()
+    os._exit(1)
 os._exit(0)
