@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{Array, DictionaryArray, RecordBatch};
-use arrow_schema::{DataType, Schema};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 
-use crate::error::{Error, Result};
+use super::readback::{BATCH, Failed, with_indices};
+use crate::error::Result;
 use crate::ledger::NotOurs;
 use crate::object::{self, Found, Reader, trouble};
 use crate::partition::ObjectKey;
@@ -24,8 +24,6 @@ use crate::workers::Workers;
 /// The columns that are read.
 const READ: [&str; 3] = ["hostname", "metric", "timestamp"];
 const HOUR: i64 = 3_600;
-/// Rows that are decoded at a time.
-const BATCH: usize = 16 << 10;
 
 /// Rows of an object.
 #[derive(Debug, Default)]
@@ -53,38 +51,10 @@ pub async fn counts(archive: &Archive, workers: &Workers, progress: &Progress, k
     }
 }
 
-/// Why rows were not counted.
-enum Failed {
-    /// The object or the store.
-    Reader(ParquetError),
-    /// This program.
-    Run(Error),
-}
-
-impl From<ParquetError> for Failed {
-    fn from(e: ParquetError) -> Self {
-        Self::Reader(e)
-    }
-}
-
-impl From<Error> for Failed {
-    fn from(e: Error) -> Self {
-        Self::Run(e)
-    }
-}
-
 async fn count(archive: &Archive, workers: &Workers, progress: &Progress, key: &ObjectKey, size: u64) -> Result<Counts, Failed> {
     let (location, start) = (key.path(), key.partition.date.start());
     let metadata = Arc::new(object::footer(archive, &location, size).await?);
-    // names as indices into a dictionary, as they lie in the pages: they are compared once a run, not once a row
-    let plain = ArrowReaderMetadata::try_new(Arc::clone(&metadata), ArrowReaderOptions::new())?;
-    let names = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-    let fields = plain.schema().fields().iter().map(|field| {
-        let is_name = *field.data_type() == DataType::Utf8;
-        if is_name { Arc::new(field.as_ref().clone().with_data_type(names.clone())) } else { Arc::clone(field) }
-    });
-    let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields.collect::<Vec<_>>())));
-    let known = ArrowReaderMetadata::try_new(Arc::clone(&metadata), options)?;
+    let known = with_indices(&metadata)?;
     let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(Reader::new(archive, location, Arc::clone(&metadata)), known);
     let projection = ProjectionMask::columns(builder.parquet_schema(), READ);
     let is_read = |column: usize| projection.leaf_included(column);

@@ -3,15 +3,14 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Schema};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use tokio::sync::Mutex;
 
-use super::readback::{Batch, Collected, Failed};
+use super::readback::{BATCH, Batch, Collected, Failed, with_indices};
 use crate::data::Snapshot;
 use crate::error::{Error, Result};
 use crate::ledger::{NotOurs, ObjectLedger, Trouble};
@@ -22,9 +21,6 @@ use crate::schema::SORTED_BY;
 use crate::spool::Spool;
 use crate::store::Archive;
 use crate::workers::Workers;
-
-/// Rows that are decoded at a time.
-const BATCH: usize = 16 << 10;
 
 /// The footer that was read last: hosts come in order, so many of them in turn ask the same object. One that is large is not kept.
 #[derive(Debug, Default)]
@@ -203,15 +199,7 @@ async fn row_groups(
     let location = object.key.path();
     let metadata = footers.of(archive, object).await?;
     let groups = select(&metadata, wanted)?;
-    // names as indices into a dictionary, as they lie in the pages: they are compared once a run, not once a row
-    let plain = ArrowReaderMetadata::try_new(Arc::clone(&metadata), ArrowReaderOptions::new())?;
-    let names = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-    let fields = plain.schema().fields().iter().map(|field| {
-        let is_name = SORTED_BY.contains(&field.name().as_str());
-        if is_name { Arc::new(field.as_ref().clone().with_data_type(names.clone())) } else { Arc::clone(field) }
-    });
-    let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields.collect::<Vec<_>>())));
-    let known = ArrowReaderMetadata::try_new(Arc::clone(&metadata), options)?;
+    let known = with_indices(&metadata)?;
     let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(Reader::new(archive, location, metadata), known);
     let projection = ProjectionMask::columns(builder.parquet_schema(), SORTED_BY.into_iter().chain(["timestamp", "frequency", "value"]));
     builder.with_row_groups(groups).with_projection(projection).with_batch_size(BATCH).build()

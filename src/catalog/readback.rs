@@ -6,7 +6,10 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Int32Type, Int64Type};
 use arrow_array::{Array, DictionaryArray, Float32Array, Int64Array, RecordBatch};
+use arrow_schema::{DataType, Schema};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::ParquetMetaData;
 
 use crate::data::{Days, IndexBuilder, SeriesKey, Snapshot, Span};
 use crate::error::{Error, Result};
@@ -14,7 +17,22 @@ use crate::names::Selector;
 use crate::schema::SORTED_BY;
 use crate::spool::Spool;
 
-/// Why rows were not read back.
+/// Rows that are decoded at a time.
+pub const BATCH: usize = 16 << 10;
+
+/// How rows are to be decoded: names as indices into a dictionary, as they lie in the pages, so that they are compared once a run, not once a row.
+pub fn with_indices(metadata: &Arc<ParquetMetaData>) -> ParquetResult<ArrowReaderMetadata> {
+    let plain = ArrowReaderMetadata::try_new(Arc::clone(metadata), ArrowReaderOptions::new())?;
+    let names = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let fields = plain.schema().fields().iter().map(|field| {
+        let is_name = SORTED_BY.contains(&field.name().as_str());
+        if is_name { Arc::new(field.as_ref().clone().with_data_type(names.clone())) } else { Arc::clone(field) }
+    });
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields.collect::<Vec<_>>())));
+    ArrowReaderMetadata::try_new(Arc::clone(metadata), options)
+}
+
+/// Why rows were not read.
 pub enum Failed {
     /// The object or the store.
     Reader(ParquetError),

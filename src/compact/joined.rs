@@ -103,8 +103,7 @@ fn take_from(sources: &[(usize, &Entry)], entries: &mut [Entry], window: &Window
         if rows > 0 {
             entry.written -= rows;
             entry.dropped += rows;
-            let held_by: BTreeSet<Digest> = entry.held_by.iter().copied().chain(winners.iter().copied()).filter(|digest| *digest != entry.blake3).collect();
-            entry.held_by = held_by.into_iter().collect();
+            add_holders(entry, &winners);
             left -= rows;
         }
     }
@@ -114,11 +113,16 @@ fn take_from(sources: &[(usize, &Entry)], entries: &mut [Entry], window: &Window
         if *member == window.member && entry.written > 0 && reaches {
             let entry = &mut entries[source];
             entry.conflicting += loss.differing;
-            let held_by: BTreeSet<Digest> = entry.held_by.iter().copied().chain(winners.iter().copied()).filter(|digest| *digest != entry.blake3).collect();
-            entry.held_by = held_by.into_iter().collect();
+            add_holders(entry, &winners);
         }
     }
     if left == 0 { Ok(()) } else { Err(format!("{left} rows of {} stand in an object whose ledger does not have them", lost_of.path.escape_debug())) }
+}
+
+/// A source does not hold its own rows.
+fn add_holders(entry: &mut Entry, holders: &BTreeSet<Digest>) {
+    let all: BTreeSet<Digest> = entry.held_by.iter().chain(holders).copied().filter(|digest| *digest != entry.blake3).collect();
+    entry.held_by = all.into_iter().collect();
 }
 
 /// A source that stands in several members is one.

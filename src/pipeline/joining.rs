@@ -29,8 +29,9 @@ use crate::upload::Lost;
 
 /// Memory for the rows of a host, of one member.
 const HOST: u64 = 8 << 20;
-/// Memory of a member that is being read: a row group as it lies there, a batch of its rows, and what its footer takes for each byte of the object.
+/// Memory of a member that is being read: a row group as it is stored, and a batch of its rows.
 const MEMBER: u64 = 6 << 20;
+/// Its footer, once parsed, takes this part of the object's bytes: an eighth.
 const FOOTER: u64 = 8;
 
 /// Objects that are to become one.
@@ -288,7 +289,8 @@ impl Joining<'_> {
             let rows = entry.conflicting.saturating_sub(before(&entry.path).unwrap_or(0));
             (rows > 0).then(|| Conflict { object: self.context.archive.name_of(&new.key), source: entry.path.to_string(), rows })
         };
-        new.entries.iter().filter_map(conflict).collect()
+        // of few sources a value is another, and looking one up goes through all members
+        new.entries.iter().filter(|entry| entry.conflicting > 0).filter_map(conflict).collect()
     }
 }
 

@@ -39,7 +39,7 @@ pub struct Compaction {
     pub conflicts: Vec<Conflict>,
     /// What could not be compacted, and stays as it is.
     pub set_aside: Vec<SetAside>,
-    /// Keys of the objects made, or of the first of the objects that would become one.
+    /// In a dry run, keys: of each group of objects that would become one, the first.
     pub made_keys: Vec<String>,
     /// Nothing was touched.
     pub dry_run: bool,
@@ -63,7 +63,7 @@ pub struct Conflict {
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { object, source, rows } = self;
-        write!(f, "{} of {object}: {} values differ from those that were archived first, and stay", source.escape_debug(), thousands(*rows))
+        write!(f, "{} of {object}: {} values differ from those that were archived first, which stay", source.escape_debug(), thousands(*rows))
     }
 }
 
@@ -104,10 +104,9 @@ impl fmt::Display for Compaction {
         }
         line("partitions", thousands(self.partitions))?;
         line("objects", thousands(self.objects))?;
-        let would = if self.dry_run { "would become " } else { "" };
         if self.replaced > 0 {
-            let made = format!("{would}{} of {}", thousands(self.made), ByteSize(self.bytes_made));
-            let made = if self.dry_run { format!("{would}{}", thousands(self.made)) } else { made };
+            let count = thousands(self.made);
+            let made = if self.dry_run { format!("would become {count}") } else { format!("{count} of {}", ByteSize(self.bytes_made)) };
             line("compacted", format!("{} of {}, {} rows: {made}", thousands(self.replaced), ByteSize(self.bytes_replaced), thousands(self.rows_read)))?;
         } else {
             line("compacted", "none: nothing to do".into())?;

@@ -71,7 +71,7 @@ pub fn sheet(command: &str, run_id: &str, watch: &Watch, ended: Ended, retention
                 prune(&mut out, pruned);
             }
         }
-        "compact" => compact(&mut out, &figures.compact.clone().unwrap_or_default()),
+        "compact" => compact(&mut out, figures.compact.as_ref().unwrap_or(&Compaction::default())),
         "prune" => prune(&mut out, figures.prune.as_ref().unwrap_or(&PruneSummary::default())),
         _ => figures.verify.iter().for_each(|found| verify(&mut out, found)),
     }
