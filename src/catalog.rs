@@ -13,12 +13,14 @@ use crate::partition::{Bucket, ObjectKey, Partition};
 use crate::store::Archive;
 
 mod counting;
+mod floors;
 mod hosts;
 mod info;
 mod readback;
 mod survey;
 
 pub use counting::{Counts, counts};
+pub use floors::{floors, raise};
 pub use hosts::{Hosts, LastFooter, Source, rows_between};
 pub use info::info;
 pub use survey::{Listing, Surveyed, list, look_into, survey};

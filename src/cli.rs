@@ -8,6 +8,7 @@ mod archive;
 mod compact;
 mod coverage;
 mod doctor;
+mod expire;
 mod format;
 mod inspect;
 mod ls;
@@ -27,6 +28,7 @@ pub use archive::ArchiveArgs;
 pub use compact::CompactArgs;
 pub use coverage::CoverageArgs;
 pub use doctor::DoctorArgs;
+pub use expire::ExpireArgs;
 pub use format::FormatArgs;
 pub use inspect::InspectArgs;
 pub use ls::LsArgs;
@@ -77,6 +79,7 @@ pub enum Command {
     Ls(Box<LsArgs>),
     Coverage(Box<CoverageArgs>),
     Restore(Box<RestoreArgs>),
+    Expire(Box<ExpireArgs>),
     Doctor(Box<DoctorArgs>),
     /// Show the value of each setting, and where it came from.
     ///

@@ -10,6 +10,7 @@ mod compact;
 mod config;
 mod coverage;
 mod doctor;
+mod expire;
 mod inspect;
 mod ls;
 mod prune;
@@ -34,6 +35,7 @@ pub fn run(loaded: Loaded) -> Exit {
         Command::Ls(args) => ls::run(*args, &session),
         Command::Coverage(args) => coverage::run(*args, &session),
         Command::Restore(args) => restore::run(*args, &session),
+        Command::Expire(args) => expire::run(*args, &session),
         Command::Doctor(args) => doctor::run(*args, &session),
         Command::Config => config::run(effective, &session),
     }

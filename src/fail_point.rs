@@ -5,7 +5,7 @@
 //! take to bend it.
 
 /// All points, in the order of the data.
-pub const POINTS: [&str; 25] = [
+pub const POINTS: [&str; 29] = [
     "locked",
     "scanned",
     "opened",
@@ -31,6 +31,10 @@ pub const POINTS: [&str; 25] = [
     "tabled",
     "to-be-replaced",
     "replaced",
+    "floor-raised",
+    "floor-tabled",
+    "to-be-expired",
+    "expired",
 ];
 
 /// Says that a point is reached.

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! scan → catalog → plan → read → checkpoint (decode) → merge → rows → encode (row groups) → upload (object)
-//! → prove (objects, sources) ⇢ prune ⇢ verify ⇢ compact ⇢ table ⇢ restore
+//! → prove (objects, sources) ⇢ prune ⇢ verify ⇢ compact ⇢ table ⇢ restore ⇢ expire
 //! ```
 //!
 //! A stage never imports another stage; [`pipeline`] wires them. What they hand to each other is in [`data`], [`files`]
@@ -26,6 +26,7 @@ pub mod partition;
 pub mod schema;
 pub mod spool;
 pub mod info;
+pub mod floor;
 pub mod files;
 pub mod ledger;
 pub mod cc_backend;
@@ -56,6 +57,7 @@ pub mod verify;
 pub mod compact;
 pub mod table;
 pub mod restore;
+pub mod expire;
 
 // the wiring
 pub mod inspect;

@@ -194,6 +194,8 @@ pub struct Report {
     pub unreadable: Vec<Unknown>,
     /// Parquet files that cc-archiver has not written. Readers of the folder see their rows, too.
     pub foreign: Vec<String>,
+    /// From which dates on clusters are kept, where older ones were expired; and what of those is still there.
+    pub expired: Vec<String>,
     /// What else is not as it was asked for.
     pub notes: Vec<String>,
     /// Wall time.
@@ -231,6 +233,7 @@ impl Report {
             total: Sums::default(),
             unreadable: Vec::new(),
             foreign: Vec::new(),
+            expired: Vec::new(),
             notes: Vec::new(),
             seconds: 0.0,
             interrupted: false,

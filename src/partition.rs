@@ -91,7 +91,7 @@ impl Partition {
     /// The partition that `path` lies in, if it is `cluster=…/date=…/<name>`; and the name.
     pub fn parse(path: &Path) -> Option<(Self, &str)> {
         let mut parts = path.as_ref().split('/');
-        let cluster = Cluster::new(&unescape(parts.next()?.strip_prefix(CLUSTER_FOLDER)?)?)?;
+        let cluster = cluster_of(parts.next()?)?;
         let date = Date::parse(parts.next()?.strip_prefix(DATE_FOLDER)?)?;
         let name = parts.next()?;
         parts.next().is_none().then_some((Self { cluster, date }, name))
@@ -140,6 +140,11 @@ impl fmt::Display for ObjectKey {
 /// The folder of a cluster, relative to the archive.
 pub fn cluster_path(cluster: &Cluster) -> Path {
     parsed(cluster_folder(cluster))
+}
+
+/// The cluster whose folder has this name; None for any other name.
+pub fn cluster_of(folder: &str) -> Option<Cluster> {
+    Cluster::new(&unescape(folder.strip_prefix(CLUSTER_FOLDER)?)?)
 }
 
 /// Only `[A-Za-z0-9._-]` stands for itself; every other byte is `%XX`, as Hive writers do and readers undo.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::files::{ClusterFiles, SnapshotFile};
+use crate::floor::Floor;
 use crate::ledger::{Entry, Holdings};
 use crate::names::{DAY, Date, Digest, Host};
 use crate::partition::Bucket;
@@ -45,6 +46,12 @@ pub fn look_up(file: &SnapshotFile, host: &Host, home: &Holdings, digest: Option
     } else {
         Known::New { changed: !versions.is_empty() }
     }
+}
+
+/// True if the floor keeps none of the dates that a file can feed, by its name.
+pub fn lies_below(file: &SnapshotFile, floor: Floor) -> bool {
+    let latest = Date::of(file.home().start() + MOST_CLAIMED * DAY);
+    latest.is_some_and(|latest| !floor.keeps(latest))
 }
 
 /// True if the holdings of one date name this file.
@@ -101,6 +108,16 @@ impl Left {
         }
     }
 
+    /// Those that the floor keeps; None if it keeps none.
+    pub fn kept(self, floor: Floor) -> Option<Self> {
+        match self {
+            Self::Claimed(first, last) => Some(Self::Claimed(floor.first_from(first), last)).filter(|_| floor.keeps(last)),
+            Self::Exactly(dates) => {
+                Some(dates.iter().copied().filter(|date| floor.keeps(*date)).collect::<Box<[Date]>>()).filter(|kept| !kept.is_empty()).map(Self::Exactly)
+            }
+        }
+    }
+
     /// True if a source that feeds these dates has claimed to feed others.
     pub fn is_refuted_by(&self, dates: &[Date]) -> bool {
         matches!(self, Self::Claimed(..)) && !dates.iter().all(|date| self.holds(*date))
@@ -114,17 +131,19 @@ pub struct ClusterPlan {
     pub bucket: Bucket,
     /// Sources, by host and `from`.
     pub work: Vec<Work>,
+    /// From which date on they are archived.
+    pub floor: Floor,
     /// The dates that they feed, as they claim, and what the archive holds of each.
     pub partitions: BTreeMap<Date, Arc<Holdings>>,
 }
 
 impl ClusterPlan {
     /// Makes the plan from what is left, in order, and the holdings of every date in it.
-    pub fn new(bucket: Bucket, mut work: Vec<Work>, holdings: &BTreeMap<Date, Arc<Holdings>>) -> Self {
+    pub fn new(bucket: Bucket, floor: Floor, mut work: Vec<Work>, holdings: &BTreeMap<Date, Arc<Holdings>>) -> Self {
         work.shrink_to_fit();
         let dates: BTreeSet<Date> = work.iter().flat_map(|item| item.left.dates()).collect();
         let partitions = dates.into_iter().map(|date| (date, holdings.get(&date).cloned().unwrap_or_default())).collect();
-        Self { bucket, work, partitions }
+        Self { bucket, floor, work, partitions }
     }
 
     /// Cuts the dates into windows of at most `most` dates, in which no host has more than `bytes` to read (one date excepted).
@@ -200,7 +219,7 @@ mod tests {
         let left = |i: usize| Left::claimed(&snapshots[i], Some((snapshots[i].from, snapshots[i].from + DAY / 2)));
         let work = (0..snapshots.len()).map(|i| Work { host: 0, snapshot: i, left: left(i), changed: false }).collect();
         let bucket = Buckets::ONE.of(&files.cluster, "n1");
-        ClusterPlan::new(bucket, work, &BTreeMap::new())
+        ClusterPlan::new(bucket, Floor::default(), work, &BTreeMap::new())
     }
 
     #[test]

@@ -12,6 +12,7 @@ use object_store::{Attribute, GetOptions, ObjectStoreExt};
 use crate::error::{Error, Result};
 use crate::etag::ETag;
 use crate::files::{Hashed, Identity, Place};
+use crate::floor::Floor;
 use crate::ledger::{self, Entry, Holdings, NotOurs, ObjectLedger, Trouble, Unreadable};
 use crate::names::{Date, Digest, Host};
 use crate::object::{self, Found, Hashers, Uploaded, trouble};
@@ -177,7 +178,25 @@ pub enum Unproven {
 }
 
 /// The archive's ledgers of some dates of one cluster.
-pub type Ledgers = BTreeMap<Date, Arc<Holdings>>;
+#[derive(Debug, Default)]
+pub struct Ledgers {
+    /// From which date on the cluster is kept. Of what lies before it nobody asks whether it is archived.
+    pub floor: Floor,
+    /// By date.
+    pub loaded: BTreeMap<Date, Arc<Holdings>>,
+}
+
+impl Ledgers {
+    /// None are loaded yet.
+    pub fn new(floor: Floor) -> Self {
+        Self { floor, loaded: BTreeMap::new() }
+    }
+
+    /// Those of a date, if they are loaded.
+    pub fn get(&self, date: &Date) -> Option<&Arc<Holdings>> {
+        self.loaded.get(date)
+    }
+}
 
 /// What the archive has of a source: what it covers, and the objects that must be proven.
 #[derive(Debug)]
@@ -198,7 +217,7 @@ fn entries_of<'a>(file: &Hashed, holdings: &'a Holdings) -> impl Iterator<Item =
     holdings.of_host(file.place().host.as_str()).filter(move |(_, entry)| entry.path == path && entry.blake3 == digest)
 }
 
-/// Looks a source up on all its dates. `ledgers` must have those of all of them.
+/// Looks a source up on all of its dates that are kept, `home` being the first on which it must be named. `ledgers` must have those of all of them.
 pub fn look_up<'a>(file: &Hashed, home: Date, ledgers: &'a Ledgers, conflicting: bool) -> Result<Archived<'a>, Unproven> {
     let missing = |date: Date| Unproven::NotArchived(format!("it is not archived on {date}"));
     let damaged = |holdings: &Holdings| holdings.unreadable_of(file.place().host.as_str()).cloned().map(Unproven::Unreadable);
@@ -211,7 +230,7 @@ pub fn look_up<'a>(file: &Hashed, home: Date, ledgers: &'a Ledgers, conflicting:
     };
     let (mut objects, mut to) = (BTreeMap::new(), i64::MIN);
     let mut conflicts = false;
-    for date in dates {
+    for date in dates.into_iter().filter(|date| ledgers.floor.keeps(*date)) {
         let holdings = ledgers.get(&date).ok_or_else(|| missing(date))?;
         if let Some(doubt) = damaged(holdings).or_else(|| broken(holdings, file)) {
             return Err(doubt);

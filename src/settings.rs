@@ -125,6 +125,23 @@ pub struct CompactSettings {
     pub s3: Option<S3Settings>,
 }
 
+/// What a run of `expire` does.
+#[derive(Debug, Clone)]
+pub struct ExpireSettings {
+    /// The archive.
+    pub archive: Location,
+    /// Only these clusters; none: all, and those that will be.
+    pub clusters: Vec<String>,
+    /// Dates that ended longer ago than this are deleted.
+    pub keep: Duration,
+    /// A tree whose snapshots are looked at.
+    pub checkpoints: Option<PathBuf>,
+    /// Say what would be done, and touch nothing.
+    pub dry_run: bool,
+    /// How the archive is reached, if it is in S3.
+    pub s3: Option<S3Settings>,
+}
+
 /// What a run of `verify` does.
 #[derive(Debug, Clone)]
 pub struct VerifySettings {

@@ -15,6 +15,7 @@ use crate::error::SetAside;
 use crate::settings::{OutputSettings, When};
 
 mod compact;
+mod expire;
 mod figures;
 mod lines;
 pub mod metrics;
@@ -24,6 +25,7 @@ mod run;
 mod watch;
 
 pub use compact::{Compaction, Conflict};
+pub use expire::{ExpiredDate, Expiry, OnDisk};
 pub use lines::{RunId, init};
 pub use prune::{KeepReason, Kept, PruneSummary};
 pub use run::{Run, Subject};
@@ -177,6 +179,8 @@ pub struct Summary {
     pub new_versions: u64,
     /// Snapshots that end after --before.
     pub too_recent: u64,
+    /// Snapshots all of whose dates are expired: they are not archived any more.
+    pub below_the_floor: u64,
     /// Partitions that were planned anew, as another writer was faster.
     pub planned_anew: u64,
     /// True if the store would overwrite, so that rows can stand twice after races.
@@ -244,6 +248,9 @@ impl fmt::Display for Summary {
         }
         if self.too_recent > 0 {
             line("too recent", format!("{} end after --before", thousands(self.too_recent)))?;
+        }
+        if self.below_the_floor > 0 {
+            line("expired", format!("{} snapshots lie below the floor that expire has set", thousands(self.below_the_floor)))?;
         }
         if self.planned_anew > 0 {
             line("planned anew", format!("{} partitions, as other writers were faster", thousands(self.planned_anew)))?;

@@ -25,9 +25,12 @@ const OF_PRUNING: [&str; 2] = ["to-be-deleted", "deleted"];
 /// Points that only a compaction comes to.
 const OF_COMPACTING: [&str; 6] = ["joined", "compacted", "compared", "tabled", "to-be-replaced", "replaced"];
 
+/// Points that only an expiry comes to.
+const OF_EXPIRING: [&str; 4] = ["floor-raised", "floor-tabled", "to-be-expired", "expired"];
+
 /// Points of runs that archive.
 fn points() -> impl Iterator<Item = &'static str> {
-    POINTS.into_iter().filter(|point| !OF_PARTS.contains(point) && !OF_COMPACTING.contains(point))
+    POINTS.into_iter().filter(|point| !OF_PARTS.contains(point) && !OF_COMPACTING.contains(point) && !OF_EXPIRING.contains(point))
 }
 
 /// The site's command, which deletes if the point takes that.
@@ -355,5 +358,34 @@ fn a_kill_at_any_boundary_of_a_compaction_loses_and_doubles_nothing() {
             assert_eq!(objects.keys().filter(|key| key.ends_with(".parquet")).count(), 1, "{point} {nth}: {:?}", objects.keys());
             assert_same_rows(&format!("{point} {nth}"), rows_of(&objects), &rows);
         }
+    }
+}
+
+#[test]
+fn a_kill_at_any_boundary_of_an_expiry_leaves_what_the_next_one_finishes() {
+    for point in OF_EXPIRING {
+        let (tree, folder, _) = archived_in_three_runs();
+        let old = support::Snapshot::minutes(support::T0 - 10 * support::DAY, support::noise(9, 60));
+        tree.bin("c", "n0", &old);
+        support::archive(tree.path(), folder.path(), &[]).expect(0);
+        Run::from(archiver().arg("table").arg(folder.path()).arg("--init").output().expect("it starts")).expect(0);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time").as_secs() as i64;
+        let keep = format!("{}s", now - support::MIDNIGHT);
+        let expiring = || {
+            let mut command = archiver();
+            command.arg("expire").arg(folder.path()).args(["--keep", &keep, "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+            command
+        };
+        let mut child = expiring().env(VARIABLE, format!("{point}:0")).spawn().expect("it starts");
+        assert!(was_killed(wait(&mut child)), "no expiry comes to {point}");
+        // whatever is still there does not count, and nothing of it is archived again
+        let again = support::archive(tree.path(), folder.path(), &[]).expect(0).summary();
+        assert_eq!([&again["files"], &again["already_archived"], &again["below_the_floor"]], [0, 6, 1], "{point}");
+        Run::from(archiver().arg("verify").arg(folder.path()).arg("--read-data").output().expect("it starts")).expect(0);
+        let listed = Run::from(archiver().arg("ls").arg(folder.path()).arg("--json").output().expect("it starts")).expect(0).summary();
+        assert_eq!(listed["clusters"][0]["dates"].as_array().map(Vec::len), Some(1), "{point}: {listed}");
+        Run::from(expiring().output().expect("it starts")).expect(0);
+        assert!(files_below(folder.path()).keys().all(|key| !key.contains("date=2026-02")), "{point}");
+        assert_eq!(files_below(&folder.path().join("_cc-archiver/floor")).len(), 1, "{point}");
     }
 }

@@ -8,6 +8,7 @@ use object_store::path::Path as Key;
 use parquet::file::metadata::ParquetMetaData;
 
 use crate::error::{Error, Result};
+use crate::floor::Floors;
 use crate::ledger::{Holdings, NotOurs, ObjectLedger, Unreadable};
 use crate::names::{Cluster, Date};
 use crate::object;
@@ -22,8 +23,12 @@ const CONCURRENT_FOOTERS: usize = 8;
 /// The Parquet files of a part of an archive.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// Those that lie in partitions of the part.
+    /// Those that lie in partitions of the part, and are kept.
     pub partitions: BTreeMap<Partition, Vec<ObjectMeta>>,
+    /// Those that lie in partitions of the part below the floor: nobody counts them.
+    pub expired: BTreeMap<Partition, Vec<ObjectMeta>>,
+    /// From which dates on clusters are kept.
+    pub floors: Floors,
     /// The first and the last date that there are outside of the part.
     pub others: Option<(Date, Date)>,
     /// Files that lie in no partition.
@@ -44,7 +49,7 @@ pub async fn list(archive: &Archive, part: &Part, go_on: impl Fn() -> Result<()>
     // one that is named twice is listed once
     let named = part.clusters.iter().map(cluster).collect::<Result<BTreeSet<Cluster>>>()?;
     let folders = if named.is_empty() { vec![None] } else { named.iter().map(partition::cluster_path).map(Some).collect() };
-    let mut found = Listing::default();
+    let mut found = Listing { floors: super::floors(archive).await?, ..Listing::default() };
     for folder in folders {
         let (before, mut elsewhere) = (found.partitions.len(), false);
         let mut listed = archive.store().list(folder.as_ref());
@@ -61,6 +66,12 @@ pub async fn list(archive: &Archive, part: &Part, go_on: impl Fn() -> Result<()>
                 continue;
             }
             match Partition::parse(&object.location) {
+                Some((partition, _)) if !found.floors.keeps(&partition) => {
+                    elsewhere = true;
+                    if part.has(partition.date) {
+                        found.expired.entry(partition).or_default().push(object);
+                    }
+                }
                 Some((partition, _)) if part.has(partition.date) => found.partitions.entry(partition).or_default().push(object),
                 Some((Partition { date, .. }, _)) => {
                     elsewhere = true;

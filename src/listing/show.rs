@@ -44,7 +44,7 @@ impl fmt::Display for Report {
         let unreadable: Vec<String> = self.unreadable.iter().map(|found| format!("{}: {}\n    {}", found.object, found.reason, found.advice)).collect();
         list(f, "cannot be read", &unreadable)?;
         list(f, "not ours", &self.foreign)?;
-        self.notes.iter().try_for_each(|note| writeln!(f, "{note}"))
+        self.expired.iter().chain(&self.notes).try_for_each(|note| writeln!(f, "{note}"))
     }
 }
 

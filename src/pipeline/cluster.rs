@@ -83,7 +83,7 @@ impl<'a> ClusterRun<'a> {
         };
         let job = move |works: &[usize]| {
             let host = &files.hosts[plan.work[works[0]].host];
-            HostJob::new(&files.path, host, works.iter().map(source).collect(), Arc::clone(&dates))
+            HostJob::new(&files.path, host, works.iter().map(source).collect(), plan.floor, Arc::clone(&dates))
         };
         self.by_host(works).map(job)
     }

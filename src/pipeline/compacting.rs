@@ -68,7 +68,7 @@ async fn run(settings: &CompactSettings, context: &Arc<Context>, report: &mut Co
     let archive = &context.archive;
     let go_on = || if context.is_stopped() { Err(Error::Interrupted) } else { Ok(()) };
     if !settings.dry_run {
-        try_deleting(archive).await?;
+        try_deleting(archive, "compact must be able to delete; nothing was done: cannot delete").await?;
         tabling::check(archive).await?;
     }
     let listing = catalog::list(archive, &settings.part, go_on).await?;
@@ -91,12 +91,12 @@ async fn run(settings: &CompactSettings, context: &Arc<Context>, report: &mut Co
     Ok(())
 }
 
-/// Deletes what is not there: if that is refused, nothing may be written either, as it would stand beside what it is made of.
-async fn try_deleting(archive: &Archive) -> Result<()> {
+/// Deletes what is not there: if that is refused, a run writes nothing that makes sense only with a deletion. `what` begins the error.
+pub(super) async fn try_deleting(archive: &Archive, what: &'static str) -> Result<()> {
     let nothing = Key::from("_cc-archiver/nothing");
     match archive.store().delete(&nothing).await {
         Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-        Err(e) => Err(Error::store("compact must be able to delete; nothing was done: cannot delete", archive.name_of(&nothing))(e)),
+        Err(e) => Err(Error::store(what, archive.name_of(&nothing))(e)),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::clock;
 use crate::coverage::{Cluster, Disk, Hours, Look, Lookup, Note, Report, Source, State, Waiting};
 use crate::error::{Error, Escaped, Result};
 use crate::files::{ClusterFiles, Filter, Tree, Unread};
+use crate::floor::Floors;
 use crate::ledger::{Holdings, Unreadable};
 use crate::listing::Unknown;
 use crate::names::{DAY, Date};
@@ -103,12 +104,12 @@ impl Covering<'_> {
             None => None,
         };
         catalog::info(&self.archive, None).await?;
-        let Listing { partitions, others, empty, .. } = catalog::list(&self.archive, &self.settings.part, || self.check_stop()).await?;
+        let Listing { partitions, floors, others, empty, .. } = catalog::list(&self.archive, &self.settings.part, || self.check_stop()).await?;
         let is_on_disk =
             |folder: &str| tree.iter().flat_map(|tree| &tree.clusters).any(|files| folder == crate::partition::cluster_path(&files.cluster).as_ref());
         let missing = empty.iter().filter(|folder| !is_on_disk(folder.as_ref()));
         report.notes.extend(missing.map(|folder| format!("{}: no object is there", self.archive.name_of(folder))));
-        for place in self.places(partitions, tree.as_ref()) {
+        for place in self.places(partitions, &floors, tree.as_ref()) {
             report.clusters.push(self.cluster(place, tree.as_ref(), &mut report.unreadable).await?);
         }
         if report.clusters.is_empty() && report.notes.is_empty() {
@@ -118,7 +119,7 @@ impl Covering<'_> {
     }
 
     /// The clusters of the archive and of the tree, each with its dates.
-    fn places<'a>(&self, partitions: BTreeMap<Partition, Vec<ObjectMeta>>, tree: Option<&'a Tree>) -> Vec<Place<'a>> {
+    fn places<'a>(&self, partitions: BTreeMap<Partition, Vec<ObjectMeta>>, floors: &Floors, tree: Option<&'a Tree>) -> Vec<Place<'a>> {
         let mut of_clusters: BTreeMap<String, BTreeMap<Partition, Vec<ObjectMeta>>> = BTreeMap::new();
         for (partition, listed) in partitions {
             of_clusters.entry(partition.cluster.as_str().to_owned()).or_default().insert(partition, listed);
@@ -132,7 +133,8 @@ impl Covering<'_> {
         let place = |(name, mut partitions): (String, BTreeMap<Partition, Vec<ObjectMeta>>)| {
             let files = files.get(name.as_str()).copied();
             let homes = files.iter().flat_map(|files| &files.hosts).flat_map(|host| &host.snapshots).map(|file| file.home());
-            let homes = homes.filter(|home| self.settings.part.has(*home) && latest.is_none_or(|latest| *home <= latest));
+            let floor = files.map(|files| floors.of(&files.cluster)).unwrap_or_default();
+            let homes = homes.filter(|home| floor.keeps(*home) && self.settings.part.has(*home) && latest.is_none_or(|latest| *home <= latest));
             let dates: BTreeSet<Date> = partitions.keys().map(|partition| partition.date).chain(homes).collect();
             let (first, last) = (*dates.first()?, *dates.last()?);
             let newest = Date::of((last.start() - (NEWEST_DATES - 1) * DAY).max(0)).filter(|_| self.settings.part.dates == crate::settings::Dates::default());

@@ -60,6 +60,8 @@ pub struct ClusterDryRun {
     pub new_versions: u64,
     /// Snapshots that end after --before.
     pub too_recent: u64,
+    /// Snapshots all of whose dates are expired.
+    pub below_the_floor: u64,
     /// Partitions that get something.
     pub partitions: Vec<PartitionDryRun>,
 }
@@ -133,6 +135,7 @@ fn cluster(files: &ClusterFiles, planned: &Planned) -> ClusterDryRun {
         already_archived: planned.archived,
         new_versions: work().filter(|w| w.changed).count() as u64,
         too_recent: planned.too_recent,
+        below_the_floor: planned.below_the_floor,
         partitions: planned.plans.iter().flat_map(|plan| partitions(files, plan)).collect(),
     }
 }
@@ -167,6 +170,9 @@ impl fmt::Display for DryRun {
             }
             if cluster.too_recent > 0 {
                 writeln!(f, "  too recent       {}", thousands(cluster.too_recent))?;
+            }
+            if cluster.below_the_floor > 0 {
+                writeln!(f, "  expired          {}", thousands(cluster.below_the_floor))?;
             }
             for partition in &cluster.partitions {
                 writeln!(f, "  {}  {} snapshots -> {}", partition.partition, thousands(partition.files), partition.first_object)?;

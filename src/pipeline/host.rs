@@ -23,6 +23,7 @@ use crate::clock;
 use crate::error::{Error, Result, SetAside};
 use crate::fail_point;
 use crate::files::{HostFiles, SnapshotFile};
+use crate::floor::Floor;
 use crate::ledger::{Entry, Holdings, ObjectLedger};
 use crate::names::{Date, Digest, Host};
 use crate::plan::{self, Left};
@@ -40,6 +41,8 @@ pub struct HostJob {
     pub sources: Vec<Planned>,
     /// All snapshots of the host that are on disk.
     pub on_disk: Vec<SnapshotFile>,
+    /// From which date on it is archived.
+    pub floor: Floor,
     /// Dates of the window, and what the archive holds of them.
     pub window: Arc<BTreeMap<Date, Arc<Holdings>>>,
 }
@@ -101,8 +104,8 @@ struct ReadBack<'a> {
 
 impl HostJob {
     /// A job for `sources` of the host whose directory lies in `cluster`.
-    pub fn new(cluster: &Path, host: &HostFiles, sources: Vec<Planned>, window: Arc<BTreeMap<Date, Arc<Holdings>>>) -> Self {
-        Self { host: host.host.clone(), path: cluster.join(host.host.as_str()), sources, on_disk: host.snapshots.clone(), window }
+    pub fn new(cluster: &Path, host: &HostFiles, sources: Vec<Planned>, floor: Floor, window: Arc<BTreeMap<Date, Arc<Holdings>>>) -> Self {
+        Self { host: host.host.clone(), path: cluster.join(host.host.as_str()), sources, on_disk: host.snapshots.clone(), floor, window }
     }
 
     /// Bytes of memory that the host will take, its archived neighbours included, by the sizes of its files.
@@ -220,7 +223,9 @@ impl HostJob {
             done.too_recent.push(index);
             return Ok(None);
         }
-        let dates: BTreeSet<Date> = stored.snapshot.days.dates().chain([file.home()]).collect();
+        // one without a row on a date that is kept is named on the first of them
+        let kept = stored.snapshot.days.dates().filter(|date| self.floor.keeps(*date));
+        let dates: BTreeSet<Date> = kept.chain([self.floor.first_from(file.home())]).collect();
         let dates: Vec<Date> = dates.into_iter().collect();
         let unreadable = dates.iter().filter(|date| left.holds(**date)).find_map(|date| self.window.get(date)?.unreadable_of(self.host.as_str()));
         if let Some(object) = unreadable {

@@ -13,6 +13,7 @@ use crate::catalog::{self, Listing, Surveyed};
 use crate::error::{Error, Result};
 use crate::listing::{Footer, Report};
 use crate::names::Date;
+use crate::partition::Partition;
 use crate::settings::LsSettings;
 use crate::store::Archive;
 use crate::telemetry::{Progress, Stage};
@@ -46,9 +47,11 @@ pub async fn list_in(
 async fn list(settings: &LsSettings, archive: &Archive, stopped: &AtomicBool, progress: &Progress, report: &mut Report) -> Result<()> {
     let check_stop = || if stopped.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) };
     catalog::info(archive, None).await?;
-    let Listing { partitions, others, astray, empty } = catalog::list(archive, &settings.part, check_stop).await?;
+    let Listing { partitions, expired, floors, others, astray, empty } = catalog::list(archive, &settings.part, check_stop).await?;
     report.foreign.extend(astray.iter().map(|key| archive.name_of(key)));
     report.notes.extend(empty.iter().map(|folder| format!("{}: no object is there", archive.name_of(folder))));
+    report.expired.extend(floors.lines());
+    report.expired.extend(expired.iter().map(|(partition, objects)| left_over(archive, partition, objects.len())));
     let mut surveyed = pin!(catalog::survey(archive, partitions, Footer::of));
     while let Some(Surveyed { partition, holdings, seen, foreign }) = surveyed.try_next().await? {
         check_stop()?;
@@ -61,6 +64,11 @@ async fn list(settings: &LsSettings, archive: &Archive, stopped: &AtomicBool, pr
         report.notes.push(nothing_there(archive, others));
     }
     Ok(())
+}
+
+/// What is said of objects that an expire has left.
+pub fn left_over(archive: &Archive, partition: &Partition, objects: usize) -> String {
+    format!("{}: {objects} objects lie below the floor, and do not count; the next expire deletes them", archive.name_of(partition))
 }
 
 /// Why there is nothing to tell; `others`: the first and the last date that there are beside those that were asked for.

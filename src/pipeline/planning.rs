@@ -12,6 +12,7 @@ use crate::catalog;
 use crate::checkpoint::{self, Form};
 use crate::error::{Error, Result, SetAside};
 use crate::files::{ClusterFiles, SnapshotFile};
+use crate::floor::Floor;
 use crate::info::ArchiveInfo;
 use crate::ledger::{Doubt, Holdings, Unreadable};
 use crate::names::{Cluster, Date, Digest};
@@ -37,6 +38,8 @@ pub struct Planned {
     pub archived: u64,
     /// Snapshots that begin after `--before`.
     pub too_recent: u64,
+    /// Snapshots all of whose dates lie below the floor.
+    pub below_the_floor: u64,
     /// Snapshots that cannot be decided on, as an object that may hold them cannot be read; and what does not fit together in the archive.
     pub set_aside: Vec<SetAside>,
 }
@@ -45,8 +48,9 @@ pub struct Planned {
 ///
 /// `refuted` has the dates of those whose headers are wrong.
 pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterFiles, only: Option<&Sources>, refuted: &Refuted) -> Result<Planned> {
+    let floor = catalog::floors(&context.archive).await?.of(&files.cluster);
     let mut homes: BTreeMap<Date, Vec<(usize, usize)>> = BTreeMap::new();
-    let mut too_recent = 0;
+    let (mut too_recent, mut below) = (0, Vec::new());
     for (h, host) in files.hosts.iter().enumerate() {
         for (s, file) in host.snapshots.iter().enumerate() {
             if only.is_some_and(|only| !only.contains(&(h, s))) {
@@ -54,12 +58,14 @@ pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterF
             }
             if context.before.is_some_and(|before| file.from >= before) {
                 too_recent += 1;
+            } else if plan::lies_below(file, floor) {
+                below.push((h, s));
             } else {
-                homes.entry(file.home()).or_default().push((h, s));
+                homes.entry(floor.first_from(file.home())).or_default().push((h, s));
             }
         }
     }
-    let mut ledgers = Ledgers { context, info, cluster: &files.cluster, loaded: BTreeMap::new(), doubts: Vec::new() };
+    let mut ledgers = Ledgers { context, info, floor, cluster: &files.cluster, loaded: BTreeMap::new(), doubts: Vec::new() };
     let (mut work, mut archived, mut needed) = (Vec::new(), 0, BTreeSet::new());
     for some in at_a_time(homes) {
         let mut found = Vec::new();
@@ -74,7 +80,9 @@ pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterF
                 }
             }
         }
-        let found = with_claims(context, files, found, refuted).await?;
+        let claimed = with_claims(context, files, found, refuted).await?;
+        let (found, gone) = above(claimed, floor);
+        below.extend(gone);
         needed.extend(found.iter().flat_map(|item| item.left.dates()));
         work.extend(found);
         ledgers.load(needed.clone()).await?;
@@ -83,6 +91,7 @@ pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterF
         ledgers.loaded.retain(|date, _| needed.contains(date) || Some(*date) >= last);
     }
     ledgers.loaded.retain(|date, _| needed.contains(date));
+    below.iter().for_each(|source| context.progress.watch.left().settle(files, *source));
     work.sort_by_key(|w| (w.host, w.snapshot));
     context.progress.watch.left().plan(files, work.iter().map(|w| (w.host, w.snapshot)));
     let (work, mut set_aside) = without_unreadable(files, work, &ledgers.loaded);
@@ -91,8 +100,20 @@ pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterF
     for item in work {
         buckets.entry(info.buckets.of(&files.cluster, files.hosts[item.host].host.as_str())).or_default().push(item);
     }
-    let plan = |(bucket, work)| ClusterPlan::new(bucket, work, &ledgers.loaded);
-    Ok(Planned { plans: buckets.into_iter().map(plan).collect(), archived, too_recent, set_aside })
+    let plan = |(bucket, work)| ClusterPlan::new(bucket, floor, work, &ledgers.loaded);
+    Ok(Planned { plans: buckets.into_iter().map(plan).collect(), archived, too_recent, below_the_floor: below.len() as u64, set_aside })
+}
+
+/// What is left above the floor; and the sources all of whose dates lie below it, by (index of the host, index of the snapshot).
+fn above(work: Vec<Work>, floor: Floor) -> (Vec<Work>, Vec<(usize, usize)>) {
+    let (mut kept, mut below) = (Vec::with_capacity(work.len()), Vec::new());
+    for Work { host, snapshot, left, changed } in work {
+        match left.kept(floor) {
+            Some(left) => kept.push(Work { host, snapshot, left, changed }),
+            None => below.push((host, snapshot)),
+        }
+    }
+    (kept, below)
 }
 
 /// A home date, and its sources by (index of the host, index of the snapshot).
@@ -150,6 +171,7 @@ pub async fn load_ledgers(
 struct Ledgers<'a> {
     context: &'a Context,
     info: ArchiveInfo,
+    floor: Floor,
     /// What does not fit together in what was loaded.
     doubts: Vec<SetAside>,
     cluster: &'a Cluster,
@@ -176,7 +198,7 @@ impl Ledgers<'_> {
 async fn left_of(context: &Context, files: &ClusterFiles, h: usize, s: usize, ledgers: &mut Ledgers<'_>) -> Result<Option<Work>> {
     let host = &files.hosts[h];
     let file = &host.snapshots[s];
-    let home = ledgers.get(file.home());
+    let home = ledgers.get(ledgers.floor.first_from(file.home()));
     let known = match plan::look_up(file, &host.host, &home, None) {
         Known::Unsure => match digest_of(context, files, (h, s)).await? {
             Some(digest) => plan::look_up(file, &host.host, &home, Some(digest)),
@@ -185,7 +207,8 @@ async fn left_of(context: &Context, files: &ClusterFiles, h: usize, s: usize, le
         known => known,
     };
     let (left, changed) = match known {
-        Known::Archived(digest, dates) => {
+        Known::Archived(digest, mut dates) => {
+            dates.retain(|date| ledgers.floor.keeps(*date));
             ledgers.load(dates.iter().copied().collect()).await?;
             let left: Vec<Date> = dates.into_iter().filter(|date| !plan::is_done(file, &host.host, digest, &ledgers.get(*date))).collect();
             if left.is_empty() {

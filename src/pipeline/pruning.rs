@@ -147,6 +147,7 @@ impl Pruning {
 
     async fn prune_cluster(&mut self, files: &ClusterFiles, now: &Now, summary: &mut PruneSummary) -> Result<()> {
         let limit = now.now.saturating_sub_unsigned(self.rules.older_than.as_secs());
+        let mut ledgers = Ledgers::new(catalog::floors(&self.reader.archive).await?.of(&files.cluster));
         let useless = successors::useless_ones(&self.reader, files, limit, now).await?;
         let mut homes: BTreeMap<Date, Vec<Candidate>> = BTreeMap::new();
         for (host, h) in files.hosts.iter().enumerate() {
@@ -156,7 +157,11 @@ impl Pruning {
                     _ if readable.contains_key(&snapshot) => {}
                     Age::Recent => summary.count_kept(KeepReason::Recent),
                     Age::Newest if !self.rules.include_newest => summary.count_kept(KeepReason::Newest),
-                    _ => homes.entry(h.snapshots[snapshot].home()).or_default().push(Candidate { host: host as u32, snapshot: snapshot as u32, age }),
+                    _ => homes.entry(ledgers.floor.first_from(h.snapshots[snapshot].home())).or_default().push(Candidate {
+                        host: host as u32,
+                        snapshot: snapshot as u32,
+                        age,
+                    }),
                 }
             }
         }
@@ -166,11 +171,10 @@ impl Pruning {
                 keeping::useless(path, why, &self.progress.watch, summary);
             }
         }
-        let mut ledgers = Ledgers::new();
         for (home, candidates) in homes {
             self.reader.check_stop()?;
             // what crosses midnight feeds the next date, and samples can lie a little before their snapshot: large ledgers are read again for those
-            ledgers.retain(|date, holdings| *date >= home || date.start() >= home.start() - DAY && holdings.sources() <= KEPT_BEHIND);
+            ledgers.loaded.retain(|date, holdings| *date >= home || date.start() >= home.start() - DAY && holdings.sources() <= KEPT_BEHIND);
             for some in candidates.chunks(CANDIDATES_AT_A_TIME) {
                 self.prune_date(files, home, some.to_vec(), limit, &mut ledgers, summary).await?;
             }
@@ -242,6 +246,8 @@ impl Pruning {
                 may_be_archived.push((candidate, place, file.size));
             } else if self.archived_first.contains(&place.path()) {
                 summary.would_archive(&place.path(), file.size);
+            } else if !ledgers.floor.keeps(file.home()) {
+                summary.count_kept(KeepReason::Expired);
             } else if let Some(object) = holdings.and_then(|holdings| holdings.unreadable_of(host.as_str())) {
                 summary.keep(KeepReason::NotProven, place.path(), planning::undecidable(object));
             } else {

@@ -33,9 +33,10 @@ impl Reader {
         Place { tree: self.tree.clone(), cluster: files.cluster.clone(), host: host.clone(), name: (*file.name).into() }
     }
 
-    /// Adds those of `dates` whose ledgers are not there yet.
+    /// Adds those of `dates` that are kept and whose ledgers are not there yet.
     pub async fn load(&self, cluster: &Cluster, dates: BTreeSet<Date>, ledgers: &mut Ledgers) -> Result<()> {
-        planning::load_ledgers(&self.archive, cluster, dates, ledgers).await.map(drop)
+        let dates = dates.into_iter().filter(|date| ledgers.floor.keeps(*date)).collect();
+        planning::load_ledgers(&self.archive, cluster, dates, &mut ledgers.loaded).await.map(drop)
     }
 
     /// Hashes a file of `size` bytes when a worker is free; gives up if the run is to end.

@@ -34,6 +34,7 @@ pub async fn archive_cluster(context: &Arc<Context>, info: ArchiveInfo, files: &
         summary.already_archived += planned.archived;
         if only.is_none() {
             summary.too_recent += planned.too_recent;
+            summary.below_the_floor += planned.below_the_floor;
         }
         let mut round = Round::default();
         for plan in &planned.plans {

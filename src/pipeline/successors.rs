@@ -31,11 +31,11 @@ pub async fn useless_ones(reader: &Reader, files: &ClusterFiles, limit: i64, now
             open.entry(host.snapshots[s].home()).or_default().push((h, s));
         }
     }
-    let mut ledgers = Ledgers::new();
+    let mut ledgers = Ledgers::default();
     // from the newest date on: what must be looked at next is older
     while let Some((home, places)) = open.pop_last() {
         reader.check_stop()?;
-        ledgers.retain(|date, _| *date == home);
+        ledgers.loaded.retain(|date, _| *date == home);
         reader.load(&files.cluster, [home].into(), &mut ledgers).await?;
         let look = |(h, s)| look_at(reader, files, (h, s), ledgers.get(&home).map(|holdings| &**holdings));
         let mut looks = futures::stream::iter(places.into_iter().map(look)).buffered(reader.workers.count());

@@ -14,12 +14,14 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::comparing;
+use super::listing::left_over;
 use super::reader::Reader;
 use super::stopped_by;
 use crate::catalog::{self, Listing, Surveyed};
 use crate::clock;
 use crate::error::{Error, Escaped, Result};
 use crate::files::{ClusterFiles, Filter};
+use crate::floor::Floors;
 use crate::ledger::{ObjectLedger, Unreadable};
 use crate::names::{Cluster, DAY, Date, Digest};
 use crate::object::Hashers;
@@ -87,12 +89,13 @@ impl Verifying<'_> {
         catalog::info(&self.archive, None).await?;
         // before the listing: what the table has was there then
         let table = comparing::table_of(&self.archive, &mut report.findings).await?;
-        let Listing { partitions, others, astray, empty } = catalog::list(&self.archive, &self.settings.part, || self.check_stop()).await?;
+        let Listing { partitions, others, astray, empty, expired, floors } = catalog::list(&self.archive, &self.settings.part, || self.check_stop()).await?;
         report.warnings.extend(astray.iter().map(|key| format!("{}: it lies in no partition", self.archive.name_of(key))));
+        report.warnings.extend(expired.iter().map(|(partition, objects)| left_over(&self.archive, partition, objects.len())));
         report.findings.extend(empty.iter().map(|folder| Finding::new(Kind::Empty, self.archive.name_of(folder), "no object is there")));
         let there = partitions.keys().cloned().collect();
         report.findings.extend(table.iter().flat_map(|table| comparing::emptied(&self.archive, table, &self.settings.part, &there)));
-        let objects = self.footers(partitions, table.as_ref(), report).await?;
+        let objects = self.footers(partitions, &floors, table.as_ref(), report).await?;
         if report.objects == 0 && report.findings.is_empty() {
             report.findings.push(match others {
                 Some((first, last)) => Finding::nothing_there(
@@ -107,7 +110,7 @@ impl Verifying<'_> {
             self.decode(&objects, report).await?;
         }
         match &self.settings.checkpoints {
-            Some(root) => self.checkpoints(root, report).await,
+            Some(root) => self.checkpoints(root, &floors, report).await,
             None => Ok(()),
         }
     }
@@ -117,7 +120,13 @@ impl Verifying<'_> {
     }
 
     /// Reads all footers, and checks whatever they can tell. Gives what is readable.
-    async fn footers(&self, listed: BTreeMap<Partition, Vec<ObjectMeta>>, table: Option<&Table>, report: &mut Report) -> Result<Vec<(Partition, Vec<Slim>)>> {
+    async fn footers(
+        &self,
+        listed: BTreeMap<Partition, Vec<ObjectMeta>>,
+        floors: &Floors,
+        table: Option<&Table>,
+        report: &mut Report,
+    ) -> Result<Vec<(Partition, Vec<Slim>)>> {
         let look = |ledger: &ObjectLedger, footer: &ParquetMetaData| verify::object(ledger, footer);
         let mut partitions = pin!(catalog::survey(&self.archive, listed, look));
         let mut slim: Vec<(Partition, Vec<Slim>)> = Vec::new();
@@ -127,7 +136,9 @@ impl Verifying<'_> {
             if crossings.as_ref().is_none_or(|(cluster, _)| *cluster != partition.cluster) {
                 self.finish(crossings.take(), report);
             }
-            let (_, cluster) = crossings.get_or_insert_with(|| (partition.cluster.clone(), Crossings::new(|date| self.settings.part.has(date))));
+            let floor = floors.of(&partition.cluster);
+            let is_looked_at = move |date| self.settings.part.has(date) && floor.keeps(date);
+            let (_, cluster) = crossings.get_or_insert_with(|| (partition.cluster.clone(), Crossings::new(is_looked_at)));
             report.partitions += 1;
             let foreign =
                 foreign.iter().map(|key| format!("{}: cc-archiver has not written it; readers of the folder see its rows, too", self.archive.name_of(key)));
@@ -224,22 +235,22 @@ impl Verifying<'_> {
     }
 
     /// Local snapshots: archived or not. Only one that differs where nothing says so is a finding.
-    async fn checkpoints(&self, root: &Path, report: &mut Report) -> Result<()> {
+    async fn checkpoints(&self, root: &Path, floors: &Floors, report: &mut Report) -> Result<()> {
         let (owned, filter) = (root.to_owned(), Filter { clusters: self.settings.part.clusters.clone(), ..Filter::default() });
         let tree = blocking(move || scan::scan(&owned, &filter)).await??;
         let reader = Reader { tree: root.to_owned(), archive: self.archive.clone(), workers: self.workers.clone() };
         let mut local = Checkpoints::default();
         for files in &tree.clusters {
+            let mut ledgers = Ledgers::new(floors.of(&files.cluster));
             let mut homes: BTreeMap<Date, Vec<(usize, usize)>> = BTreeMap::new();
             for (h, host) in files.hosts.iter().enumerate() {
                 for (s, file) in host.snapshots.iter().enumerate().filter(|(_, file)| self.settings.part.has(file.home())) {
-                    homes.entry(file.home()).or_default().push((h, s));
+                    homes.entry(ledgers.floor.first_from(file.home())).or_default().push((h, s));
                 }
             }
-            let mut ledgers = Ledgers::new();
             for (home, sources) in homes {
                 self.check_stop()?;
-                ledgers.retain(|date, _| date.start() >= home.start() - DAY);
+                ledgers.loaded.retain(|date, _| date.start() >= home.start() - DAY);
                 self.local_date(&reader, files, home, sources, &mut ledgers, &mut local, report).await?;
             }
         }
@@ -277,6 +288,10 @@ impl Verifying<'_> {
             reader.load(&files.cluster, dates, ledgers).await?;
             if prove::look_up(&hashed, home, ledgers, true).is_ok() {
                 local.archived += 1;
+                continue;
+            }
+            if !ledgers.floor.keeps(file.home()) {
+                local.below_the_floor += 1;
                 continue;
             }
             local.not_archived.push(Escaped(&path).to_string());

@@ -148,6 +148,16 @@ impl Archive {
         blocking(move || sync_folders(&folder, &root)).await?.map_err(Error::io("cannot sync", &shown))
     }
 
+    /// Takes away the folder of a partition of a directory, and that of its cluster, if nothing is in them any more.
+    pub async fn clear_folder(&self, partition: &Partition) -> Result<()> {
+        if !self.is_local() {
+            return Ok(());
+        }
+        let folder = self.path_of(&partition.path())?;
+        // one that is not empty, or cannot be taken away, stays
+        blocking(move || drop(fs::remove_dir(&folder).and_then(|()| folder.parent().map_or(Ok(()), fs::remove_dir)))).await
+    }
+
     fn path_of(&self, key: &Key) -> Result<PathBuf> {
         let root = self.staging.as_ref().map(|staging| staging.archive());
         root.map(|root| root.join(key.as_ref())).ok_or_else(|| Error::Internal(format!("{key} is not in a directory")))

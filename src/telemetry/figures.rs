@@ -2,7 +2,7 @@
 
 use super::metrics::{self, Metric, Sheet};
 use super::watch::{TableFigures, Verified, Watch};
-use super::{Compaction, PruneSummary, Summary};
+use super::{Compaction, Expiry, PruneSummary, Summary};
 use crate::clock;
 use crate::error::Exit;
 
@@ -72,6 +72,7 @@ pub fn sheet(command: &str, run_id: &str, watch: &Watch, ended: Ended, retention
             }
         }
         "compact" => compact(&mut out, figures.compact.as_ref().unwrap_or(&Compaction::default())),
+        "expire" => expire(&mut out, figures.expire.as_ref().unwrap_or(&Expiry::default())),
         "prune" => prune(&mut out, figures.prune.as_ref().unwrap_or(&PruneSummary::default())),
         _ => figures.verify.iter().for_each(|found| verify(&mut out, found)),
     }
@@ -114,6 +115,7 @@ fn archive(out: &mut Writer<'_>, summary: &Summary) {
         ("archived", summary.files),
         ("already_archived", summary.already_archived),
         ("too_recent", summary.too_recent),
+        ("expired", summary.below_the_floor),
         ("waiting", summary.waiting.len() as u64),
         ("set_aside", summary.set_aside.len() as u64),
     ] {
@@ -177,6 +179,13 @@ fn compact(out: &mut Writer<'_>, did: &Compaction) {
         (metrics::REPLACED, did.replaced + did.finished),
     ] {
         out.put(&metric, &[], value);
+    }
+}
+
+fn expire(out: &mut Writer<'_>, did: &Expiry) {
+    let done = !did.dry_run;
+    for (metric, value) in [(metrics::EXPIRED, did.deleted), (metrics::EXPIRED_BYTES, did.bytes), (metrics::EXPIRED_ROWS, did.rows)] {
+        out.put(&metric, &[], if done { value } else { 0 });
     }
 }
 

@@ -63,11 +63,13 @@ pub enum KeepReason {
     Damaged,
     /// It changed while this run looked at it.
     Changed,
+    /// It begins on a date that is expired, and is not archived: nothing proves it, and nobody archives it any more.
+    Expired,
 }
 
 impl KeepReason {
     /// All of them, in order: as JSON and metrics call them, and as tables do.
-    const ALL: [(Self, &str, &str); 8] = [
+    const ALL: [(Self, &str, &str); 9] = [
         (Self::Recent, "recent", "the next snapshot of the host is not old enough"),
         (Self::Newest, "newest", "the newest of their hosts"),
         (Self::NotArchived, "not_archived", "not archived"),
@@ -76,6 +78,7 @@ impl KeepReason {
         (Self::Undeletable, "undeletable", "they cannot be read or deleted"),
         (Self::Damaged, "damaged", "damaged, or named after a time in the future"),
         (Self::Changed, "changed", "they changed during this run"),
+        (Self::Expired, "expired", "they begin on expired dates, so that nothing proves them: delete them yourself if nobody needs them"),
     ];
 }
 

@@ -163,6 +163,9 @@ fn counts_of(figures: &Figures) -> String {
             did.set_aside.len()
         ));
     }
+    if let Some(did) = &figures.expire {
+        parts.push(format!("{} of {} objects deleted, {}, {} rows", did.deleted, did.objects, ByteSize(did.bytes), thousands(did.rows)));
+    }
     if let Some(TableFigures { version, files }) = figures.table {
         parts.push(format!("version {version} of the table, {} files", thousands(files)));
     }
@@ -187,6 +190,7 @@ fn next_after(exit: Exit, command: &str) -> &'static str {
         (Exit::SetAside, "table") => "look at the objects that cannot be read; all others are done",
         (Exit::SetAside, "prune") => "look at the snapshots that were kept; all others are done",
         (Exit::SetAside, "compact") => "look at the objects that were set aside, and at the conflicts; all others are done",
+        (Exit::SetAside, "expire") => "look at what is still there; all else is done",
         (Exit::SetAside, "inspect") => "what is damaged is shown with its place",
         (Exit::SetAside, "restore") => "look at what is named above; all other checkpoints are written",
         (Exit::SetAside, _) => "each finding says what to do",

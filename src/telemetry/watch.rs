@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::Summary;
 use super::compact::Compaction;
+use super::expire::Expiry;
 use super::prune::PruneSummary;
 use crate::error::{Error, Exit, Result, SetAside};
 use crate::files::{ClusterFiles, Tree};
@@ -51,11 +52,13 @@ pub enum Stage {
     Table,
     /// Checkpoints were written of archived rows.
     Restore,
+    /// Old dates were deleted.
+    Expire,
 }
 
 impl Stage {
     /// All of them, in the order of the data.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Scan,
         Self::Catalog,
         Self::Read,
@@ -68,6 +71,7 @@ impl Stage {
         Self::Verify,
         Self::Table,
         Self::Restore,
+        Self::Expire,
     ];
 
     /// As metrics call it.
@@ -85,6 +89,7 @@ impl Stage {
             Self::Verify => "verify",
             Self::Table => "table",
             Self::Restore => "restore",
+            Self::Expire => "expire",
         }
     }
 }
@@ -102,6 +107,8 @@ pub struct Figures {
     pub compact: Option<Compaction>,
     /// Of the table, if the archive has one and the run brought it up to date.
     pub table: Option<TableFigures>,
+    /// Of `expire`.
+    pub expire: Option<Expiry>,
     /// Of `restore`.
     pub restore: Option<Restored>,
 }
