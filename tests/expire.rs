@@ -253,7 +253,7 @@ fn what_is_not_ours_stays_and_is_named() {
 }
 
 #[test]
-fn a_clock_that_jumps_ahead_makes_nothing_old() {
+fn expire_makes_nothing_old_by_a_clock_that_jumps_ahead() {
     let site = Site::new(Place::folder());
     let Place::Folder(folder) = &site.place else { unreachable!() };
     // all was written when it happened: for this machine's clock that is long ago
