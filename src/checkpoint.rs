@@ -129,7 +129,7 @@ impl Form {
 
     /// The most bytes that it can have when it is decompressed.
     fn most(&self) -> usize {
-        if self.format.compression == Compression::None { self.size as usize } else { compressed::cap(self.size) as usize }
+        if self.format.compression == Compression::None { self.size as usize } else { crate::files::most_decompressed(self.size) as usize }
     }
 }
 

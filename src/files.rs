@@ -2,17 +2,19 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::SetAside;
 use crate::names::{Cluster, Date, Host, host_number};
 use crate::partition::Buckets;
 
 mod name;
+pub mod packed;
 pub mod shape;
 pub mod trusted;
 
 pub use name::FileName;
+pub use packed::Packed;
 pub use trusted::{Hashed, Identity, Place, Unread};
 
 /// A checkpoint tree.
@@ -122,7 +124,7 @@ impl ClusterFiles {
     /// Where a snapshot is, by the index of its host and its own.
     pub fn path_of(&self, host: usize, snapshot: usize) -> PathBuf {
         let host = &self.hosts[host];
-        self.path.join(host.host.as_str()).join(&*host.snapshots[snapshot].name)
+        host.snapshots[snapshot].path_in(&self.path.join(host.host.as_str()))
     }
 }
 
@@ -144,10 +146,12 @@ pub struct SnapshotFile {
     pub from: i64,
     /// What the name says of its format.
     pub format: Format,
-    /// Bytes on disk.
+    /// Bytes on disk; of one in a zip archive those that come out of it.
     pub size: u64,
-    /// Time of the last change, in ns since 1970.
+    /// Time of the last change, in ns since 1970; of one in a zip archive that of the archive.
     pub mtime: i64,
+    /// Where it lies, if it is in a zip archive.
+    pub packed: Option<Box<Packed>>,
 }
 
 impl SnapshotFile {
@@ -156,7 +160,12 @@ impl SnapshotFile {
         Date::of(self.from).unwrap_or_else(|| unreachable!("checked when the name was parsed"))
     }
 
-    /// How a ledger calls it.
+    /// Its path in its host's folder, for people where it is in a zip archive.
+    pub fn path_in(&self, folder: &Path) -> PathBuf {
+        self.packed.iter().fold(folder.to_owned(), |folder, packed| folder.join(&*packed.zip)).join(&*self.name)
+    }
+
+    /// How a ledger calls it: the same whether it is in a zip archive or not.
     pub fn ledger_path(&self, host: &Host) -> Box<str> {
         format!("{}/{}", host.as_str(), self.name).into()
     }
@@ -212,6 +221,18 @@ impl Format {
         };
         Some((stem, Self { kind, compression }))
     }
+}
+
+/// Whatever the ratio, this much may come out of a compressed snapshot: one of nothing but NaN compresses ten thousand times.
+const FREE: u64 = 64 << 20;
+/// Beyond that, this many bytes may come out of one.
+const MAX_RATIO: u64 = 512;
+/// More never comes out.
+const MAX_SIZE: u64 = 4 << 30;
+
+/// The most that `compressed` bytes may become.
+pub fn most_decompressed(compressed: u64) -> u64 {
+    compressed.saturating_mul(MAX_RATIO).clamp(FREE, MAX_SIZE)
 }
 
 /// Time of a file's last change, in ns since 1970, as ledgers hold it.

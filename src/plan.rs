@@ -206,7 +206,7 @@ mod tests {
 
     fn file(from: i64, size: u64) -> SnapshotFile {
         let format = Format { kind: Kind::Binary, compression: Compression::None };
-        SnapshotFile { name: format!("{from}.bin").into(), from, format, size, mtime: 7 }
+        SnapshotFile { name: format!("{from}.bin").into(), from, format, size, mtime: 7, packed: None }
     }
 
     fn cluster(snapshots: Vec<SnapshotFile>) -> ClusterFiles {

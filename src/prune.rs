@@ -58,7 +58,7 @@ fn follows(next: &SnapshotFile, file: &SnapshotFile) -> bool {
 }
 
 fn is_plain(file: &SnapshotFile) -> bool {
-    file.format.compression == Compression::None
+    file.packed.is_none() && file.format.compression == Compression::None
 }
 
 /// Ages of one host's snapshots, in their order; `limit` is a unix time in s.
@@ -141,7 +141,7 @@ mod tests {
     use crate::files::{Format, Kind};
 
     fn file(from: i64, compression: Compression) -> SnapshotFile {
-        SnapshotFile { name: from.to_string().into(), from, format: Format { kind: Kind::Binary, compression }, size: 0, mtime: 0 }
+        SnapshotFile { name: from.to_string().into(), from, format: Format { kind: Kind::Binary, compression }, size: 0, mtime: 0, packed: None }
     }
 
     fn plain<const N: usize>(times: [i64; N]) -> [SnapshotFile; N] {

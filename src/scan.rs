@@ -1,6 +1,6 @@
-//! Stage 1: the checkpoint tree as it lies on disk: clusters, hosts, snapshots. Nothing is opened but directories.
+//! Stage 1: the checkpoint tree as it lies on disk: clusters, hosts, snapshots. Nothing is opened but directories, and zip archives for their lists.
 //!
-//! `<tree>/<cluster>/<host>/<from>.{json,bin}[.gz|.zst]` are snapshots. `current.wal`, `*.tmp` and whatever has
+//! `<tree>/<cluster>/<host>/<from>.{json,bin}[.gz|.zst]` are snapshots, and `<from>.json` in a `<from>.zip`. `current.wal`, `*.tmp` and whatever has
 //! another name are left alone. What has a snapshot's name but is none (a symlink, a FIFO, no number) is set aside.
 
 use std::ffi::OsStr;
@@ -11,7 +11,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use crate::error::{Error, Escaped, Result, SetAside, rights};
-use crate::files::{ClusterFiles, Filter, Format, HostFiles, SnapshotFile, Tree, mtime, shape};
+use crate::files::{ClusterFiles, Filter, Format, HostFiles, Packed, SnapshotFile, Tree, mtime, packed, shape, trusted};
 use crate::names::{Cluster, Date, Host};
 
 /// Reads the tree at `root`. A tree that cannot be one is an error that says so, never an empty result.
@@ -83,6 +83,10 @@ fn snapshots(path: &Path, set_aside: &mut Vec<SetAside>) -> io::Result<Vec<Snaps
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;
         let os_name = entry.file_name();
+        if let Some(stem) = packed::stem(os_name.as_bytes()) {
+            in_zip(&entry, stem, &mut found, set_aside);
+            continue;
+        }
         let Some((stem, format)) = Format::of_name(os_name.as_bytes()) else { continue };
         let status = match entry.metadata() {
             Ok(status) => status,
@@ -93,15 +97,54 @@ fn snapshots(path: &Path, set_aside: &mut Vec<SetAside>) -> io::Result<Vec<Snaps
             }
         };
         match checked(&os_name, stem, &status) {
-            Ok((name, from)) => found.push(SnapshotFile { name: name.into(), from, format, size: status.len(), mtime: mtime(&status) }),
+            Ok((name, from)) => found.push(SnapshotFile { name: name.into(), from, format, size: status.len(), mtime: mtime(&status), packed: None }),
             Err(reason) => set_aside.push(SetAside::new(entry.path(), reason)),
         }
     }
-    found.sort_by(|a, b| (a.from, &a.name).cmp(&(b.from, &b.name)));
+    // of those of one name a file is the first, then the one in the latest zip archive
+    let zip = |file: &SnapshotFile| file.packed.as_ref().map(|packed| packed.zip.clone());
+    found.sort_by(|a, b| (a.from, &a.name).cmp(&(b.from, &b.name)).then_with(|| zip(a).is_some().cmp(&zip(b).is_some())).then_with(|| zip(b).cmp(&zip(a))));
+    found.dedup_by(|other, first| is_twin(path, other, first, set_aside));
     // one of the right size from the start: trees have many hosts, and one that shrinks leaves a gap
     let mut all = Vec::with_capacity(found.len());
     all.append(&mut found);
     Ok(all)
+}
+
+/// Adds the snapshots in a zip archive. One that is damaged costs only itself.
+fn in_zip(entry: &DirEntry, stem: &[u8], found: &mut Vec<SnapshotFile>, set_aside: &mut Vec<SetAside>) {
+    let (path, os_name) = (entry.path(), entry.file_name());
+    let open = || -> Result<_, String> {
+        let status = entry.metadata().map_err(|e| e.to_string())?;
+        let (name, _) = checked(&os_name, stem, &status)?;
+        let file = trusted::open(&path).map_err(|e| e.to_string())?;
+        Ok((name, status, packed::members(&file).map_err(|e| format!("it is no zip archive that can be read: {e}"))?))
+    };
+    let (name, status, (members, wrong)) = match open() {
+        Ok(opened) => opened,
+        Err(reason) => return set_aside.push(SetAside::new(path, reason)),
+    };
+    set_aside.extend(wrong.into_iter().map(|(member, reason)| SetAside::new(path.join(member), reason)));
+    for packed::Member { name: member, format, index, size } in members {
+        let digits = member.split('.').next().unwrap_or_default().as_bytes().to_owned();
+        match checked(OsStr::new(&member), &digits, &status) {
+            Ok((_, from)) => {
+                let packed = Packed { zip: name.into(), size: status.len(), index };
+                found.push(SnapshotFile { name: member.as_str().into(), from, format, size, mtime: mtime(&status), packed: Some(Box::new(packed)) });
+            }
+            Err(reason) => set_aside.push(SetAside::new(path.join(member), reason)),
+        }
+    }
+}
+
+/// True if a snapshot in a zip archive has the name of another one, which is taken. If it has another size it is set aside.
+fn is_twin(folder: &Path, other: &SnapshotFile, first: &SnapshotFile, set_aside: &mut Vec<SetAside>) -> bool {
+    let is_twin = other.name == first.name;
+    if is_twin && other.size != first.size {
+        let reason = format!("another snapshot of this name is taken: {}", Escaped(&first.path_in(folder)));
+        set_aside.push(SetAside::new(other.path_in(folder), reason));
+    }
+    is_twin
 }
 
 fn checked<'a>(name: &'a OsStr, stem: &[u8], status: &Metadata) -> Result<(&'a str, i64), String> {

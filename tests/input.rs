@@ -14,7 +14,7 @@ use bytes::Bytes;
 use cc_archiver::buffers::Buffers;
 use cc_archiver::checkpoint::{self, Flaw, Form, Raw, Refusal, Room};
 use cc_archiver::data::{Place, Rows, Snapshot, Tally};
-use cc_archiver::files::{self, Compression, Format, Kind};
+use cc_archiver::files::{self, Compression, Format, Kind, SnapshotFile};
 use cc_archiver::merge::{Input, Merge};
 use cc_archiver::names::{Date, Digest, Host};
 use cc_archiver::read::{self, Unread};
@@ -668,7 +668,9 @@ fn read_within_seconds(path: PathBuf) -> Result<Bytes, Unread> {
     std::thread::spawn(move || {
         let status = fs::symlink_metadata(&path).expect("a status");
         let runtime = tokio::runtime::Builder::new_multi_thread().build().expect("a runtime");
-        to.send(runtime.block_on(read::read(&Buffers::new(0), &path, status.len(), files::mtime(&status)))).expect("awaited");
+        let format = Format { kind: Kind::Binary, compression: Compression::None };
+        let file = SnapshotFile { name: "1.bin".into(), from: 1, format, size: status.len(), mtime: files::mtime(&status), packed: None };
+        to.send(runtime.block_on(read::read(&Buffers::new(0), &path, &file))).expect("awaited");
     });
     done.recv_timeout(Duration::from_secs(10)).expect("it does not hang")
 }

@@ -64,7 +64,7 @@ fn flaw_of(refusal: Refusal) -> io::Result<Flaw> {
 /// How many bytes can be decompressed.
 fn comes_out(file: &File, form: Form) -> u64 {
     let raw = BufReader::with_capacity(CHUNK, Reading { file, at: 0 });
-    let mut from = compressed::reader(raw, form.format.compression, compressed::cap(form.size));
+    let mut from = compressed::reader(raw, form.format.compression, crate::files::most_decompressed(form.size));
     let (mut piece, mut count) = (vec![0; CHUNK], 0);
     while let Ok(read @ 1..) = from.read(&mut piece) {
         count += read as u64;

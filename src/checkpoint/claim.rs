@@ -20,10 +20,10 @@ pub fn claim(file: &File, form: Form) -> Result<Extent, Flaw> {
     let raw = || BufReader::with_capacity(CHUNK, Reading { file, at: 0 });
     let compression = form.format.compression;
     if form.format.kind == Kind::Binary {
-        return binary::header(BufReader::new(compressed::reader(raw(), compression, compressed::cap(form.size))));
+        return binary::header(BufReader::new(compressed::reader(raw(), compression, crate::files::most_decompressed(form.size))));
     }
     let at_end = || if compression == Compression::None { ending(file, form.size) } else { None };
-    if let Some(extent) = at_end().or_else(|| beginning(compressed::reader(raw(), compression, compressed::cap(form.size)))) {
+    if let Some(extent) = at_end().or_else(|| beginning(compressed::reader(raw(), compression, crate::files::most_decompressed(form.size)))) {
         return Ok(extent);
     }
     check(file, form)

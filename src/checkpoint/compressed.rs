@@ -9,18 +9,6 @@ use futures::io::{AllowStdIo, AsyncRead, AsyncReadExt};
 use super::CUT;
 use crate::files::Compression;
 
-/// Whatever the ratio, this much may come out: a snapshot of nothing but NaN compresses ten thousand times.
-const FREE: u64 = 64 << 20;
-/// Beyond that, this many bytes may come out of one.
-const MAX_RATIO: u64 = 512;
-/// More never comes out.
-const MAX_SIZE: u64 = 4 << 30;
-
-/// The most that `compressed` bytes may become.
-pub fn cap(compressed: u64) -> u64 {
-    compressed.saturating_mul(MAX_RATIO).clamp(FREE, MAX_SIZE)
-}
-
 /// What comes out of `raw`: at most `most` bytes, or it fails.
 pub fn reader<'a>(raw: impl BufRead + 'a, compression: Compression, most: u64) -> Box<dyn Read + 'a> {
     let raw = AllowStdIo::new(raw);

@@ -82,7 +82,7 @@ fn oddities(root: &Path, tree: &Tree) -> Option<Check> {
 
 /// The newest snapshot of each host can be opened.
 fn reading(tree: &Tree) -> Option<Check> {
-    let newest = hosts(tree).filter_map(|(path, host)| Some(path.join(&*host.snapshots.last()?.name)));
+    let newest = hosts(tree).filter_map(|(path, host)| Some(path.join(&*host.snapshots.iter().rfind(|file| file.packed.is_none())?.name)));
     let (mut readable, mut refused) = (0, Vec::new());
     for path in newest {
         match trusted::open(&path) {

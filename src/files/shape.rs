@@ -4,7 +4,7 @@ use std::fs::DirEntry;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::Format;
+use super::{Format, packed};
 
 /// The level of snapshots in a tree: `<cluster>/<host>/<from>.bin`.
 pub const SNAPSHOTS: usize = 3;
@@ -55,7 +55,8 @@ fn is_folder(entry: &DirEntry) -> bool {
 
 fn is_snapshot(entry: &DirEntry) -> bool {
     let name = entry.file_name();
-    let has_name = Format::of_name(name.as_bytes()).is_some_and(|(stem, _)| !stem.is_empty() && stem.iter().all(u8::is_ascii_digit));
+    let has_name = packed::stem(name.as_bytes()).is_some()
+        || Format::of_name(name.as_bytes()).is_some_and(|(stem, _)| !stem.is_empty() && stem.iter().all(u8::is_ascii_digit));
     has_name && entry.file_type().is_ok_and(|kind| kind.is_file())
 }
 

@@ -214,7 +214,7 @@ impl Covering<'_> {
         let (disk, waiting) = found;
         let claim = |((h, s), state): (Source, State)| async move {
             let (path, file) = (files.path_of(h, s), files.hosts[h].snapshots[s].clone());
-            let read = move || read::through(&path, file.size, file.mtime, |raw| checkpoint::claim(raw, Form::from(&file)));
+            let read = move || read::through(&path, &file, |raw| checkpoint::claim(raw, Form::from(&file)));
             Ok::<_, Error>((self.workers.run(read).await?, (h, s), state))
         };
         let mut claims = futures::stream::iter(waiting.into_iter().map(claim)).buffered(self.settings.workers);

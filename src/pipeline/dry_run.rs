@@ -110,7 +110,7 @@ async fn leave_out_recent(context: &Context, files: &ClusterFiles, plan: &mut Cl
     let mut recent = 0;
     for work in std::mem::take(&mut plan.work) {
         let (path, file) = (files.path_of(work.host, work.snapshot), files.hosts[work.host].snapshots[work.snapshot].clone());
-        let extent = move || read::through(&path, file.size, file.mtime, |raw| checkpoint::claim(raw, Form::from(&file)));
+        let extent = move || read::through(&path, &file, |raw| checkpoint::claim(raw, Form::from(&file)));
         // what cannot be read, or does not decode, is the run's to report
         match context.workers.run(extent).await? {
             Ok(Ok((_, to))) if to > before => recent += 1,

@@ -70,7 +70,7 @@ async fn examine_tree(settings: &DoctorSettings) -> Result<Vec<Check>> {
 /// Decodes the newest snapshot of each host, up to so many bytes: the smallest first, as what was cut off is small.
 fn decode_newest(tree: &Tree, now: i64) -> Option<Check> {
     let of_hosts = tree.clusters.iter().flat_map(|files| files.hosts.iter().map(|host| (files.path.join(host.host.as_str()), host.snapshots.last())));
-    let mut newest: Vec<_> = of_hosts.filter_map(|(path, file)| file.map(|file| (path.join(&*file.name), file))).collect();
+    let mut newest: Vec<_> = of_hosts.filter_map(|(path, file)| file.map(|file| (file.path_in(&path), file))).collect();
     let hosts = newest.len();
     newest.sort_by_key(|(_, file)| file.size);
     let (mut looked_at, mut whole, mut bytes, mut damaged) = (0, 0, 0, Vec::new());

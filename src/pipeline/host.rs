@@ -201,7 +201,7 @@ impl HostJob {
     /// Reads one source; what stands in the way goes to `done`.
     async fn load(&self, means: &Means<'_>, planned: Planned, done: &mut HostDone) -> Result<Option<Source>> {
         let Planned { index, file, left } = planned;
-        let path = self.path.join(&*file.name);
+        let path = file.path_in(&self.path);
         let loaded = Stored::load(means.context, path.clone(), file.clone(), means.needs.of(&file, means.share)).await?;
         if !matches!(loaded, Err(Failure::Unread(_))) {
             done.bytes_in += file.size;
@@ -283,7 +283,7 @@ impl HostJob {
         }
         let mut found = None;
         if let Some(file) = self.on_disk.iter().find(|file| entry.path == file.ledger_path(&self.host) && file.size == entry.size) {
-            let loaded = Stored::load(means.context, self.path.join(&*file.name), file.clone(), means.needs.of(file, means.share)).await?;
+            let loaded = Stored::load(means.context, file.path_in(&self.path), file.clone(), means.needs.of(file, means.share)).await?;
             found = loaded.ok().filter(|stored| stored.digest == entry.blake3);
         }
         cache.insert(entry.blake3, found.clone());

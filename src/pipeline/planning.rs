@@ -234,7 +234,7 @@ async fn with_claims(context: &Context, files: &ClusterFiles, mut work: Vec<Work
     }
     let place = |item: &&mut Work| (files.path_of(item.host, item.snapshot), files.hosts[item.host].snapshots[item.snapshot].clone());
     let claim = |(path, file): (PathBuf, SnapshotFile)| {
-        let claim = read::through(&path, file.size, file.mtime, |raw| checkpoint::claim(raw, Form::from(&file)));
+        let claim = read::through(&path, &file, |raw| checkpoint::claim(raw, Form::from(&file)));
         Left::claimed(&file, claim.ok().and_then(std::result::Result::ok))
     };
     let read = |some: Vec<_>| context.workers.run(move || some.into_iter().map(claim).collect::<Vec<_>>());
@@ -247,8 +247,8 @@ async fn with_claims(context: &Context, files: &ClusterFiles, mut work: Vec<Work
 /// The digest of a file's bytes; None if it cannot be read now, which reading it again will report.
 async fn digest_of(context: &Context, files: &ClusterFiles, (h, s): (usize, usize)) -> Result<Option<Digest>> {
     let path = files.path_of(h, s);
-    let SnapshotFile { size, mtime, .. } = files.hosts[h].snapshots[s];
-    context.workers.run(move || read::through(&path, size, mtime, |file| Digest::of_reader(file).ok()).ok().flatten()).await
+    let file = files.hosts[h].snapshots[s].clone();
+    context.workers.run(move || read::through(&path, &file, |file| Digest::of_reader(file).ok()).ok().flatten()).await
 }
 
 /// Takes out sources that an unreadable object may hold: nobody can tell whether they are archived.

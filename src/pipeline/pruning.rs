@@ -154,6 +154,8 @@ impl Pruning {
             let readable: Readable = useless[host].keys().map(|index| (*index, false)).collect();
             for (snapshot, age) in prune::ages(&h.snapshots, limit, &readable).into_iter().enumerate() {
                 match age {
+                    // a zip archive goes as a whole, or not at all
+                    _ if h.snapshots[snapshot].packed.is_some() => {}
                     _ if readable.contains_key(&snapshot) => {}
                     Age::Recent => summary.count_kept(KeepReason::Recent),
                     Age::Newest if !self.rules.include_newest => summary.count_kept(KeepReason::Newest),

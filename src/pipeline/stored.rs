@@ -76,7 +76,7 @@ impl Stored {
     /// Goes through the snapshot at `path`: in memory if there is room, else as it lies on disk.
     pub async fn load(context: &Context, path: PathBuf, file: SnapshotFile, room: Room) -> Result<Result<Self, Failure>> {
         let bytes = if room.is_enough {
-            match read::read(&context.spool.buffers, &path, file.size, file.mtime).await {
+            match read::read(&context.spool.buffers, &path, &file).await {
                 Ok(bytes) => Some(bytes),
                 Err(unread) => return Ok(Err(unread.into())),
             }
@@ -88,7 +88,7 @@ impl Stored {
         let tools = context.spool.clone();
         let form = Form::from(&file);
         let load = move || {
-            let opened = if bytes.is_none() { Some(read::open(&path, file.size, file.mtime)?) } else { None };
+            let opened = if bytes.is_none() { Some(read::open(&path, &file, &tools.folder)?) } else { None };
             let raw = match (bytes, &opened) {
                 (Some(bytes), _) => Raw::Memory(bytes),
                 (None, Some(opened)) => Raw::File(Arc::clone(&opened.file)),

@@ -19,7 +19,7 @@ pub enum Useless {
 
 /// Decodes a file and keeps nothing of it. Blocks.
 pub fn decodes(path: &Path, file: &SnapshotFile) -> Result<(), Useless> {
-    match read::through(path, file.size, file.mtime, |raw| checkpoint::check(raw, Form::from(file))) {
+    match read::through(path, file, |raw| checkpoint::check(raw, Form::from(file))) {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(flaw)) => Err(Useless::Damaged(flaw.to_string())),
         Err(unread) => Err(Useless::Unread(unread)),

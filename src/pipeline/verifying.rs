@@ -244,7 +244,7 @@ impl Verifying<'_> {
             let mut ledgers = Ledgers::new(floors.of(&files.cluster));
             let mut homes: BTreeMap<Date, Vec<(usize, usize)>> = BTreeMap::new();
             for (h, host) in files.hosts.iter().enumerate() {
-                for (s, file) in host.snapshots.iter().enumerate().filter(|(_, file)| self.settings.part.has(file.home())) {
+                for (s, file) in host.snapshots.iter().enumerate().filter(|(_, file)| file.packed.is_none() && self.settings.part.has(file.home())) {
                     homes.entry(ledgers.floor.first_from(file.home())).or_default().push((h, s));
                 }
             }

@@ -1,0 +1,107 @@
+//! Snapshots in zip archives, as old releases of cc-metric-store kept them: `<cluster>/<host>/<from>.zip`, with `<from>.json` in it.
+//!
+//! What a member claims is checked before it is unpacked: its name must be that of a snapshot, and not lead anywhere; its size must be one that can
+//! come out of its bytes. The checksum of what comes out is the zip archive's own.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use zip::{CompressionMethod, ZipArchive};
+
+use super::{Compression, FileName, Format, most_decompressed};
+
+/// How the names of zip archives end.
+const END: &[u8] = b".zip";
+
+/// The most members of an archive. cc-metric-store put the snapshots of a clean-up into one.
+const MOST_MEMBERS: usize = 100_000;
+
+/// Where a snapshot lies that is in a zip archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packed {
+    /// The archive's name.
+    pub zip: FileName,
+    /// Its bytes.
+    pub size: u64,
+    /// The member's index in it.
+    pub index: usize,
+}
+
+/// A snapshot in a zip archive.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// What the name says.
+    pub format: Format,
+    /// Its index in the archive.
+    pub index: usize,
+    /// Its bytes when it is unpacked.
+    pub size: u64,
+}
+
+/// The part of a file's name before `.zip`, if it is digits.
+pub fn stem(name: &[u8]) -> Option<&[u8]> {
+    name.strip_suffix(END).filter(|stem| !stem.is_empty() && stem.iter().all(u8::is_ascii_digit))
+}
+
+fn opened(file: &File) -> io::Result<ZipArchive<BufReader<&File>>> {
+    // a library may give up on what no program has written
+    let open = || ZipArchive::new(BufReader::new(file)).map_err(io::Error::other);
+    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| Err(io::Error::other("its directory makes no sense")))
+}
+
+/// The snapshots in an archive, and what is wrong with those members that only look like one: (name, reason). Others are left alone. Blocks.
+///
+/// # Errors
+/// It is no zip archive, or its directory is damaged.
+#[allow(clippy::type_complexity, reason = "what is there, and what is wrong")]
+pub fn members(file: &File) -> io::Result<(Vec<Member>, Vec<(String, String)>)> {
+    let mut archive = opened(file)?;
+    if archive.len() > MOST_MEMBERS {
+        return Err(io::Error::other(format!("it has {} members, and no archive of snapshots has more than {MOST_MEMBERS}", archive.len())));
+    }
+    let (mut found, mut wrong) = (Vec::new(), Vec::new());
+    for index in 0..archive.len() {
+        let member = archive.by_index_raw(index).map_err(io::Error::other)?;
+        let name = String::from_utf8_lossy(member.name_raw()).into_owned();
+        let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+        let Some((_, format)) = Format::of_name(last.as_bytes()) else { continue };
+        let (size, packed) = (member.size(), member.compressed_size());
+        let is_known = [CompressionMethod::Stored, CompressionMethod::Deflated].contains(&member.compression());
+        let reason = if last != name {
+            "it does not lie at the top of the zip archive".into()
+        } else if format.compression != Compression::None {
+            "it is compressed by itself, in a zip archive".into()
+        } else if member.encrypted() {
+            "it is encrypted".into()
+        } else if !is_known {
+            format!("it is compressed by {:?}, which no cc-metric-store wrote", member.compression())
+        } else if size > most_decompressed(packed) {
+            format!("it says that {size} bytes come out of {packed}, which no snapshot has")
+        } else {
+            found.push(Member { name, format, index, size });
+            continue;
+        };
+        wrong.push((name, reason));
+    }
+    Ok((found, wrong))
+}
+
+/// Unpacks a member of which `size` bytes must come. Blocks.
+///
+/// # Errors
+/// More or fewer come, or others than those that were packed; or those of `to`.
+pub fn unpack(file: &File, index: usize, size: u64, to: &mut impl Write) -> io::Result<()> {
+    let mut archive = opened(file)?;
+    let mut unpack = || {
+        let mut member = archive.by_index(index).map_err(io::Error::other)?;
+        // it is read to its end, where the checksum is looked at, and no further
+        match io::copy(&mut member.by_ref().take(size + 1), to)? {
+            copied if copied == size => Ok(()),
+            _ => Err(io::Error::other(format!("other than the {size} bytes come out that its directory says"))),
+        }
+    };
+    catch_unwind(AssertUnwindSafe(&mut unpack)).unwrap_or_else(|_| Err(io::Error::other("it cannot be unpacked")))
+}
