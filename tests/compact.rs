@@ -269,6 +269,28 @@ fn while_all_of_its_members_stand_a_compaction_does_not_count_and_then_it_does()
 }
 
 #[test]
+fn what_an_earlier_run_left_is_finished_though_hosts_are_gone_with_what_it_deleted() {
+    let site = Site::new();
+    let mut rows = Vec::new();
+    for (n, host) in ["n1", "n2"].into_iter().enumerate() {
+        let snapshot = Snapshot::minutes(MIDNIGHT + HOUR * n as i64, noise(n as u64, 60));
+        rows.extend(snapshot.rows("c", host));
+        site.tree.bin("c", host, &snapshot);
+        archive(site.tree.path(), site.place(), &[]).expect(0);
+    }
+    let members = site.objects();
+    compact(&site.place(), &[]).expect(0);
+    let compacted = site.objects();
+    for (key, bytes) in &members {
+        std::fs::write(site.place().join(key), bytes).expect("written");
+        let done = compact(&site.place(), &[]).expect(0);
+        assert_eq!(["finished", "replaced"].map(|name| number(&done, name)), [1, 0], "{key}");
+        assert_eq!(site.objects(), compacted);
+    }
+    assert_same_rows("compacted", rows_of(&site.objects()), &rows);
+}
+
+#[test]
 fn an_object_that_is_damaged_keeps_its_sequence_as_it_is() {
     let site = Site::runs(&[0, 6]);
     let objects = site.objects();

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path as Key;
@@ -113,7 +114,9 @@ impl Compacting<'_> {
         let mut lost = 0;
         while lost < TRIES {
             // each time anew: it asks for what a listing lacks, and nothing is planned on an old one
-            match self.step(catalog::list_partition(&self.context.archive, &self.partition).await?).await? {
+            let begun = self.context.archive.uptime();
+            let listed = catalog::list_partition(&self.context.archive, &self.partition).await?;
+            match self.step(begun, listed).await? {
                 Step::Done => return Ok(self.done),
                 Step::Again => {}
                 Step::Lost => lost += 1,
@@ -123,11 +126,12 @@ impl Compacting<'_> {
         Ok(self.done)
     }
 
-    /// Does the first thing that there is to do.
-    async fn step(&mut self, listed: Vec<ObjectMeta>) -> Result<Step> {
+    /// Does the first thing that there is to do. `begun`: when the listing was asked for.
+    async fn step(&mut self, begun: Duration, listed: Vec<ObjectMeta>) -> Result<Step> {
         let archive = &self.context.archive;
         let written: Written = listed.iter().filter_map(|object| Some((ObjectKey::parse(&object.location)?, object.last_modified.timestamp()))).collect();
-        let Surveyed { holdings, seen, .. } = catalog::look_into(archive, self.partition.clone(), listed, verify::object).await?;
+        let Surveyed { mut holdings, seen, .. } = catalog::look_into(archive, self.partition.clone(), listed, verify::object).await?;
+        holdings.listed = begun;
         self.done.objects = holdings.objects().len() as u64;
         if let Some((key, why)) = seen.into_iter().find_map(|(key, wrong)| Some((key, wrong.into_iter().next()?))) {
             self.set_aside(&key, format!("{why}; verify says what to do"));

@@ -266,9 +266,11 @@ impl Joining<'_> {
     async fn compare(&self, new: &ObjectLedger) -> Result<Compared, Stopped> {
         let footers = LastFooter::default();
         let new = std::slice::from_ref(new);
+        let (of_new, of_members) = (Sources::of(new), Sources::of(&self.group.members));
         let mut ours = Members::open(self.context, &footers, new).await?;
         let mut theirs = Members::open(self.context, &footers, &self.group.members).await?;
-        let hosts: BTreeSet<&str> = Sources::of(&self.group.members).hosts().collect();
+        // of what an earlier run has made, some members may be gone, with all that was there of a host
+        let hosts: BTreeSet<&str> = of_new.hosts().chain(of_members.hosts()).collect();
         let mut all = Compared::default();
         for host in hosts.into_iter().map(Host::new) {
             let new = ours.take(&host).await?.pop().map(|(_, snapshot)| snapshot);
