@@ -15,7 +15,7 @@ mod log;
 mod report;
 mod schema;
 
-pub use log::{FOLDER, Search};
+pub use log::FOLDER;
 pub use report::Tabled;
 pub use schema::statistics;
 
@@ -102,8 +102,8 @@ impl Difference {
 ///
 /// # Errors
 /// [`Error::Store`]: the store does not give it.
-pub async fn read(archive: &Archive, search: Search) -> Result<Found> {
-    Ok(match log::read(archive, search).await? {
+pub async fn read(archive: &Archive) -> Result<Found> {
+    Ok(match log::read(archive).await? {
         Contents::Nothing => Found::Nothing,
         Contents::Broken { next, why } => Found::Broken(next, why),
         Contents::Lines(lines) => {
@@ -178,23 +178,6 @@ impl Table {
     pub fn files_of(&self, partition: &Partition) -> BTreeSet<ObjectKey> {
         let folder = format!("{partition}/");
         self.files.range(folder.clone()..).map_while(|(key, _)| key.starts_with(&folder).then_some(key)).filter_map(|key| of_ours(key)).collect()
-    }
-
-    /// How it differs from what a partition holds. With `anew` all objects that are to be in it come into it again.
-    ///
-    /// Objects that count are to be in it. What is gone goes, and what was compacted into another object. But a compaction whose members all stand may
-    /// be in it already: then it has that instead of them. What cannot be read stays as it is.
-    pub fn difference(&self, holdings: &Holdings, partition: &Partition, anew: bool) -> Difference {
-        let has = self.files_of(partition);
-        let aside = || holdings.aside().iter().filter(|(object, _)| has.contains(&object.key));
-        let pending = aside().filter(|(_, why)| *why == Aside::Pending);
-        let instead: BTreeSet<ObjectKey> = pending.flat_map(|(object, _)| object.replaces.iter().map(|member| member.key(&object.key))).collect();
-        let replaced = aside().filter(|(_, why)| *why == Aside::Replaced).map(|(object, _)| object.key.clone());
-        let lacks = |object: &&ObjectLedger| !instead.contains(&object.key) && (anew || !self.has(&object.key, object.size, object.digest));
-        Difference {
-            add: holdings.objects().iter().filter(lacks).map(|object| object.key.clone()).collect(),
-            remove: has.iter().filter(|key| !holdings.keys().contains(*key)).cloned().chain(replaced).collect(),
-        }
     }
 
     /// Files that are none of our objects, by key.
@@ -275,6 +258,26 @@ impl Table {
             Line { add: Some(add), ..Line::default() }
         });
         remove.chain(add).collect()
+    }
+}
+
+/// How a table, or none, differs from what a partition holds. With `anew` all objects that are to be in it come into it again.
+///
+/// Objects that count are to be in it. What is gone goes, and what was compacted into another object. But a compaction whose members all stand may
+/// be in it already: then it has that instead of them. What cannot be read stays as it is, and so do objects that may have been compacted into it.
+pub fn difference(table: Option<&Table>, holdings: &Holdings, partition: &Partition, anew: bool) -> Difference {
+    let has = table.map(|table| table.files_of(partition)).unwrap_or_default();
+    let aside = || holdings.aside().iter().filter(|(object, _)| has.contains(&object.key));
+    let pending = aside().filter(|(_, why)| *why == Aside::Pending);
+    let instead: BTreeSet<ObjectKey> = pending.flat_map(|(object, _)| object.replaces.iter().map(|member| member.key(&object.key))).collect();
+    let replaced = aside().filter(|(_, why)| *why == Aside::Replaced).map(|(object, _)| object.key.clone());
+    let uncertain = holdings.uncertain();
+    let is_known = |key: &ObjectKey| uncertain.get(&key.bucket).is_none_or(|slot| key.slot >= *slot);
+    let lacks =
+        |object: &&ObjectLedger| !instead.contains(&object.key) && (anew || table.is_none_or(|table| !table.has(&object.key, object.size, object.digest)));
+    Difference {
+        add: holdings.objects().iter().filter(lacks).map(|object| object.key.clone()).filter(is_known).collect(),
+        remove: has.iter().filter(|key| !holdings.keys().contains(*key)).cloned().chain(replaced).filter(is_known).collect(),
     }
 }
 
@@ -378,8 +381,8 @@ mod tests {
         let keys = objects.iter().map(|object| object.key.clone()).chain(unread.iter().copied().map(key)).collect();
         let holdings = Holdings::new(Duration::ZERO, objects, Vec::new(), keys);
         let slots = |keys: &BTreeSet<ObjectKey>| keys.iter().map(|key| key.slot).collect();
-        let found = table(has).difference(&holdings, &partition(), false);
-        let anew = table(has).difference(&holdings, &partition(), true);
+        let found = difference(Some(&table(has)), &holdings, &partition(), false);
+        let anew = difference(Some(&table(has)), &holdings, &partition(), true);
         assert!(anew.remove == found.remove && anew.add.is_superset(&found.add), "{anew:?}");
         (slots(&found.add), slots(&found.remove))
     }
@@ -395,6 +398,18 @@ mod tests {
     #[test]
     fn what_cannot_be_read_stays_as_it_is() {
         assert_eq!(change(&[0], vec![object(2, &[])], &[0, 1]), (vec![2], vec![]));
+    }
+
+    #[test]
+    fn while_it_is_not_known_what_counts_the_table_stays_as_it_is() {
+        let (b, d) = (object(1, &[]), object(3, &[]));
+        // slot 0 is empty: what cannot be read in slot 2 may be what both were compacted into
+        assert_eq!(change(&[], vec![b.clone(), d.clone()], &[2]), (vec![3], vec![]));
+        assert_eq!(change(&[2], vec![b.clone(), d.clone()], &[2]), (vec![3], vec![]));
+        assert_eq!(change(&[0, 1], vec![b.clone()], &[2]), (vec![], vec![]));
+        // nothing is gone, or what is gone was compacted into an object that can be read
+        assert_eq!(change(&[], vec![object(0, &[]), b.clone()], &[2]), (vec![0, 1], vec![]));
+        assert_eq!(change(&[], vec![object(2, &[0, 1]), d.clone()], &[4]), (vec![2, 3], vec![]));
     }
 
     #[test]

@@ -81,6 +81,14 @@ impl Place {
         }
     }
 
+    /// Makes the objects of a folder look as if they had been written days ago.
+    fn age(&self) {
+        for key in self.objects().keys() {
+            let file = std::fs::File::options().write(true).open(Path::new(&self.name()).join(key)).expect("opened");
+            file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 86_400)).expect("set");
+        }
+    }
+
     fn command(&self, command: &str, before: &[&Path], flags: &[&str]) -> Command {
         let mut made = archiver();
         made.arg(command).args(before).arg(self.name()).args(["--json", "--progress", "never"]).args(flags).envs(self.environment());
@@ -271,6 +279,53 @@ fn an_object_that_cannot_be_read_does_not_come_into_the_table_and_one_that_it_ha
     place.put(&key, b"PAR1");
     let kept = place.table(&[]).expect(3).summary();
     assert_eq!((&kept["files"], strings(&kept["removed"]).len()), (&2.into(), 0), "{kept}");
+}
+
+#[test]
+fn while_a_compaction_cannot_be_read_what_is_left_of_its_members_does_not_come_into_the_table() {
+    for is_in_the_table in [true, false] {
+        let place = Place::folder();
+        for (host, hour) in [("n1", 0), ("n2", 1)] {
+            place.archive(&tree("c", &[host], hour).0, &[]).expect(0);
+        }
+        let members = place.objects();
+        place.age();
+        if is_in_the_table {
+            place.table(&["--init"]).expect(0);
+        }
+        run(&mut place.command("compact", &[], &[])).expect(0);
+        let (key, bytes) = place.objects().pop_last().expect("the new one");
+        place.put(&key, &vec![0; bytes.len() + 1]);
+        // as if the run had been killed before it deleted the second one
+        let (left, of_left) = members.last_key_value().expect("a member");
+        place.put(left, of_left);
+        let before = if is_in_the_table { place.files() } else { BTreeSet::new() };
+        let made = place.table(&["--init"]).expect(3).summary();
+        assert_eq!(place.files(), before, "{made}");
+        assert!(made["unreadable"].to_string().contains("they stay as the table has them"), "{made}");
+        // a run of archive leaves it alone, too, and adds what came after
+        place.archive(&tree("c", &["n3"], 26).0, &[]).expect(0);
+        assert_eq!(place.files().len(), before.len() + 1);
+        assert!(!place.files().contains(left));
+        assert!(place.verify().expect(3).summary()["findings"].as_array().is_some_and(|found| found.iter().all(|finding| finding["kind"] != "table")));
+        place.put(&key, &bytes);
+        place.table(&[]).expect(0);
+        assert!(place.files().contains(&key) && !place.files().contains(left));
+    }
+}
+
+#[test]
+fn a_table_whose_first_checkpoint_is_missing_is_kept_up_all_the_same() {
+    for place in Place::both() {
+        place.archive(&tree("c", &["n1"], 0).0, &[]).expect(0);
+        place.table(&["--init"]).expect(0);
+        // as a run that was killed after its commit
+        place.delete("_delta_log/_last_checkpoint");
+        place.delete("_delta_log/00000000000000000000.checkpoint.parquet");
+        assert_eq!(place.archive(&tree("c", &["n2"], 1).0, &[]).expect(0).summary()["table_version"], 1);
+        place.assert_up_to_date();
+        assert!(place.all().contains_key("_delta_log/00000000000000000001.checkpoint.parquet"), "and it has one now");
+    }
 }
 
 #[test]

@@ -143,6 +143,21 @@ impl Holdings {
         self.unreadable.iter().find(|object| object.bucket.is_none() || bucket.is_none() || object.bucket == bucket)
     }
 
+    /// Of which objects it is not known whether they count: in these sequences of those in slots before these. An object there cannot be read, and
+    /// slots before it are empty, so that it may be what the others were compacted into.
+    pub fn uncertain(&self) -> BTreeMap<Bucket, u32> {
+        let readable: BTreeSet<&ObjectKey> = self.readable().map(|object| &object.key).collect();
+        let mut uncertain = BTreeMap::new();
+        for key in self.keys.iter().filter(|key| !readable.contains(key)) {
+            let sequence: Vec<&ObjectLedger> = self.readable().filter(|object| object.key.bucket == key.bucket).collect();
+            if self.missing(key.bucket).into_iter().any(|slot| slot < key.slot && !is_compacted(&sequence, slot)) {
+                // they are in order
+                uncertain.insert(key.bucket, key.slot);
+            }
+        }
+        uncertain
+    }
+
     /// What does not fit together, sequence by sequence.
     pub fn doubts(&self) -> &[Doubt] {
         self.doubts.get_or_init(|| self.find_doubts())

@@ -10,7 +10,7 @@ use crate::ledger::Holdings;
 use crate::partition::{ObjectKey, Partition};
 use crate::settings::Part;
 use crate::store::Archive;
-use crate::table::{self, Difference, Found, Search, Table};
+use crate::table::{self, Difference, Found, Table};
 use crate::telemetry::thousands;
 use crate::verify::{Finding, Kind};
 
@@ -20,7 +20,7 @@ const REBUILD: &str = "write it anew, from the footers: cc-archiver table --rebu
 pub(super) async fn check_table(archive: &Archive) -> Check {
     const NAME: &str = "table";
     let compare = async {
-        let table = match table::read(archive, Search::Thorough).await? {
+        let table = match table::read(archive).await? {
             Found::Nothing => return Ok(Check::ok(NAME, "there is none: readers take the folder")),
             Found::Broken(_, why) => return Ok(Check::error(NAME, format!("its log cannot be read: {why}"), REBUILD)),
             Found::Table(table) => table,
@@ -45,7 +45,7 @@ pub(super) async fn check_table(archive: &Archive) -> Check {
 /// The table that a verification compares with; None if there is none, or a finding says that it cannot be read.
 pub(super) async fn table_of(archive: &Archive, findings: &mut Vec<Finding>) -> Result<Option<Table>> {
     let finding = |reason: String| Finding { advice: REBUILD.into(), ..Finding::new(Kind::Table, archive.name_of(&table::FOLDER), reason) };
-    match table::read(archive, Search::Thorough).await? {
+    match table::read(archive).await? {
         Found::Nothing => Ok(None),
         Found::Broken(_, why) => {
             let said = broken(archive, &why).to_string();
@@ -61,7 +61,7 @@ pub(super) async fn table_of(archive: &Archive, findings: &mut Vec<Finding>) -> 
 
 /// How the table differs from a partition.
 pub(super) fn partition(archive: &Archive, table: &Table, partition: &Partition, holdings: &Holdings) -> Option<Finding> {
-    finding(archive, partition, &table.difference(holdings, partition, false))
+    finding(archive, partition, &table::difference(Some(table), holdings, partition, false))
 }
 
 /// Partitions that the table has files in, and that are not there.

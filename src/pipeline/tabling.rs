@@ -20,7 +20,7 @@ use crate::partition::{ObjectKey, Partition};
 use crate::random;
 use crate::settings::{Part, TableSettings, Upkeep};
 use crate::store::{Archive, Way};
-use crate::table::{self, Change, File, Found, Search, Table, Tabled};
+use crate::table::{self, Change, File, Found, Table, Tabled};
 use crate::telemetry::{Progress, Stage, TableFigures, Watch};
 
 /// How often a commit is tried against other writers.
@@ -46,7 +46,7 @@ pub async fn table_in(
     let work = async {
         // an archive of a newer format is not touched
         catalog::info(&archive, None).await?;
-        Tabling { archive: &archive, upkeep: settings.upkeep, search: Search::Thorough, dry_run: settings.dry_run }.run().await
+        Tabling { archive: &archive, upkeep: settings.upkeep, dry_run: settings.dry_run }.run().await
     };
     let done = tokio::select! {
         done = work => done,
@@ -67,10 +67,10 @@ fn note(watch: &Watch, tabled: &Tabled) {
     }
 }
 
-/// Brings the table up to date, if there is one: one small request tells. A run does not fail by it: what is left is made up for by the next one.
+/// Brings the table up to date, if there is one: two small requests tell. A run does not fail by it: what is left is made up for by the next one.
 /// Gives the version of the table.
 pub(super) async fn keep_up(archive: &Archive, watch: &Watch) -> Option<u64> {
-    let tabling = Tabling { archive, upkeep: Upkeep::Update, search: Search::ByHint, dry_run: false };
+    let tabling = Tabling { archive, upkeep: Upkeep::Update, dry_run: false };
     match tabling.run().await {
         Ok(tabled) => {
             tabled.iter().for_each(|tabled| note(watch, tabled));
@@ -90,25 +90,17 @@ pub(super) async fn keep_up(archive: &Archive, watch: &Watch) -> Option<u64> {
 /// # Errors
 /// Those of the store, and [`Error::Archive`]: then the table still has those, and they must stay.
 pub async fn replace(archive: &Archive, gone: &BTreeSet<ObjectKey>, by: &[ObjectKey]) -> Result<Option<u64>> {
-    let mut add = BTreeMap::new();
-    for key in by {
-        let object = archive.store().head(&key.path()).await.map_err(Error::store("cannot read", archive.name_of(key)))?;
-        match object::opened(archive, &object).await? {
-            Ok((ledger, footer)) => {
-                add.insert(ledger.key.clone(), file(&ledger, object.last_modified.timestamp_millis(), table::statistics(ledger.rows, &footer)));
-            }
-            Err(why) => return Err(Error::Archive(format!("{}: {why}", archive.name_of(&object.location)))),
-        }
-    }
-    // where nothing comes, rows go with what goes
-    let change = Change { is_rearrangement: !add.is_empty(), add, remove: gone.iter().map(ObjectKey::to_string).collect() };
     for lost in 0..TRIES {
-        let table = match table::read(archive, Search::Thorough).await? {
+        let table = match table::read(archive).await? {
             Found::Nothing => return Ok(None),
             Found::Broken(_, why) => return Err(broken(archive, &why)),
             Found::Table(table) => table,
         };
         check_store(archive).await?;
+        // looked at after the log: what replaces them in turn is in the next version before it deletes them
+        let add = files_of(archive, by).await?;
+        // where nothing comes, rows go with what goes
+        let change = Change { is_rearrangement: !add.is_empty(), add, remove: gone.iter().map(ObjectKey::to_string).collect() };
         let now = clock::now().timestamp_millis();
         if let Some(mut table) = table.commit(archive, &change, now).await? {
             table.keep_checkpoint(archive, now).await;
@@ -119,18 +111,33 @@ pub async fn replace(archive: &Archive, gone: &BTreeSet<ObjectKey>, by: &[Object
     Err(busy(archive))
 }
 
-/// What is said of a log that cannot be read.
+/// What a table says of these objects.
+async fn files_of(archive: &Archive, keys: &[ObjectKey]) -> Result<BTreeMap<ObjectKey, File>> {
+    let mut files = BTreeMap::new();
+    for key in keys {
+        let object = archive.store().head(&key.path()).await.map_err(Error::store("cannot read", archive.name_of(key)))?;
+        match object::opened(archive, &object).await? {
+            Ok((ledger, footer)) => {
+                files.insert(ledger.key.clone(), file(&ledger, object.last_modified.timestamp_millis(), table::statistics(ledger.rows, &footer)));
+            }
+            Err(why) => return Err(Error::Archive(format!("{}: {why}", archive.name_of(&object.location)))),
+        }
+    }
+    Ok(files)
+}
+
 /// Whether the table, if there is one, can be brought up to date later.
 ///
 /// # Errors
 /// [`Error::Archive`]: its log cannot be read. Those of the store.
 pub(super) async fn check(archive: &Archive) -> Result<()> {
-    match table::read(archive, Search::Thorough).await? {
+    match table::read(archive).await? {
         Found::Broken(_, why) => Err(broken(archive, &why)),
         Found::Nothing | Found::Table(_) => Ok(()),
     }
 }
 
+/// What is said of a log that cannot be read.
 pub(super) fn broken(archive: &Archive, why: &str) -> Error {
     Error::Archive(format!("the log of the table of {archive:?} cannot be read: {why}\n  hint: write it anew, from the footers: cc-archiver table --rebuild"))
 }
@@ -164,7 +171,6 @@ fn file(ledger: &ObjectLedger, modified: i64, statistics: String) -> File {
 struct Tabling<'a> {
     archive: &'a Archive,
     upkeep: Upkeep,
-    search: Search,
     dry_run: bool,
 }
 
@@ -173,7 +179,7 @@ impl Tabling<'_> {
     async fn run(&self) -> Result<Option<Tabled>> {
         let begun = Instant::now();
         for conflicts in 0..TRIES {
-            let found = match table::read(self.archive, self.search).await? {
+            let found = match table::read(self.archive).await? {
                 Found::Nothing if self.upkeep == Upkeep::Update => return Ok(None),
                 Found::Broken(_, why) if self.upkeep != Upkeep::Rebuild => return Err(broken(self.archive, &why)),
                 found => found,
@@ -252,14 +258,15 @@ impl Tabling<'_> {
             // what went away meanwhile is found by the next run
             let damaged = holdings.unreadable.iter().filter(|object| object.trouble != Trouble::Gone);
             unreadable.extend(damaged.map(|object| SetAside::new(&object.name, &object.reason)));
-            let wanted = match table {
-                Some(table) => {
-                    let difference = table.difference(&holdings, &partition, self.upkeep == Upkeep::Rebuild);
-                    change.remove.extend(difference.remove.iter().map(ObjectKey::to_string));
-                    difference.add
-                }
-                None => holdings.objects().iter().map(|object| object.key.clone()).collect(),
-            };
+            unreadable.extend(holdings.uncertain().into_values().map(|slot| {
+                let why = format!(
+                    "of objects in slots before {slot} it is not known whether they count, as that one cannot be read: they stay as the table has them"
+                );
+                SetAside::new(self.archive.name_of(&partition), why)
+            }));
+            let difference = table::difference(table, &holdings, &partition, self.upkeep == Upkeep::Rebuild);
+            change.remove.extend(difference.remove.iter().map(ObjectKey::to_string));
+            let wanted = difference.add;
             for object in holdings.objects().iter().filter(|object| wanted.contains(&object.key)) {
                 let (modified, statistics) = (modified.get(&object.key).copied(), seen.remove(&object.key));
                 change.add.insert(object.key.clone(), file(object, modified.unwrap_or_default(), statistics.unwrap_or_default()));

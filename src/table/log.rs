@@ -37,15 +37,6 @@ struct LastCheckpoint {
     num_of_add_files: u64,
 }
 
-/// Where a log is looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Search {
-    /// Where `_last_checkpoint` says: one request, if there is none.
-    ByHint,
-    /// In its folder, if there is no such file.
-    Thorough,
-}
-
 /// What a log's folder holds.
 #[derive(Debug)]
 pub enum Contents {
@@ -90,13 +81,12 @@ fn checkpoint_key(version: u64) -> Key {
     Key::from(format!("{FOLDER}/{version:020}.checkpoint.parquet"))
 }
 
-/// Reads a log.
+/// Reads a log. If there is none, that takes two small requests: one for `_last_checkpoint`, which may be missing, and a listing.
 ///
 /// # Errors
 /// [`Error::Store`]: it cannot be listed or read. What stands in it is no error.
-pub async fn read(archive: &Archive, search: Search) -> Result<Contents> {
+pub async fn read(archive: &Archive) -> Result<Contents> {
     let hint = match hint(archive).await? {
-        Hint::Absent if search == Search::ByHint => return Ok(Contents::Nothing),
         Hint::Version(version) => Some(version),
         Hint::Absent | Hint::Unreadable => None,
     };
