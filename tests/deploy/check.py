@@ -109,7 +109,8 @@ def documented():
             resources = list(yaml.safe_load_all(text))
             valid(where, resources)
             cron_jobs(where, resources)
-            expect(where, "it changes every CronJob, or none", len({"your-claim" in json.dumps(r) for r in resources if r["kind"] == "CronJob"}) == 1)
+            trees = [r for r in resources if r["kind"] == "CronJob" and r["metadata"]["name"] not in DELETING]
+            expect(where, "it changes every CronJob that takes the tree, or none", len({"your-claim" in json.dumps(r) for r in trees}) == 1)
             expect(where, "it replaces, and adds nothing beside", all(len(at(r, "metadata", "annotations") or "1") == 1 for r in resources))
 
 
@@ -120,16 +121,31 @@ def has_null(value):
     return value is None
 
 
+# CronJobs whose keys may delete objects: each has a service account of its own, and no tree.
+DELETING = {"cc-archiver-compact"}
+
+
 def cron_jobs(name, resources):
     crons = {r["metadata"]["name"]: r["spec"] for r in resources if r["kind"] == "CronJob"}
-    accounts = [r for r in resources if r["kind"] == "ServiceAccount"]
-    wanted = ["cc-archiver"] if name == "base" else ["cc-archiver", "cc-archiver-verify"]
-    if sorted(crons) != wanted or len(accounts) != 1:
-        return finding(name, f"there must be the CronJobs {wanted} and one ServiceAccount, and there are {sorted(crons)} and {len(accounts)}")
+    accounts = {r["metadata"]["name"]: r for r in resources if r["kind"] == "ServiceAccount"}
+    wanted = {"cc-archiver"} | (set() if name == "base" else {"cc-archiver-verify"}) | (DELETING & set(crons))
+    if set(crons) != wanted or set(accounts) != {"cc-archiver"} | (DELETING & set(crons)):
+        return finding(name, f"there must be the CronJobs {sorted(wanted)}, and a ServiceAccount for those that delete, and there are {sorted(crons)} and {sorted(accounts)}")
     for job, spec in crons.items():
         where = name if job == "cc-archiver" else f"{name}, {job}"
-        cron_job(name, where, spec, accounts[0])
-        (archives if job == "cc-archiver" else verifies)(name, where, spec)
+        cron_job(name, where, spec, accounts[job if job in DELETING else "cc-archiver"])
+        {"cc-archiver": archives, "cc-archiver-verify": verifies, "cc-archiver-compact": compacts}[job](name, where, spec)
+    of_others = {way for job, spec in crons.items() if job not in DELETING for way in ways_in(spec, accounts)}
+    for job in DELETING & set(crons):
+        expect(f"{name}, {job}", "it has keys or a role of its own", name == "base" or not of_others & ways_in(crons[job], accounts))
+
+
+def ways_in(cron, accounts):
+    """The secrets and roles that a CronJob has its rights by."""
+    pod = at(cron, "jobTemplate", "spec", "template", "spec") or {}
+    secrets = {at(entry, "valueFrom", "secretKeyRef", "name") for entry in at(pod, "containers", 0, "env") or []}
+    role = at(accounts, pod.get("serviceAccountName"), "metadata", "annotations", "eks.amazonaws.com/role-arn")
+    return (secrets | {role}) - {None}
 
 
 def cron_job(name, where, cron, account):
@@ -225,6 +241,25 @@ def verifies(name, where, cron):
     must("it writes nowhere", all(mount.get("readOnly") for mount in container.get("volumeMounts", [])))
 
 
+def compacts(name, where, cron):
+    job = cron["jobTemplate"]["spec"]
+    container = job["template"]["spec"]["containers"][0]
+    mounts = {mount["name"]: mount for mount in container.get("volumeMounts", [])}
+
+    def must(what, condition):
+        expect(where, what, condition)
+
+    must("it compacts", at(container, "args", 0) == "compact")
+    must("every week", re.fullmatch(r"\d+ \d+ \* \* [0-6]", cron.get("schedule", "")))
+    must("a run ends before the next, a week later: activeDeadlineSeconds", 0 < job.get("activeDeadlineSeconds", 0) < 7 * 86_400)
+    # it takes no lock, so it never ends with 4
+    must("exit codes 2 and 3 are not tried again", at(job, "podFailurePolicy", "rules", 1, "onExitCodes", "values") == [2, 3])
+    must("other failures are tried again", at(job, "podFailurePolicy", "rules", 1, "action") == "FailJob" and job.get("backoffLimit", 0) > 0)
+    folder = next((entry.get("value") for entry in container.get("env", []) if entry["name"] == "TMPDIR"), None)
+    must("values that memory has no room for have a folder", folder and folder == at(mounts, "tmp", "mountPath") and not at(mounts, "tmp", "readOnly"))
+    must("it has nothing to do with the tree", "checkpoints" not in mounts)
+
+
 def network(name, resources):
     """The network policy is for these pods, and lets them come to where the configuration sends them."""
     found = [r["spec"] for r in resources if r["kind"] == "NetworkPolicy"]
@@ -260,15 +295,15 @@ def configuration(name, resources):
     config_keys(f"{name}, config.json", settings)
     for job in [r for r in resources if r["kind"] == "CronJob"]:
         pod = at(job, "spec", "jobTemplate", "spec", "template", "spec") or {}
-        mounted(f"{name}, {job['metadata']['name']}", pod, maps, settings)
+        mounted(f"{name}, {job['metadata']['name']}", pod, maps, settings, job["metadata"]["name"] not in DELETING)
 
 
-def mounted(name, pod, maps, settings):
+def mounted(name, pod, maps, settings, takes_tree):
     named = {at(volume, "configMap", "name") for volume in pod.get("volumes", [])}
     if len(maps) != 1 or at(maps, 0, "metadata", "name") not in named:
         return finding(name, "the generated ConfigMap is not mounted")
     mounts = {mount["mountPath"]: mount["name"] for mount in at(pod, "containers", 0, "volumeMounts") or []}
-    expect(name, "the configuration's tree is where the volume is", mounts.get(settings.get("checkpoints")) == "checkpoints")
+    expect(name, "the configuration's tree is where the volume is", not takes_tree or mounts.get(settings.get("checkpoints")) == "checkpoints")
     expect(name, "the configuration is where --config says", "--config=/etc/cc-archiver/config.json" in (at(pod, "containers", 0, "args") or []) and "/etc/cc-archiver" in mounts)
     if "ca-file" in settings:
         expect(name, "ca-file lies in a mounted folder", str(Path(settings["ca-file"]).parent) in mounts)
@@ -297,6 +332,7 @@ ACTIONS = {
     "archive.json": {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"},
     "archive-tags.json": {"s3:PutObjectTagging", "s3:GetObjectTagging"},
     "archive-kms.json": {"kms:GenerateDataKey", "kms:Decrypt"},
+    "compact.json": {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject"},
     "prune.json": {"s3:ListBucket", "s3:GetObject"},
     "read.json": {"s3:ListBucket", "s3:GetObject"},
     "read-kms.json": {"kms:Decrypt"},
@@ -448,7 +484,7 @@ def systemd():
     folder = DEPLOY / "systemd"
     units = sorted([*folder.glob("*.service"), *folder.glob("*.timer")])
     examples = sorted((folder / "examples").glob("*.conf"))
-    expect("systemd", "units are missing", len(units) == 4 and len(examples) >= 3)
+    expect("systemd", "units are missing", len(units) == 6 and len(examples) >= 3)
     with_path(folder, units, examples)
     with tempfile.TemporaryDirectory() as root:
         Path(root, "etc").mkdir()
@@ -503,7 +539,12 @@ def in_unit(unit):
     must("more time to end than the program's 5 s", value("TimeoutStopSec") == ["30s"])
     must("it is not root", value("User") == ["cc-archiver"])
     must("stopping it is no failure", value("SuccessExitStatus") == ["5"])
-    must("its configuration is a credential", value("LoadCredential") == ["config.json:/etc/cc-archiver/config.json"] and "CC_ARCHIVER_CONFIG=%d/config.json" in value("Environment"))
+    # what may delete objects has keys of its own
+    deletes = unit.stem in DELETING
+    file = unit.stem.removeprefix("cc-archiver-") if deletes else "config"
+    environment = f"{file}.environment" if deletes else "environment"
+    must("no keys of others come as variables", value("EnvironmentFile") == [f"-/etc/cc-archiver/{environment}"])
+    must("its configuration is a credential", value("LoadCredential") == [f"config.json:/etc/cc-archiver/{file}.json"] and "CC_ARCHIVER_CONFIG=%d/config.json" in value("Environment"))
     if value("Restart"):
         must("exit codes 2 to 4 are not tried again", value("RestartPreventExitStatus") == [" ".join(map(str, NOT_AGAIN))])
     if "archive\n" in "".join(f"{line}\n" for line in value("ExecStart")):
