@@ -1,10 +1,11 @@
 //! `compact`: partition by partition, objects of a sequence become one.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use object_store::path::Path as Key;
 use object_store::{ObjectMeta, ObjectStoreExt};
 use tokio::time::Instant;
@@ -84,12 +85,19 @@ async fn run(settings: &CompactSettings, context: &Arc<Context>, report: &mut Co
             compacting.run().await
         }
     };
-    // what is under way when another one fails is given up, or was done
     let mut partitions = futures::stream::iter(several).map(one).buffered(PARTITIONS);
-    while let Some(done) = partitions.try_next().await? {
-        report.add(done);
+    let mut failed = None;
+    while let Some(done) = partitions.next().await {
+        match done {
+            Ok(done) => report.add(done),
+            Err(e) => {
+                // the others give up what they have under way, uploads too
+                context.stop();
+                failed.get_or_insert(e);
+            }
+        }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 /// Deletes what is not there: if that is refused, a run writes nothing that makes sense only with a deletion. `what` begins the error.
@@ -171,17 +179,31 @@ impl Compacting<'_> {
                 self.done.differing_rows += made.lost.differing;
                 self.done.conflicts.extend(made.conflicts);
                 // readers of the table go to the new object before the others go
-                let gone = made.replaced.iter().map(|object| object.key().clone()).collect();
-                if let Err(e) = tabling::replace(archive, &gone, std::slice::from_ref(&made.key)).await {
-                    if !matches!(e, Error::Store { .. } | Error::Archive(_)) {
-                        return Err(e);
-                    }
-                    self.set_aside(&made.key, format!("what it was compacted from stays, as the table could not be brought up to date: {e}"));
+                let gone: BTreeSet<ObjectKey> = made.replaced.iter().map(|object| object.key().clone()).collect();
+                let version = match self.replace(&gone, &made.key, "what it was compacted from stays").await? {
+                    Some(version) => version,
+                    None => return Ok(Step::Done),
+                };
+                fail_point::reach("tabled");
+                let deleted = self.delete(made.replaced).await?;
+                // one that was made meanwhile has what was there before
+                if version.is_none() && self.replace(&gone, &made.key, "it was compacted").await?.is_none() {
                     return Ok(Step::Done);
                 }
-                fail_point::reach("tabled");
-                if self.delete(made.replaced).await? { Ok(Step::Again) } else { Ok(Step::Done) }
+                if deleted { Ok(Step::Again) } else { Ok(Step::Done) }
             }
+        }
+    }
+
+    /// Lets readers of the table, if there is one, go to the new object. Gives the table's version; None if it could not be brought up to date.
+    async fn replace(&mut self, gone: &BTreeSet<ObjectKey>, new: &ObjectKey, what: &str) -> Result<Option<Option<u64>>> {
+        match tabling::replace(&self.context.archive, gone, std::slice::from_ref(new)).await {
+            Ok(version) => Ok(Some(version)),
+            Err(e @ (Error::Store { .. } | Error::Archive(_))) => {
+                self.set_aside(new, format!("{what}, and the table could not be brought up to date: {e}"));
+                Ok(None)
+            }
+            Err(e) => Err(e),
         }
     }
 

@@ -184,12 +184,29 @@ impl Tabling<'_> {
                 Found::Broken(_, why) if self.upkeep != Upkeep::Rebuild => return Err(broken(self.archive, &why)),
                 found => found,
             };
-            if let Some(tabled) = self.bring_up(found).await? {
+            let is_first = matches!(found, Found::Nothing);
+            if let Some(mut tabled) = self.bring_up(found).await? {
+                if is_first && tabled.committed {
+                    self.look_again(&mut tabled).await?;
+                }
                 return Ok(Some(Tabled { conflicts, seconds: begun.elapsed().as_secs_f64(), ..tabled }));
             }
             pause(conflicts).await?;
         }
         Err(busy(self.archive))
+    }
+
+    /// Whoever compacted while there was no table yet could not tell it.
+    async fn look_again(&self, tabled: &mut Tabled) -> Result<()> {
+        let Found::Table(table) = table::read(self.archive).await? else { return Ok(()) };
+        let again = Tabling { upkeep: Upkeep::Update, ..*self };
+        if let Some(Tabled { version, files, bytes, rows, added, removed, .. }) = again.bring_up(Found::Table(table)).await? {
+            let gone: BTreeSet<String> = removed.into_iter().collect();
+            tabled.added.retain(|key| !gone.contains(key));
+            tabled.added.extend(added);
+            (tabled.version, tabled.files, tabled.bytes, tabled.rows) = (version, files, bytes, rows);
+        }
+        Ok(())
     }
 
     /// None if another writer was faster.
