@@ -226,6 +226,23 @@ fn a_file_that_is_there_is_never_overwritten() {
 }
 
 #[test]
+fn a_host_whose_folder_cannot_be_made_costs_itself() {
+    let (_tree, target) = archived(&two_hosts(), &[]);
+    let whole = folder();
+    restore(target.path(), whole.path(), &["--cluster", "c"]).expect(0);
+    let dir = folder();
+    support::write(&dir.path().join("c/n1"), b"a file");
+    let done = restore(target.path(), dir.path(), &["--cluster", "c", "--force"]).expect(3);
+    let report = done.summary();
+    let lost: Vec<&str> = report["lost"].as_array().expect("a list").iter().filter_map(|lost| lost.as_str()).collect();
+    assert!(!lost.is_empty() && lost.iter().all(|lost| lost.starts_with("n1 all: ") && lost.contains("c/n1 cannot be made")), "{lost:?}");
+    let others = |dir: &std::path::Path| files_below(dir).into_iter().filter(|(path, _)| !path.starts_with("c/n1")).collect::<Vec<_>>();
+    assert_eq!(others(dir.path()), others(whole.path()));
+    assert!(!others(dir.path()).is_empty());
+    assert_eq!(count(&report, "hosts"), 1);
+}
+
+#[test]
 fn a_directory_with_other_files_is_refused_unless_forced() {
     let (_tree, target) = archived(&two_hosts(), &[]);
     let from = MIDNIGHT.to_string();

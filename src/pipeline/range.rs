@@ -250,10 +250,13 @@ async fn write(collected: Collected, means: &Means<'_>, target: &Target, done: &
     if collected.sheets.is_empty() {
         return Ok(());
     }
-    let Some(folder) = target.folder(&done.cluster, done.host.as_str())? else {
-        (done.samples, done.extent) = (0, None);
-        done.lost.push(Lost { series: "all".into(), rows: collected.rows, reason: "no folder can have the host's name" });
-        return Ok(());
+    let folder = match target.folder(&done.cluster, done.host.as_str())? {
+        Ok(folder) => folder,
+        Err(reason) => {
+            (done.samples, done.extent) = (0, None);
+            done.lost.push(Lost { series: "all".into(), rows: collected.rows, reason });
+            return Ok(());
+        }
     };
     let (collected, format) = (Arc::new(collected), means.settings.format);
     for index in 0..collected.sheets.len() {

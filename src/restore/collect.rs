@@ -19,7 +19,7 @@ pub struct Lost {
     /// Rows of it.
     pub rows: u64,
     /// Why.
-    pub reason: &'static str,
+    pub reason: String,
 }
 
 /// All of a host's date.
@@ -72,7 +72,7 @@ impl Collector {
             Err(reason) => {
                 let rows = parts(series).map(|part| rows_of(&part)).sum();
                 let SeriesKey { metric, selector } = &series.key;
-                self.lost.push(Lost { series: format!("{} {metric}", selector.path), rows, reason });
+                self.lost.push(Lost { series: format!("{} {metric}", selector.path), rows, reason: reason.to_owned() });
                 return Ok(());
             }
         };

@@ -183,19 +183,23 @@ impl Target {
     /// # Errors
     /// It cannot be made.
     pub fn make(dir: &Path, kind: Kind) -> Result<Self> {
-        made(dir)?;
+        created(dir).map_err(Error::io("cannot create", dir))?;
         Ok(Self { dir: dir.to_owned(), kind })
     }
 
-    /// Makes the folder of a host. None if it has a name that no folder can have.
+    /// Makes the folder of a host; or says why there can be none, though others may have theirs.
     ///
     /// # Errors
-    /// It cannot be made.
-    pub fn folder(&self, cluster: &Cluster, host: &str) -> Result<Option<PathBuf>> {
+    /// There is no room, or nothing can be written at all.
+    pub fn folder(&self, cluster: &Cluster, host: &str) -> Result<std::result::Result<PathBuf, String>> {
         // a host's name follows the rules of a cluster's: it must lead nowhere else
-        let Some(name) = Cluster::new(host) else { return Ok(None) };
+        let Some(name) = Cluster::new(host) else { return Ok(Err("no folder can have the host's name".into())) };
         let folder = self.dir.join(cluster.as_str()).join(name.as_str());
-        made(&folder).map(|()| Some(folder))
+        match created(&folder) {
+            Ok(()) => Ok(Ok(folder)),
+            Err(e) if is_of_the_disk(&e) => Err(Error::io("cannot create", &folder)(e)),
+            Err(e) => Ok(Err(format!("its folder {} cannot be made: {e}", Escaped(&folder)))),
+        }
     }
 
     /// The path of a checkpoint.
@@ -244,8 +248,13 @@ impl Target {
     }
 }
 
-fn made(folder: &Path) -> Result<()> {
-    DirBuilder::new().recursive(true).create(folder).map_err(Error::io("cannot create", folder))
+fn created(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).create(folder)
+}
+
+/// True if no other folder could be made either.
+fn is_of_the_disk(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 fn new(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<(NamedTempFile, u64)> {
