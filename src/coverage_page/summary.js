@@ -31,8 +31,12 @@ const MOST_FILES = 500;
 
 const page = { data: null, cluster: null, map: null, pick: null, cursor: null, clusters: new Map() };
 
-function headline(current, hosts) {
+// From so many hours on no host is up to date, however many have the last data: a run archives every day at least.
+const OLD = 48;
+
+function headline(current, hosts, behind) {
   if (hosts === 0) return "There is no host";
+  if (behind >= OLD) return `No host is up to date: no data for ${lasting(Math.floor(behind))}`;
   if (current < hosts) return `${whole.format(current)} of ${many(hosts, "host")} up to date`;
   return hosts === 1 ? "The only host is up to date" : `All ${many(hosts, "host")} up to date`;
 }
@@ -42,8 +46,8 @@ function showSummary() {
   const counts = cluster.counts();
   const hosts = cluster.hosts.length;
   const current = hosts - (counts.silent ?? 0) - (counts.never ?? 0);
-  $("headline").textContent = headline(current, hosts);
-  const behind = data.made / 3600 - (cluster.epoch + cluster.end);
+  const behind = cluster.end === 0 ? 0 : data.made / 3600 - (cluster.epoch + cluster.end);
+  $("headline").textContent = headline(current, hosts, behind);
   const age = behind >= 1 ? `, which was ${lasting(Math.floor(behind))} before this page was made` : "";
   const made = new Date(data.made * 1000).toISOString().slice(0, 16).replace("T", " ");
   $("range").textContent = cluster.end === 0 ? `Page of ${made} UTC` : `Data from ${cluster.time(cluster.start)} to ${cluster.time(cluster.end)} UTC${age}`;

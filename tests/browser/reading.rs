@@ -1,8 +1,8 @@
 //! What the page says of hosts, hours and dates.
 
 use crate::chromium::Tab;
-use crate::data::{ALL, Cluster, NONE, PARTLY, UNKNOWN, WAITING};
-use crate::{hour_text, place, shown, tip, words};
+use crate::data::{ALL, Cluster, NONE, PARTLY, UNKNOWN, WAITING, json_of};
+use crate::{hour_text, page, place, shown, tip, words};
 
 /// Twelve hosts and three dates, with a cell of each sort. The last six hours are nobody's.
 fn small() -> Cluster {
@@ -163,6 +163,19 @@ fn clusters_are_switched() {
     tab.frames();
     assert_eq!(tab.shown("#headline"), "9 of 12 hosts up to date");
     assert_eq!(tab.complaints(), Vec::<String>::new());
+}
+
+#[test]
+fn no_host_is_up_to_date_when_all_data_is_old() {
+    for (age, headline, range) in [
+        (47, "All 3 hosts up to date", "which was 47 hours before this page was made"),
+        (268 * 24, "No host is up to date: no data for 268 days", "which was 268 days before this page was made"),
+    ] {
+        let mut tab = Tab::new(1280, 900);
+        tab.open(&page(&json_of(&[Cluster::numbered("alex", 3, 2)], age)));
+        assert_eq!(tab.shown("#headline"), headline);
+        assert!(tab.shown("#range").ends_with(range), "{}", tab.shown("#range"));
+    }
 }
 
 #[test]
