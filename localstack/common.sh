@@ -2,7 +2,8 @@
 # What up and down share; sourced by both.
 here=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 venvs=$(dirname -- "$here")/.venv
-data=$venvs/localstack-data
+# Of this checkout alone: others may have the same .venv.
+data=$venvs/localstack-data-$(printf '%s' "$here" | cksum | cut -d ' ' -f 1)
 
 say() { printf 'localstack: %s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }
@@ -11,7 +12,7 @@ die() { say "$@"; exit 1; }
 lock() {
   command -v flock >/dev/null || die "flock is missing (package util-linux)"
   mkdir -p "$venvs"
-  exec 9>"$data.lock"
+  exec 9>"$venvs/localstack-data.lock"
   flock -n 9 || { say "waiting for another up or down"; flock 9; }
 }
 
