@@ -16,6 +16,9 @@ struct Object {
     rows: Vec<(Instant, Value)>,
     /// The sources in its ledger, by path and digest.
     pub sources: BTreeSet<(String, String)>,
+    digest: String,
+    /// What it was compacted from: keys and digests.
+    replaces: Vec<(Key, String)>,
 }
 
 /// Where each instant stands, and its value there.
@@ -25,8 +28,8 @@ pub type Stands = BTreeMap<Instant, Vec<(Key, Value)>>;
 #[derive(Default)]
 pub struct Archived {
     objects: BTreeMap<Key, Object>,
-    /// Instants that have stood in the archive, and must stay there.
-    safe: BTreeSet<Instant>,
+    /// Instants that have stood in the archive, and must stay there with one of their values.
+    safe: BTreeMap<Instant, BTreeSet<Value>>,
     /// Instants whose only copy the server has lost.
     lost_by_the_server: BTreeSet<Instant>,
     /// Instants of objects that are gone.
@@ -49,10 +52,11 @@ impl Archived {
         for key in server.take_raced() {
             self.forget_raced(&key, disk)?;
         }
+        // whether its rows are somewhere else is found below
+        self.objects.retain(|key, _| !server.has_deleted(key));
         if let Some(gone) = self.objects.keys().find(|key| !visible.contains_key(key)) {
             return Err(format!("{gone} is gone"));
         }
-        let mut stands: Stands = BTreeMap::new();
         for (key, bytes) in visible.iter().filter(|(key, _)| !damaged.contains_key(key)) {
             let object = match self.objects.entry(key.clone()) {
                 std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
@@ -61,8 +65,13 @@ impl Archived {
             if object.bytes != bytes {
                 return Err(format!("{key} has other bytes now"));
             }
+        }
+        let whole: BTreeMap<&Key, &Object> = self.objects.iter().filter(|(key, _)| !damaged.contains_key(key)).collect();
+        let aside = aside(&whole, &visible.keys().collect());
+        let mut stands: Stands = BTreeMap::new();
+        for (key, object) in whole.iter().filter(|(key, _)| !aside.contains(**key)) {
             for (instant, value) in &object.rows {
-                stands.entry(instant.clone()).or_default().push((key.clone(), *value));
+                stands.entry(instant.clone()).or_default().push(((*key).clone(), *value));
             }
         }
         if let Some((instant, keys)) = doubled(&stands).next()
@@ -73,11 +82,28 @@ impl Archived {
         // what a damaged object held is no run's fault; it is missed again when it is whole again
         let in_damaged: BTreeSet<&Instant> =
             self.objects.iter().filter(|(key, _)| damaged.contains_key(key)).flat_map(|(_, o)| o.rows.iter().map(|(instant, _)| instant)).collect();
-        if let Some(lost) = self.safe.iter().find(|instant| !stands.contains_key(*instant) && !in_damaged.contains(instant)) {
+        if let Some(lost) = self.safe.keys().find(|instant| !stands.contains_key(*instant) && !in_damaged.contains(instant)) {
             return Err(format!("{lost:?} was archived, and is not any more"));
         }
-        self.safe.extend(stands.keys().cloned());
+        for (instant, found) in &stands {
+            let values: BTreeSet<Value> = found.iter().map(|(_, value)| *value).collect();
+            let before = self.safe.entry(instant.clone()).or_insert_with(|| values.clone());
+            if !server.doubles_may_be() && !values.is_subset(before) {
+                return Err(format!("{instant:?} had one of the values {before:?}, and has {values:?} now"));
+            }
+            *before = values;
+        }
         Ok(stands)
+    }
+
+    /// Rows of an object that is whole; none if it never was.
+    pub fn rows_of(&self, key: &Key) -> Option<&[(Instant, Value)]> {
+        self.objects.get(key).map(|object| &object.rows[..])
+    }
+
+    /// How many objects do not count, as a compaction was not finished.
+    pub fn unfinished(&self) -> usize {
+        aside(&self.objects.iter().collect(), &self.objects.keys().collect()).len()
     }
 
     /// Checks what must hold after a run without faults: everything that is on disk stands in the archive.
@@ -168,6 +194,36 @@ pub fn doubled(stands: &Stands) -> impl Iterator<Item = (&Instant, &Vec<(Key, Va
     stands.iter().filter(|(_, keys)| keys.len() > 1)
 }
 
+/// Objects that do not count: what was compacted from others that all still stand, and what was compacted into an object that counts. Of an object
+/// that is not whole nothing is known but its key.
+fn aside(whole: &BTreeMap<&Key, &Object>, there: &BTreeSet<&Key>) -> BTreeSet<Key> {
+    let mut aside = BTreeSet::new();
+    for (key, object) in whole.iter().rev().filter(|(_, object)| !object.replaces.is_empty()) {
+        let stands = |(member, digest): &(Key, String)| there.contains(member) && whole.get(member).is_none_or(|found| found.digest == *digest);
+        if aside.contains(*key) {
+            continue;
+        }
+        if object.replaces.iter().all(stands) {
+            aside.insert((*key).clone());
+        } else {
+            aside.extend(
+                object.replaces.iter().filter(|(member, digest)| whole.get(member).is_some_and(|found| found.digest == *digest)).map(|(m, _)| m.clone()),
+            );
+        }
+    }
+    aside
+}
+
+/// What a footer says of the objects that one was compacted from: `slot:digest:rows` or `slot-number:digest:rows`, in the sequence of its own key.
+fn replaced(key: &Key, said: &str) -> Option<Vec<(Key, String)>> {
+    let (sequence, _) = key.as_ref().split_at(key.as_ref().find("part-")? + "part-00-".len());
+    let member = |text: &str| {
+        let mut parts = text.split(':');
+        Some((Key::from(format!("{sequence}{}.parquet", parts.next()?)), parts.next()?.to_owned()))
+    };
+    said.split(',').filter(|text| !text.is_empty()).map(member).collect()
+}
+
 fn digest(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
@@ -209,6 +265,9 @@ impl Object {
         if let Some((instant, value)) = rows.iter().find(|(instant, value)| !disk.ever.get(instant).is_some_and(|values| values.contains(value))) {
             return Err(wrong(format!("{instant:?} has the value {value:?}, which no snapshot held")));
         }
-        Ok(Self { bytes: bytes.clone(), rows, sources })
+        let said = values.get("cc-archiver.replaces").map_or("", String::as_str);
+        let replaces = replaced(key, said).ok_or_else(|| wrong(format!("it replaces {said:?}")))?;
+        let digest = values["cc-archiver.digest"].clone();
+        Ok(Self { bytes: bytes.clone(), rows, sources, digest, replaces })
     }
 }

@@ -12,23 +12,25 @@ use cc_archiver::config::{self, S3Environment};
 use cc_archiver::error::Error;
 use cc_archiver::files::Shard;
 use cc_archiver::pipeline::{self, Outcome};
-use cc_archiver::settings::{ArchiveSettings, PruneSettings};
+use cc_archiver::settings::{ArchiveSettings, CompactSettings, PruneSettings, TableSettings};
 use cc_archiver::store::Archive;
-use cc_archiver::telemetry::{Progress, PruneSummary, Summary};
+use cc_archiver::table::Tabled;
+use cc_archiver::telemetry::{Compaction, Progress, PruneSummary, Summary};
 use cc_archiver::verify::Kind;
 use clap::Parser;
 use object_store::path::Path as Key;
 
 use super::check::{Archived, Stands, doubled};
-use super::disk::{CLUSTER, Change, Disk, File};
+use super::disk::{CLUSTER, Change, Disk, File, Instant, Value};
 use super::random::Random;
 use super::store::{Client, Conditions, Fault, Meanwhile, Request, Server, Strike};
+use super::table;
 
-/// One run of `archive` or `prune`.
+/// One run of `archive`, `prune`, `compact` or `table`.
 #[derive(Debug, Clone)]
 struct Run {
     command: &'static str,
-    /// On which machine's tree.
+    /// On which machine's tree, if it takes one.
     tree: usize,
     /// Which hosts of it.
     shard: Option<Shard>,
@@ -75,6 +77,8 @@ enum Step {
     Restore,
     /// What killed runs had sent lands while no run is under way.
     Land,
+    /// Days go by without a run.
+    Days,
 }
 
 /// All that happens.
@@ -82,6 +86,8 @@ pub struct Schedule {
     trees: usize,
     conditions: Conditions,
     steps: Vec<Step>,
+    /// Whether all that is archived at the end is compacted.
+    compacts_at_the_end: bool,
 }
 
 /// How often what happened.
@@ -106,7 +112,8 @@ impl Totals {
     }
 }
 
-const REQUESTS: [Request; 8] = [Request::List, Request::Get, Request::Head, Request::Put, Request::Begin, Request::Part, Request::Complete, Request::Abort];
+const REQUESTS: [Request; 9] =
+    [Request::List, Request::Get, Request::Head, Request::Put, Request::Begin, Request::Part, Request::Complete, Request::Abort, Request::Delete];
 
 fn some_strikes(random: &mut Random) -> Vec<Strike> {
     let strike = |random: &mut Random, fault: Fault| {
@@ -218,18 +225,75 @@ impl Run {
         Self { command: "prune", tree: random.below(trees), shard: None, flags, part_size: 8 << 20, strikes, meanwhile: some_changes(random), late_before }
     }
 
+    /// One of `compact`, with faults.
+    fn compact(random: &mut Random) -> Self {
+        let mut flags = Vec::new();
+        let mut set = |name: &str, value: &str| flags.extend([name.to_owned(), value.to_owned()]);
+        set("--workers", &(1 + random.below(3)).to_string());
+        set("--memory", random.one_of(&["64MiB", "512MiB"]));
+        set("--max-size", random.one_of(&["8kB", "512MiB", "512MiB", "512MiB"]));
+        set("--row-group-rows", random.one_of(&["3", "20", "1048576"]));
+        set("--min-objects", random.one_of(&["2", "2", "2", "4"]));
+        if random.once_in(6) {
+            set("--encoder", "arrow");
+        }
+        let strikes = match random.below(5) {
+            0 => Vec::new(),
+            // it comes to harm while objects go
+            1 | 2 => {
+                let faults =
+                    [Fault::KilledBefore, Fault::KilledAfter, Fault::KilledAndLate, Fault::LostAnswer, Fault::Reset, Fault::Terminated, Fault::Suspended];
+                // the first is tried on nothing
+                vec![Strike { on: Request::Delete, nth: 2 + random.below(4), times: 1, fault: random.one_of(&faults) }]
+            }
+            _ => some_strikes(random),
+        };
+        let late_before = some_late(random, &REQUESTS);
+        Self { command: "compact", tree: 0, shard: None, flags, part_size: random.one_of(&[300, 1_500, 8 << 20]), strikes, meanwhile: Vec::new(), late_before }
+    }
+
+    /// One of `table`, with faults.
+    fn table(random: &mut Random) -> Self {
+        let flags = match random.below(6) {
+            0..=2 => vec!["--init".to_owned()],
+            3 => vec!["--rebuild".to_owned()],
+            _ => Vec::new(),
+        };
+        let strikes = if random.once_in(2) { Vec::new() } else { some_strikes(random) };
+        let late_before = some_late(random, &REQUESTS[..4]);
+        Self { command: "table", tree: 0, shard: None, flags, part_size: 8 << 20, strikes, meanwhile: Vec::new(), late_before }
+    }
+
+    /// One of many at once.
+    fn any(random: &mut Random, trees: usize) -> Self {
+        match random.below(9) {
+            0 => Self::table(random),
+            1 | 2 => Self::compact(random),
+            _ => Self::random(random, trees),
+        }
+    }
+
+    /// True if it is of a tree.
+    fn takes_tree(&self) -> bool {
+        matches!(self.command, "archive" | "prune")
+    }
+
     /// True if it may delete.
     fn prunes(&self) -> bool {
         self.command == "prune" || self.flags.iter().any(|flag| flag == "--prune-after")
     }
 
     fn clean(tree: usize) -> Self {
-        let strings = |flags: &[&str]| flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self { tree, ..Self::plain("archive", &["--workers", "2"]) }
+    }
+
+    /// One without faults.
+    fn plain(command: &'static str, flags: &[&str]) -> Self {
         Self {
-            command: "archive",
-            tree,
+            command,
+            tree: 0,
             shard: None,
-            flags: strings(&["--workers", "2"]),
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             part_size: 8 << 20,
             strikes: Vec::new(),
             meanwhile: Vec::new(),
@@ -240,7 +304,11 @@ impl Run {
 
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}, parts of {}", self.command, self.tree, self.flags.join(" "), self.part_size)?;
+        write!(f, "{} ", self.command)?;
+        if self.takes_tree() {
+            write!(f, "{} ", self.tree)?;
+        }
+        write!(f, "{}, parts of {}", self.flags.join(" "), self.part_size)?;
         self.shard.map_or(Ok(()), |shard| write!(f, ", shard {shard}"))?;
         for strike in &self.strikes {
             write!(f, "; {strike}")?;
@@ -252,37 +320,77 @@ impl fmt::Display for Run {
     }
 }
 
+fn some_step(random: &mut Random, trees: usize) -> Step {
+    match random.below(26) {
+        0..=2 => {
+            let runs = (0..2 + random.below(2)).map(|_| Run::any(random, trees)).collect();
+            Step::Together { runs, locked: !random.once_in(3) }
+        }
+        3 | 4 => Step::Change(random.one_of(&Change::ALL), random.next()),
+        5 | 6 => Step::Change(Change::New, random.next()),
+        7 | 8 => Step::CleanUp(random.next()),
+        9 => Step::Damage(random.next(), random.one_of(&[None, Some(Fault::FlippedBit), Some(Fault::Truncated), Some(Fault::WrongBytes)])),
+        10 => Step::Restore,
+        11 => Step::Land,
+        12 => Step::Remove(random.next(), random.one_of(&Removed::ALL)),
+        13 => Step::PutBack,
+        14 | 15 => Step::Run(Run::prune(random, trees)),
+        16 => Step::Run(Run::table(random)),
+        17 => Step::Days,
+        _ => Step::Run(Run::random(random, trees)),
+    }
+}
+
+/// Sequences of several objects, mostly a table, and then compactions that come to harm, alone or beside other runs.
+fn live(random: &mut Random, trees: usize, steps: &mut Vec<Step>) {
+    for round in 0..2 + random.below(2) {
+        steps.extend((0..2).map(|_| Step::Change(Change::New, random.next())));
+        let flags: &[&str] = if random.once_in(2) { &["--object-size", "1"] } else { &[] };
+        steps.push(Step::Run(Run { tree: random.below(trees), ..Run::plain("archive", flags) }));
+        if round == 0 && !random.once_in(4) {
+            steps.push(Step::Run(Run { strikes: if random.once_in(4) { some_strikes(random) } else { Vec::new() }, ..Run::plain("table", &["--init"]) }));
+        }
+    }
+    for _ in 0..1 + random.below(3) {
+        if !random.once_in(4) {
+            steps.push(Step::Days);
+        }
+        let step = match random.below(8) {
+            0..=2 => Step::Run(Run::compact(random)),
+            3..=5 => {
+                let mut runs = vec![Run::compact(random)];
+                runs.extend((0..1 + random.below(2)).map(|_| Run::any(random, trees)));
+                Step::Together { runs, locked: true }
+            }
+            6 => Step::Run(Run::any(random, trees)),
+            _ => some_step(random, trees),
+        };
+        steps.push(step);
+    }
+}
+
 impl Schedule {
     pub fn of(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let trees = random.one_of(&[1, 1, 2, 3]);
         let conditions = random.one_of(&[Conditions::Kept, Conditions::Kept, Conditions::Kept, Conditions::Kept, Conditions::Ignored, Conditions::TwoWinners]);
         let mut steps: Vec<Step> = (0..1 + random.below(6)).map(|_| Step::Change(Change::New, random.next())).collect();
-        for _ in 0..2 + random.below(5) {
-            let step = match random.below(24) {
-                0..=2 => {
-                    let runs = (0..2 + random.below(2)).map(|_| Run::random(&mut random, trees)).collect();
-                    Step::Together { runs, locked: !random.once_in(3) }
-                }
-                3 | 4 => Step::Change(random.one_of(&Change::ALL), random.next()),
-                5 | 6 => Step::Change(Change::New, random.next()),
-                7 | 8 => Step::CleanUp(random.next()),
-                9 => Step::Damage(random.next(), random.one_of(&[None, Some(Fault::FlippedBit), Some(Fault::Truncated), Some(Fault::WrongBytes)])),
-                10 => Step::Restore,
-                11 => Step::Land,
-                12 => Step::Remove(random.next(), random.one_of(&Removed::ALL)),
-                13 => Step::PutBack,
-                14 | 15 => Step::Run(Run::prune(&mut random, trees)),
-                _ => Step::Run(Run::random(&mut random, trees)),
-            };
-            steps.push(step);
+        let is_lived_with = random.once_in(3);
+        if is_lived_with {
+            live(&mut random, trees, &mut steps);
+        } else {
+            for _ in 0..2 + random.below(5) {
+                let step = some_step(&mut random, trees);
+                steps.push(step);
+            }
         }
-        Self { trees, conditions, steps }
+        Self { trees, conditions, steps, compacts_at_the_end: is_lived_with || random.once_in(6) }
     }
 
     /// Goes through all steps, and a clean run. An error tells the whole story.
     pub fn play(&self, folder: &Path) -> Result<Totals, String> {
         let mut world = World::new(folder, self.trees, self.conditions);
+        world.compacts_at_the_end = self.compacts_at_the_end;
         world.totals.count(format!("server: conditions {:?}", self.conditions));
         world.totals.count(format!("machines: {}", self.trees));
         let played = self.steps.iter().try_for_each(|step| world.play(step)).and_then(|()| world.end());
@@ -294,10 +402,14 @@ impl Schedule {
     }
 }
 
+const UNASKED: &str = "nobody stopped the run, and it says that it was interrupted";
+
 /// How a run ended.
 enum Ended {
     Done(Box<Summary>),
     Pruned(Box<PruneSummary>),
+    Compacted(Box<Compaction>),
+    Tabled(Box<Tabled>),
     Failed(Error),
     Killed,
 }
@@ -313,6 +425,18 @@ impl fmt::Display for Ended {
             Self::Pruned(summary) => {
                 write!(f, "pruned {}{}", summary.pruned, if summary.interrupted { ", interrupted" } else { "" })?;
                 summary.attention.iter().try_for_each(|note| write!(f, "; attention: {note}"))
+            }
+            Self::Compacted(report) => {
+                let Compaction { replaced, made, finished, young, doubled_rows, .. } = **report;
+                write!(f, "{replaced} became {made}, {finished} were left, {young} are young, {doubled_rows} rows stood twice")?;
+                if report.interrupted {
+                    write!(f, ", interrupted")?;
+                }
+                report.set_aside.iter().try_for_each(|note| write!(f, "; set aside: {}: {}", note.shown(), note.reason))
+            }
+            Self::Tabled(tabled) => {
+                write!(f, "version {:?}, {} came, {} went", tabled.version, tabled.added.len(), tabled.removed.len())?;
+                tabled.unreadable.iter().try_for_each(|note| write!(f, "; unreadable: {}", note.shown()))
             }
             // who holds it is read from /proc/locks, which may miss an entry while other tests take locks
             Self::Failed(Error::Locked(tree, _)) => write!(f, "failed: {}", Error::Locked(tree.clone(), None)),
@@ -332,11 +456,16 @@ struct World {
     totals: Totals,
     /// Others have changed the tree during the last run.
     changed: bool,
+    compacts_at_the_end: bool,
+    /// A compaction that knew of no table ended early, while one was made.
+    table_may_be_behind: bool,
 }
 
 enum Task {
     Archive(Box<ArchiveSettings>),
     Prune(Box<PruneSettings>),
+    Compact(Box<CompactSettings>),
+    Table(Box<TableSettings>),
 }
 
 /// A run that is prepared, and its server's view of it.
@@ -360,6 +489,8 @@ impl World {
             locks: folder.to_owned(),
             totals: Totals::default(),
             changed: false,
+            compacts_at_the_end: false,
+            table_may_be_behind: false,
         }
     }
 
@@ -386,8 +517,50 @@ impl World {
             Step::PutBack => self.put_back(),
             Step::Restore => self.restore(),
             Step::Land => self.land(),
+            Step::Days => {
+                self.tell("days go by");
+                self.server.let_days_go_by();
+            }
         }
-        self.check().map(drop)
+        let stands = self.check()?;
+        self.check_table(&stands, false)
+    }
+
+    /// No row stands twice in the table, nor does it name what is not there. When it `is_to_be_right`, it has the rows of the archive.
+    ///
+    /// That is not asked for where two writers may write the same version; or where a listing lacked something, or a compaction ended early beside the
+    /// run that made the table, and no run has made up for it since.
+    fn check_table(&mut self, stands: &Stands, is_to_be_right: bool) -> Result<(), String> {
+        let may_be_wrong = self.server.doubles_may_be() || (self.server.has_lied() || self.table_may_be_behind) && !is_to_be_right;
+        if may_be_wrong {
+            return Ok(());
+        }
+        let Some(files) = table::files(&futures::executor::block_on(self.server.log_of_table()))? else { return Ok(()) };
+        let damaged = self.server.damaged();
+        let mut rows: BTreeMap<Instant, Value> = BTreeMap::new();
+        for key in files.iter().filter(|key| !damaged.contains_key(*key)) {
+            let Some(found) = self.archived.rows_of(key) else {
+                if !is_to_be_right && self.removed.iter().any(|(removed, _)| removed == key) {
+                    continue;
+                }
+                return Err(format!("the table has {key}, which is not there"));
+            };
+            for (instant, value) in found {
+                if rows.insert(instant.clone(), *value).is_some() {
+                    return Err(format!("{instant:?} stands in the table twice: {files:?}"));
+                }
+            }
+        }
+        if is_to_be_right {
+            if let Some((instant, keys)) = stands.iter().find(|(instant, keys)| rows.get(*instant) != keys.first().map(|(_, value)| value)) {
+                return Err(format!("the table says {:?} of {instant:?}, and the archive {keys:?}", rows.get(instant)));
+            }
+            if let Some(stranger) = rows.keys().find(|instant| !stands.contains_key(*instant)) {
+                return Err(format!("the table has {stranger:?}, and the archive does not"));
+            }
+            self.totals.count("table: right at the end");
+        }
+        Ok(())
     }
 
     fn check(&mut self) -> Result<Stands, String> {
@@ -397,18 +570,22 @@ impl World {
 
     fn prepare(&self, run: &Run, lock_file: Option<&str>) -> Prepared {
         let tree = self.with_disk(|disk| disk.tree(run.tree));
-        let mut args: Vec<String> = vec!["cc-archiver".into(), run.command.into(), tree.display().to_string(), "/nonexistent".into()];
+        let mut args: Vec<String> = vec!["cc-archiver".into(), run.command.into()];
+        args.extend(run.takes_tree().then(|| tree.display().to_string()));
+        args.push("s3://memory".into());
         args.extend(run.flags.iter().cloned());
         if let Some(shard) = run.shard {
             args.extend(["--shard".into(), shard.to_string()]);
         }
-        if let Some(name) = lock_file {
+        if let Some(name) = lock_file.filter(|_| run.takes_tree()) {
             args.extend(["--lock-file".into(), self.locks.join(name).display().to_string()]);
         }
         let settings = match Cli::try_parse_from(args).expect("valid arguments").command {
             Command::Archive(args) => Task::Archive(config::archive(*args, &S3Environment::default()).expect("valid settings").into()),
             Command::Prune(args) => Task::Prune(config::prune(*args, &S3Environment::default()).expect("valid settings").into()),
-            _ => unreachable!("it says archive or prune"),
+            Command::Compact(args) => Task::Compact(config::compact(*args, &S3Environment::default()).expect("valid settings").into()),
+            Command::Table(args) => Task::Table(config::table(*args, &S3Environment::default()).expect("valid settings").into()),
+            _ => unreachable!("it says one of these"),
         };
         let meanwhile = run.meanwhile.iter().map(|(on, nth, change, seed)| {
             let (disk, change, seed) = (Arc::clone(&self.disk), *change, *seed);
@@ -418,7 +595,11 @@ impl World {
             Meanwhile { on: *on, nth: *nth, what: Some(Box::new(what) as Box<_>) }
         });
         let late_before = run.late_before.filter(|_| self.server.has_late());
-        let connection = self.server.client(run.strikes.clone(), meanwhile.collect(), late_before);
+        let connection = if run.command == "compact" {
+            self.server.client_that_deletes(run.strikes.clone(), late_before)
+        } else {
+            self.server.client(run.strikes.clone(), meanwhile.collect(), late_before)
+        };
         let (client, slept) = (Arc::clone(&connection.client), Arc::clone(&connection.client));
         let archive = Archive::in_store(Arc::new(connection), "memory:").with_part_size(run.part_size).with_clock(move || slept.uptime());
         Prepared { settings, archive, client }
@@ -506,7 +687,9 @@ impl World {
                 self.totals.count(format!("source: {change:?} during a run"));
             }
         }
+        self.count_living(run, ended);
         self.totals.count(match ended {
+            Ended::Compacted(_) | Ended::Tabled(_) => "run: done",
             Ended::Done(summary) if summary.interrupted => "run: interrupted",
             Ended::Done(_) => "run: done",
             Ended::Pruned(summary) if summary.interrupted => "prune: interrupted",
@@ -521,12 +704,14 @@ impl World {
         {
             self.totals.count("partition: planned anew");
         }
+        let was_stopped = fired.iter().any(|(fault, _)| *fault == Fault::Terminated);
         match ended {
+            // there may be nothing that it could be done to
+            Ended::Failed(Error::Usage(_)) if !run.takes_tree() => {}
             Ended::Failed(e @ (Error::Internal(_) | Error::Usage(_))) => return Err(format!("a run failed of itself: {e}")),
             Ended::Failed(e) if undisturbed => return Err(format!("nothing was wrong, and a run failed: {e}")),
-            Ended::Done(summary) if summary.interrupted && !fired.iter().any(|(fault, _)| *fault == Fault::Terminated) => {
-                return Err("nobody stopped the run, and it says that it was interrupted".into());
-            }
+            Ended::Done(summary) if summary.interrupted && !was_stopped => return Err(UNASKED.into()),
+            Ended::Compacted(report) if report.interrupted && !was_stopped => return Err(UNASKED.into()),
             Ended::Done(summary)
                 if !summary.interrupted && summary.set_aside.is_empty() && summary.planned_anew == 0 && fired.contains(&(Fault::Occupied, Request::Put)) =>
             {
@@ -550,15 +735,52 @@ impl World {
         }
     }
 
+    /// Counts what became of runs of `compact` and `table`.
+    fn count_living(&mut self, run: &Run, ended: &Ended) {
+        if run.takes_tree() {
+            return;
+        }
+        let mut count = |what: &str| self.totals.count(format!("{}: {what}", run.command));
+        match ended {
+            Ended::Compacted(report) => {
+                let happened = [
+                    (report.interrupted, "interrupted"),
+                    (report.made > 0, "joined"),
+                    (report.made + report.finished == 0, "nothing"),
+                    (report.finished > 0, "finished by another run"),
+                    (report.doubled_rows > 0, "rows that stood twice are one"),
+                    (report.young > 0, "young objects"),
+                ];
+                happened.into_iter().filter(|(is, _)| *is).for_each(|(_, what)| count(what));
+            }
+            Ended::Tabled(tabled) => count(match (tabled.committed, tabled.version) {
+                (true, Some(0)) => "made",
+                (true, _) if run.flags.iter().any(|flag| flag == "--rebuild") => "made anew",
+                (true, _) => "brought up to date",
+                (false, _) => "as it was",
+            }),
+            Ended::Failed(_) => count("failed"),
+            Ended::Killed => count("killed"),
+            Ended::Done(_) | Ended::Pruned(_) => {}
+        }
+        if run.command == "compact" && self.archived.unfinished() > 0 {
+            self.totals.count("compact: left unfinished");
+        }
+    }
+
     fn together(&mut self, runs: &[Run], locked: bool) -> Result<(), String> {
         let files = self.versions();
+        let has_table = || !futures::executor::block_on(self.server.log_of_table()).is_empty();
+        let had_table = has_table();
         let lock = |n: usize| (!locked).then(|| format!("{n}.lock"));
         let prepared: Vec<Prepared> = runs.iter().enumerate().map(|(n, run)| self.prepare(run, lock(n).as_deref())).collect();
         let clients: Vec<Arc<Client>> = prepared.iter().map(|prepared| Arc::clone(&prepared.client)).collect();
         self.tell(format!("at once{}:", if locked { "" } else { ", without a common lock" }));
         runs.iter().for_each(|run| self.tell(format!("  {run}")));
         let ended = run_all(prepared)?;
-        let trees: BTreeSet<usize> = runs.iter().map(|run| run.tree).collect();
+        let ended_early = |(run, ended): (&Run, &Ended)| run.command == "compact" && !matches!(ended, Ended::Compacted(report) if report.set_aside.is_empty());
+        self.table_may_be_behind |= !had_table && has_table() && runs.iter().zip(&ended).any(ended_early);
+        let trees: BTreeSet<usize> = runs.iter().filter(|run| run.takes_tree()).map(|run| run.tree).collect();
         self.totals.count(format!("process: {} runs at once of {} trees{}", runs.len(), trees.len(), if locked { "" } else { ", without a common lock" }));
         for ((run, client), ended) in runs.iter().zip(&clients).zip(&ended) {
             self.tell(format!("  → {ended}"));
@@ -566,7 +788,7 @@ impl World {
         }
         let runs: Vec<&Run> = runs.iter().collect();
         self.see_what_was_deleted(&runs, &files)?;
-        let excluded = |a: &Run, b: &Run| locked && a.tree == b.tree && (a.shard.is_none() || b.shard.is_none());
+        let excluded = |a: &Run, b: &Run| locked && a.takes_tree() && b.takes_tree() && a.tree == b.tree && (a.shard.is_none() || b.shard.is_none());
         for (a, b) in (0..runs.len()).flat_map(|b| (0..b).map(move |a| (a, b))).filter(|(a, b)| excluded(runs[*a], runs[*b])) {
             if self.server.interleaved(&clients[a], &clients[b]) {
                 return Err("two runs of one tree were at work at once".into());
@@ -687,6 +909,9 @@ impl World {
             let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
             self.archived.check_complete(&stands, &disk)?;
         }
+        // each run of archive brings the table up to date
+        self.check_table(&stands, true)?;
+        let stands = if self.compacts_at_the_end { self.end_compacted()? } else { stands };
         let in_doubt = self.doubles_are_found(&stands)?;
         for tree in 0..trees {
             let mut prune = Run { tree, ..Run::prune(&mut Random::new(0), trees) }.without_faults();
@@ -699,6 +924,37 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// A compaction without faults: of each sequence one object is left, the table has what the archive has, and all is there that was there.
+    fn end_compacted(&mut self) -> Result<Stands, String> {
+        self.play(&Step::Days)?;
+        self.run(&Run::plain("table", if self.server.keeps_conditions() { &["--init"] } else { &[] }))?;
+        let stands = self.check()?;
+        self.check_table(&stands, true)?;
+        let before: BTreeSet<Instant> = stands.into_keys().collect();
+        self.run(&Run::plain("compact", &["--workers", "2"]))?;
+        let stands = self.check()?;
+        if let Some(lost) = before.iter().find(|instant| !stands.contains_key(*instant)) {
+            return Err(format!("{lost:?} was there before all was compacted"));
+        }
+        if self.archived.unfinished() > 0 {
+            return Err("a compaction was left unfinished by a run without faults".into());
+        }
+        let keys: BTreeSet<&Key> = stands.values().flatten().map(|(key, _)| key).collect();
+        let sequences: BTreeSet<&str> = keys.iter().map(|key| &key.as_ref()[..key.as_ref().len() - "00000.parquet".len()]).collect();
+        if self.server.keeps_conditions() && keys.len() > sequences.len() {
+            return Err(format!("not all was compacted: {keys:?}"));
+        }
+        if let Some((instant, keys)) = doubled(&stands).next() {
+            return Err(format!("all is compacted, and {instant:?} stands there {} times: {keys:?}", keys.len()));
+        }
+        self.check_table(&stands, true)?;
+        self.totals.count("compact: all at the end");
+        let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
+        self.archived.check_complete(&stands, &disk)?;
+        drop(disk);
+        Ok(stands)
     }
 
     /// Rows that stand twice are named by `verify`, and by `archive` if one of their sources' dates is on disk. True if there is anything in the
@@ -749,6 +1005,8 @@ fn run_all(prepared: Vec<Prepared>) -> Result<Vec<Ended>, String> {
                     Outcome::Planned(_) => unreachable!("no dry run"),
                 }),
                 Task::Prune(settings) => pipeline::prune_in(&settings, || Ok(archive), progress, stop).await.map(Ended::Pruned),
+                Task::Compact(settings) => pipeline::compact_in(&settings, || Ok(archive), progress, stop).await.map(Ended::Compacted),
+                Task::Table(settings) => pipeline::table_in(&settings, || Ok(archive), progress, stop).await.map(Ended::Tabled),
             }
         };
         tokio::select! {
@@ -758,6 +1016,49 @@ fn run_all(prepared: Vec<Prepared>) -> Result<Vec<Ended>, String> {
         }
     }));
     Ok(on_this_thread(runs))
+}
+
+/// The machine falls asleep while a listing's gaps are asked for: what it plans on is two hours old then, and nothing is written on it.
+#[test]
+fn nothing_is_compacted_on_a_listing_from_before_the_machine_slept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut world = World::new(folder.path(), 1, Conditions::Kept);
+    let archive_grown = |world: &mut World, seed| {
+        let grown = world.with_disk(|disk| disk.files.values().map(|file| file.grown(&mut Random::new(seed))).collect::<Vec<_>>());
+        grown.into_iter().for_each(|file| world.with_disk(|disk| disk.put(file)));
+        world.run(&Run::clean(0)).expect("a clean run");
+    };
+    super::disk::File::around_midnight().for_each(|file| world.with_disk(|disk| disk.put(file)));
+    world.run(&Run::clean(0)).expect("a clean run");
+    archive_grown(&mut world, 3);
+    world.play(&Step::Days).expect("days");
+    world.run(&Run::plain("compact", &[])).expect("slots are empty now");
+    archive_grown(&mut world, 4);
+    world.play(&Step::Days).expect("days");
+    let asleep = vec![Strike { on: Request::Head, nth: 1, times: 1, fault: Fault::Suspended }];
+    world.run(&Run { strikes: asleep, ..Run::plain("compact", &[]) }).expect("it ends");
+    world.check().expect("nothing was written on an old listing");
+    world.end().expect("a clean run archives all");
+}
+
+/// A part is refused while objects of several dates are made: what is under way of the others is given up, and no upload is left open.
+#[test]
+fn a_compaction_that_fails_leaves_no_upload_open() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut world = World::new(folder.path(), 1, Conditions::Kept);
+    super::disk::File::around_midnight().for_each(|file| world.with_disk(|disk| disk.put(file)));
+    world.run(&Run::clean(0)).expect("a clean run");
+    let grown = world.with_disk(|disk| disk.files.values().map(|file| file.grown(&mut Random::new(3))).collect::<Vec<_>>());
+    grown.into_iter().for_each(|file| world.with_disk(|disk| disk.put(file)));
+    world.run(&Run::clean(0)).expect("a clean run");
+    world.play(&Step::Days).expect("days");
+    for nth in 1..9 {
+        let strikes = vec![Strike { on: Request::Part, nth, times: 1, fault: Fault::Busy }];
+        // it looks for open uploads, too
+        world.run(&Run { strikes, part_size: 300, ..Run::plain("compact", &[]) }).unwrap_or_else(|e| panic!("part {nth}: {e}"));
+    }
+    assert!(world.totals.counts["compact: failed"] > 1, "{:?}", world.totals.counts);
+    world.end().expect("a clean run archives all");
 }
 
 /// Credentials expire when archived rows are read back for one of many hosts: what was written of the hosts before it is not published,

@@ -1,6 +1,6 @@
 //! A server in memory whose requests fail as they are told to: by kind of request, and by how many of that kind went before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -29,6 +29,7 @@ pub enum Request {
     Part,
     Complete,
     Abort,
+    Delete,
 }
 
 /// What goes wrong with a request.
@@ -109,9 +110,9 @@ impl Fault {
 
     /// The requests that it can happen to.
     pub fn happens_to(self) -> &'static [Request] {
-        use Request::{Abort, Begin, Complete, Get, Head, List, Part, Put};
+        use Request::{Abort, Begin, Complete, Delete, Get, Head, List, Part, Put};
         match self {
-            Self::LostAnswer => &[Put, Complete, Begin, Part, Abort],
+            Self::LostAnswer => &[Put, Complete, Begin, Part, Abort, Delete],
             Self::LostThenMissing => &[Complete],
             Self::Missing => &[Part, Complete],
             Self::Conflict => &[Put, Complete],
@@ -119,9 +120,9 @@ impl Fault {
             Self::WrongTag => &[Put, Complete],
             Self::FlippedBit | Self::Truncated | Self::WrongBytes => &[Put, Part],
             Self::Occupied => &[Put, Part, Complete],
-            Self::KilledAndLate => &[Put, Complete],
-            Self::Forbidden => &[Head, Put, List, Begin],
-            _ => &[List, Get, Head, Put, Begin, Part, Complete, Abort],
+            Self::KilledAndLate => &[Put, Complete, Delete],
+            Self::Forbidden => &[Head, Put, List, Begin, Delete],
+            _ => &[List, Get, Head, Put, Begin, Part, Complete, Abort, Delete],
         }
     }
 }
@@ -171,6 +172,8 @@ pub struct Meanwhile {
 #[derive(Default)]
 pub struct Client {
     number: usize,
+    /// It may delete objects.
+    may_delete: bool,
     strikes: Vec<Strike>,
     meanwhile: Mutex<Vec<Meanwhile>>,
     /// Before which request late ones of killed runs land.
@@ -211,10 +214,9 @@ impl Client {
 }
 
 /// A request that a killed process had sent, and that the server has not carried out yet.
-struct Late {
-    key: Key,
-    bytes: Bytes,
-    attributes: Attributes,
+enum Late {
+    Write { key: Key, bytes: Bytes, attributes: Attributes },
+    Delete(Key),
 }
 
 struct OpenUpload {
@@ -243,7 +245,14 @@ struct State {
     removed: bool,
     /// Somebody has removed an object, and what was seen later was not all that is there.
     by_hand: bool,
+    /// A listing lacked something.
+    lied: bool,
     overwritten: Vec<String>,
+    /// Days that have gone by, and on which of them keys were written.
+    day: i64,
+    written: BTreeMap<Key, i64>,
+    /// Keys of objects that whoever may delete has deleted.
+    deleted: BTreeSet<Key>,
 }
 
 /// The server.
@@ -267,8 +276,16 @@ fn unanswered(key: &Key) -> Error {
     Error::Generic { store: "faults", source: source.into() }
 }
 
+/// The one key that is written again and again: it says where to begin to read a log.
+const LAST_CHECKPOINT: &str = "_delta_log/_last_checkpoint";
+
+/// True of what holds no rows: the archive's own objects, and the log of its table.
 fn is_own(key: &Key) -> bool {
-    super::support::is_own(key.as_ref())
+    super::support::is_own(key.as_ref()) || is_of_log(key)
+}
+
+fn is_of_log(key: &Key) -> bool {
+    key.parts().next().is_some_and(|part| part.as_ref() == "_delta_log")
 }
 
 /// The bytes with one bit, the end, or everything changed.
@@ -294,6 +311,11 @@ impl Server {
         self.conditions != Conditions::Kept || lock(&self.state).by_hand
     }
 
+    /// True if it honours conditional writes.
+    pub fn keeps_conditions(&self) -> bool {
+        self.conditions == Conditions::Kept
+    }
+
     /// Puts an object back under its key, if that is free.
     pub async fn put_back(&self, key: &Key, bytes: Bytes) -> bool {
         let is_free = self.bytes_of(key).await.is_none();
@@ -314,11 +336,27 @@ impl Server {
         Connection { server: Arc::clone(self), client: Arc::new(client) }
     }
 
-    /// All visible objects but the archive's own one.
+    /// The same, for a run that may delete objects.
+    pub fn client_that_deletes(self: &Arc<Self>, strikes: Vec<Strike>, late_before: Option<(Request, usize)>) -> Connection {
+        let Connection { server, client } = self.client(strikes, Vec::new(), late_before);
+        let client = Arc::into_inner(client).expect("nobody else has it");
+        Connection { server, client: Arc::new(Client { may_delete: true, ..client }) }
+    }
+
+    /// All visible objects that hold rows.
     pub async fn objects(&self) -> BTreeMap<Key, Bytes> {
+        self.all(|key| !is_own(key)).await
+    }
+
+    /// All files of the table's log.
+    pub async fn log_of_table(&self) -> BTreeMap<Key, Bytes> {
+        self.all(is_of_log).await
+    }
+
+    async fn all(&self, is_wanted: impl Fn(&Key) -> bool) -> BTreeMap<Key, Bytes> {
         let listed: Vec<ObjectMeta> = self.objects.list(None).try_collect().await.expect("listed");
         let mut objects = BTreeMap::new();
-        for object in listed.into_iter().filter(|object| !is_own(&object.location)) {
+        for object in listed.into_iter().filter(|object| is_wanted(&object.location)) {
             let bytes = self.objects.get(&object.location).await.expect("there").bytes().await.expect("read");
             objects.insert(object.location, bytes);
         }
@@ -333,6 +371,22 @@ impl Server {
     /// Keys under which two writers won since this was asked for last.
     pub fn take_raced(&self) -> Vec<Key> {
         std::mem::take(&mut lock(&self.state).raced)
+    }
+
+    /// True if whoever may delete objects has deleted this one.
+    pub fn has_deleted(&self, key: &Key) -> bool {
+        lock(&self.state).deleted.contains(key)
+    }
+
+    /// True if a listing ever lacked something.
+    pub fn has_lied(&self) -> bool {
+        lock(&self.state).lied
+    }
+
+    /// Two days go by: what was written is old then, and nothing that was sent is on its way any more.
+    pub fn let_days_go_by(&self) {
+        self.forget_late();
+        lock(&self.state).day += 2;
     }
 
     pub fn overwritten(&self) -> Vec<String> {
@@ -398,7 +452,20 @@ impl Server {
     /// What killed runs had sent is carried out now.
     pub async fn land(&self) {
         let late = std::mem::take(&mut lock(&self.state).late);
-        for Late { key, bytes, attributes } in late {
+        for late in late {
+            let (key, bytes, attributes) = match late {
+                Late::Write { key, bytes, attributes } => (key, bytes, attributes),
+                Late::Delete(key) => {
+                    {
+                        let mut state = lock(&self.state);
+                        state.log.push(format!("deleted late: {key}"));
+                        // a table that was made meanwhile may have it
+                        state.lied = true;
+                    }
+                    self.delete(&key).await;
+                    continue;
+                }
+            };
             // nobody removes what is looked at first, and the archive's own object is always the same
             if self.bytes_of(&key).await.is_some() && (self.conditions != Conditions::Ignored || is_own(&key)) {
                 continue;
@@ -417,6 +484,9 @@ impl Server {
     /// Makes bytes visible under a key, on condition that it is free; and sees to it that they are not put in the place of others.
     async fn publish(&self, key: &Key, sent: Bytes, stored: Bytes, options: PutOptions) -> Result<PutResult> {
         let exists = || Error::AlreadyExists { path: key.to_string(), source: "PreconditionFailed".into() };
+        if key.as_ref() == LAST_CHECKPOINT {
+            return self.objects.put_opts(key, stored.into(), options).await;
+        }
         let there = self.bytes_of(key).await;
         // the archive's own object is made once: two first runs of two machines are not for a server that does not keep to conditions
         let is_made_once = key.as_ref() == "_cc-archiver.json";
@@ -450,10 +520,31 @@ impl Server {
         let put = self.objects.put_opts(key, stored.clone().into(), options).await?;
         let mut state = lock(&self.state);
         state.order.push(key.clone());
+        let day = state.day;
+        state.written.insert(key.clone(), day);
         if sent != stored {
             state.damaged.insert(key.clone(), Some(sent));
         }
         Ok(put)
+    }
+
+    /// Deletes an object for a run that may do so. One that is gone is no error.
+    async fn delete(&self, key: &Key) {
+        let is_there = self.objects.delete(key).await.is_ok();
+        let mut state = lock(&self.state);
+        if is_there {
+            // its key is free now, so that who is not shown what stands behind it may take it
+            state.removed = true;
+            state.order.retain(|written| written != key);
+            state.deleted.insert(key.clone());
+        }
+    }
+
+    /// As it is listed: written so many days ago.
+    fn dated(&self, object: ObjectMeta) -> ObjectMeta {
+        let state = lock(&self.state);
+        let days = state.day - state.written.get(&object.location).copied().unwrap_or_default();
+        ObjectMeta { last_modified: object.last_modified - Duration::from_secs(86_400) * days as u32, ..object }
     }
 
     /// Somebody else's object of our name.
@@ -530,7 +621,12 @@ impl Connection {
             }
         }
         if fault == Some(Fault::Suspended) {
-            lock(&self.client.state).slept += SLEEP;
+            let mut state = lock(&self.client.state);
+            state.slept += SLEEP;
+            if request == Request::List {
+                let slept = state.slept;
+                state.listed.insert(Key::from_iter(key.parts().take(2)), slept);
+            }
         } else {
             self.check_age(request, key, sent);
         }
@@ -606,7 +702,7 @@ impl ObjectStore for Connection {
         let fault = self.admit(Request::Put, key).await?;
         let sent = joined(payload);
         if fault == Some(Fault::KilledAndLate) {
-            let late = Late { key: key.clone(), bytes: sent, attributes: options.attributes };
+            let late = Late::Write { key: key.clone(), bytes: sent, attributes: options.attributes };
             lock(&self.server.state).late.push(late);
             return Err(self.kill());
         }
@@ -634,12 +730,25 @@ impl ObjectStore for Connection {
     }
 
     fn delete_stream(&self, keys: BoxStream<'static, Result<Key>>) -> BoxStream<'static, Result<Key>> {
-        // no run has a reason to delete an object
         let connection = self.clone();
-        keys.map(move |key| {
-            let key = key?;
-            lock(&connection.server.state).overwritten.push(format!("{key}, deleted"));
-            Ok(key)
+        keys.then(move |key| {
+            let connection = connection.clone();
+            async move {
+                let key = key?;
+                let fault = connection.admit(Request::Delete, &key).await?;
+                if !connection.client.may_delete {
+                    lock(&connection.server.state).overwritten.push(format!("{key}, deleted by a run that is not to delete anything"));
+                }
+                if fault == Some(Fault::KilledAndLate) {
+                    lock(&connection.server.state).late.push(Late::Delete(key));
+                    return Err(connection.kill());
+                }
+                if connection.server.damaged().contains_key(&key) {
+                    lock(&connection.server.state).overwritten.push(format!("{key}, deleted, though it cannot be read"));
+                }
+                connection.server.delete(&key).await;
+                connection.answer(fault, &key, Ok(key.clone()))
+            }
         })
         .boxed()
     }
@@ -658,6 +767,7 @@ impl ObjectStore for Connection {
                     {
                         let mut state = lock(&connection.server.state);
                         state.by_hand |= state.removed;
+                        state.lied = true;
                     }
                     let shown = move |object: &ObjectMeta| std::future::ready(Some(&object.location) != hidden.as_ref());
                     connection.server.objects.list(prefix.as_ref()).try_filter(shown).boxed()
@@ -666,7 +776,8 @@ impl ObjectStore for Connection {
                 Err(e) => stream::once(async { Err(e) }).boxed(),
             }
         };
-        stream::once(listed).flatten().boxed()
+        let server = Arc::clone(&self.server);
+        stream::once(listed).flatten().map_ok(move |object| server.dated(object)).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Key>) -> Result<ListResult> {
@@ -733,7 +844,7 @@ impl MultipartUpload for Upload {
         let of_all = |part: fn(&(Bytes, Bytes)) -> &Bytes| upload.parts.values().flat_map(|p| part(p).iter().copied()).collect::<Bytes>();
         let (sent, stored) = (of_all(|(sent, _)| sent), of_all(|(_, stored)| stored));
         if fault == Some(Fault::KilledAndLate) {
-            let late = Late { key: self.key.clone(), bytes: sent, attributes: upload.attributes };
+            let late = Late::Write { key: self.key.clone(), bytes: sent, attributes: upload.attributes };
             lock(&self.connection.server.state).late.push(late);
             return Err(self.connection.kill());
         }
