@@ -48,7 +48,7 @@ test-deploy:
 prometheus:
 	tests/deploy/promtool
 
-# Fifty times the schedules of faults that the tests play, and how often each fault struck.
+# Seventy times the schedules of faults that the tests play, and how often each fault struck.
 torture:
 	CC_ARCHIVER_FAULT_SCHEDULES=100000 cargo test --locked --test faults schedules -- --nocapture
 

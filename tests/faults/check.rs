@@ -183,6 +183,11 @@ impl Archived {
         self.removed.contains(instant)
     }
 
+    /// True if an object is gone that no run deleted, or was for a time.
+    pub fn has_lost(&self) -> bool {
+        !self.removed.is_empty()
+    }
+
     /// How many instants were ever seen in it.
     pub fn instants(&self) -> usize {
         self.safe.len()
