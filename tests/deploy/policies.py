@@ -104,6 +104,7 @@ def objects():
 
 def empty():
     as_root("rm", "--recursive", "--force", f"site/{bucket}/archive/")
+    as_root("rm", "--recursive", "--force", "--incomplete", f"site/{bucket}/archive/")
 
 
 def open_uploads():
@@ -130,9 +131,9 @@ def large_tree():
     return scratch / "large"
 
 
-def interrupted(user, tree):
+def interrupted(user, *command):
     """A run that a signal ends while an upload is under way: its exit code, and the uploads that it left."""
-    process = user.command("archive", str(tree), archive, SLOWLY)
+    process = user.command(*command, SLOWLY)
     deadline = time.monotonic() + 60
     while not open_uploads():
         if process.poll() is not None or time.monotonic() > deadline:
@@ -144,22 +145,26 @@ def interrupted(user, tree):
     return process.returncode, open_uploads()
 
 
-def nothing_more(file, user):
-    """Nobody with one of the policies deletes, or comes to what is not the archive."""
+def deletes_nothing(file, user):
     there = objects()
     expect(f"{file}: no object can be deleted", user.is_refused("rm", f"site/{bucket}/{there[0]}") and objects() == there, objects())
+
+
+def nothing_more(file, user):
+    """Nobody with one of the policies comes to what is not the archive."""
     somewhere = scratch / "somewhere"
     somewhere.write_text("x")
     expect(f"{file}: nothing can be put beside the archive", user.is_refused("cp", str(somewhere), f"site/{bucket}/other/x"))
     as_root("cp", str(somewhere), f"site/{bucket}/other/x")
     expect(f"{file}: nothing beside the archive can be read or listed", user.is_refused("cat", f"site/{bucket}/other/x") and user.is_refused("ls", f"site/{bucket}/other/"))
+    expect(f"{file}: nothing beside the archive can be deleted", user.is_refused("rm", f"site/{bucket}/other/x") and "other/x" in objects(), objects())
     as_root("rm", f"site/{bucket}/other/x")
 
 
 def of_archive(large):
     file = "archive.json"
     user = User(file)
-    expect(f"{file}: a run that is interrupted leaves nothing", interrupted(user, large) == (INTERRUPTED, []), open_uploads())
+    expect(f"{file}: a run that is interrupted leaves nothing", interrupted(user, "archive", str(large), archive) == (INTERRUPTED, []), open_uploads())
     code, said = user.runs("archive", str(large), archive)
     expect(f"{file}: an upload of parts", code == OK, said)
     code, said = user.runs("archive", str(GOLDEN), archive)
@@ -167,12 +172,13 @@ def of_archive(large):
     tree = copy_of(GOLDEN)
     code, said = user.runs("archive", str(tree), archive, "--prune-after=7d")
     expect(f"{file}: pruning in the same run", code == OK and snapshots(tree) < snapshots(GOLDEN), said)
+    deletes_nothing(file, user)
     nothing_more(file, user)
     for action in actions_of(file):
         empty()
         lacking = User(file, without=action)
         if action == "s3:AbortMultipartUpload":
-            left = interrupted(lacking, large)[1]
+            left = interrupted(lacking, "archive", str(large), archive)[1]
             expect(f"{file}: without {action} an upload stays", left, left)
         else:
             code, said = lacking.runs("archive", str(GOLDEN), archive)
@@ -190,11 +196,53 @@ def of_reader(file, what):
     user = User(file)
     code, said = what(user)
     expect(f"{file}: it is enough", code == OK, said)
+    deletes_nothing(file, user)
     nothing_more(file, user)
     expect(f"{file}: nothing can be put into the archive", user.is_refused("cp", str(GOLDEN / "alpha/n04/1772323200.json"), f"site/{bucket}/archive/x"))
     for action in actions_of(file):
         code, said = what(User(file, without=action))
         expect(f"{file}: without {action} it fails", code != OK, said)
+
+
+def of_compact(large):
+    file = "compact.json"
+    empty()
+    archiver, reader = User("archive.json"), User("read.json")
+    for command in [("archive", str(large), archive), ("archive", str(GOLDEN), archive), ("table", archive, "--init")]:
+        code, said = archiver.runs(*command)
+        expect(f"{file}: an archive to compact: {command[0]}", code == OK, said)
+    copy = scratch / "to-compact"
+    as_root("cp", "--recursive", f"site/{bucket}/archive/", str(copy))
+    before = put_back(copy)
+    code, said = archiver.runs("compact", archive)
+    expect("archive.json: compact stops before it writes anything, and says why", code == 1 and "compact must be able to delete" in said and objects() == before, said)
+    user = User(file)
+    expect(f"{file}: a run that is interrupted leaves nothing", interrupted(user, "compact", archive) == (INTERRUPTED, []), open_uploads())
+    put_back(copy)
+    code, said = user.runs("compact", archive)
+    rows = [key for key in objects() if key.endswith(".parquet") and "cluster=" in key]
+    dates = {key.rpartition("/")[0] for key in rows}
+    expect(f"{file}: one object of each date is left", code == OK and len(rows) == len(dates) < len([key for key in before if "cluster=" in key]), said)
+    code, said = reader.runs("verify", archive, "--read-data", "--decode")
+    expect(f"{file}: the archive is whole, and the table is up to date", code == OK, said)
+    nothing_more(file, user)
+    for action in actions_of(file):
+        put_back(copy)
+        lacking = User(file, without=action)
+        if action == "s3:AbortMultipartUpload":
+            left = interrupted(lacking, "compact", archive)[1]
+            expect(f"{file}: without {action} an upload stays", left, left)
+        else:
+            code, said = lacking.runs("compact", archive)
+            expect(f"{file}: without {action} it fails", code != OK, said)
+
+
+def put_back(copy):
+    """Puts an archive there whose objects were written days ago: MinIO takes that from this header, with which it replicates. Gives the keys."""
+    empty()
+    written = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3 * 86_400))
+    as_root("cp", "--recursive", "--custom-header", f"X-Minio-Source-Mtime: {written}", f"{copy}/", f"site/{bucket}/archive/")
+    return objects()
 
 
 def main():
@@ -207,6 +255,7 @@ def main():
         expect("an archive to prune by and to read", code == OK, said)
         of_reader("prune.json", prunes)
         of_reader("read.json", lambda user: user.runs("verify", archive, "--read-data", "--decode"))
+        of_compact(large)
     finally:
         as_root("rb", "--force", f"site/{bucket}")
         for user in User.every:
