@@ -7,7 +7,7 @@ use bytes::Bytes;
 use object_store::path::Path as Key;
 
 use super::disk::{Disk, File, Instant, Value, keyed};
-use super::store::Server;
+use super::store::{self, Server};
 use super::support::{date_of, footer_of, ledger_of, rows_in};
 
 /// An object, as it was when it was whole.
@@ -34,6 +34,8 @@ pub struct Archived {
     lost_by_the_server: BTreeSet<Instant>,
     /// Instants of objects that are gone.
     removed: BTreeSet<Instant>,
+    /// The first date that is kept. Nothing is asked for of dates before it.
+    floor: Option<String>,
 }
 
 /// What a source's ledger entry says: dates that it feeds, by path and digest; and the dates on which it has an entry.
@@ -66,7 +68,11 @@ impl Archived {
                 return Err(format!("{key} has other bytes now"));
             }
         }
-        let whole: BTreeMap<&Key, &Object> = self.objects.iter().filter(|(key, _)| !damaged.contains_key(key)).collect();
+        self.floor = server.floor().await;
+        let floor = self.floor.clone();
+        self.safe.retain(|instant, _| is_kept(floor.as_deref(), instant));
+        let counts = |key: &Key| !damaged.contains_key(key) && floor.as_ref().is_none_or(|floor| store::date_of(key) >= *floor);
+        let whole: BTreeMap<&Key, &Object> = self.objects.iter().filter(|(key, _)| counts(key)).collect();
         let aside = aside(&whole, &visible.keys().collect());
         let mut stands: Stands = BTreeMap::new();
         for (key, object) in whole.iter().filter(|(key, _)| !aside.contains(**key)) {
@@ -115,7 +121,8 @@ impl Archived {
     }
 
     pub fn check_archived(&self, stands: &Stands, mut rows: impl Iterator<Item = (Instant, Value)>) -> Result<(), Instant> {
-        match rows.find(|(instant, _)| !stands.contains_key(instant) && !self.lost_by_the_server.contains(instant)) {
+        let is_missing = |instant: &Instant| !stands.contains_key(instant) && !self.lost_by_the_server.contains(instant);
+        match rows.find(|(instant, _)| self.keeps(instant) && is_missing(instant)) {
             Some((instant, _)) => Err(instant),
             None => Ok(()),
         }
@@ -124,7 +131,7 @@ impl Archived {
     /// Checks that a file which a run has deleted was archived: each row stands in a whole object, with its very value unless
     /// another snapshot ever had another one.
     pub fn check_deleted(&self, stands: &Stands, file: &File, disk: &Disk) -> Result<(), String> {
-        for (instant, value) in file.rows() {
+        for (instant, value) in file.rows().into_iter().filter(|(instant, _)| self.keeps(instant)) {
             let found = stands.get(&instant).into_iter().flatten().any(|(_, archived)| *archived == value || disk.ever[&instant].len() > 1);
             if !found {
                 return Err(format!("{} was deleted, and {instant:?} is not archived with its value", file.path()));
@@ -188,10 +195,24 @@ impl Archived {
         !self.removed.is_empty()
     }
 
+    /// True if rows of this instant are to be in the archive.
+    pub fn keeps(&self, instant: &Instant) -> bool {
+        is_kept(self.floor.as_deref(), instant)
+    }
+
+    /// True if a snapshot begins on a date that is kept.
+    pub fn keeps_home(&self, file: &File) -> bool {
+        self.floor.as_ref().is_none_or(|floor| date_of(file.from) >= *floor)
+    }
+
     /// How many instants were ever seen in it.
     pub fn instants(&self) -> usize {
         self.safe.len()
     }
+}
+
+fn is_kept(floor: Option<&str>, instant: &Instant) -> bool {
+    floor.is_none_or(|floor| *date_of(instant.3) >= *floor)
 }
 
 /// Instants that stand there more than once.

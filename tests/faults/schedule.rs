@@ -12,10 +12,10 @@ use cc_archiver::config::{self, S3Environment};
 use cc_archiver::error::Error;
 use cc_archiver::files::Shard;
 use cc_archiver::pipeline::{self, Outcome};
-use cc_archiver::settings::{ArchiveSettings, CompactSettings, PruneSettings, TableSettings};
+use cc_archiver::settings::{ArchiveSettings, CompactSettings, ExpireSettings, PruneSettings, TableSettings};
 use cc_archiver::store::Archive;
 use cc_archiver::table::Tabled;
-use cc_archiver::telemetry::{Compaction, Progress, PruneSummary, Summary};
+use cc_archiver::telemetry::{Compaction, Expiry, Progress, PruneSummary, Summary};
 use cc_archiver::verify::Kind;
 use clap::Parser;
 use object_store::path::Path as Key;
@@ -23,10 +23,10 @@ use object_store::path::Path as Key;
 use super::check::{Archived, Stands, doubled};
 use super::disk::{CLUSTER, Change, Disk, File, Instant, Value};
 use super::random::Random;
-use super::store::{Client, Conditions, Fault, Meanwhile, Request, Server, Strike};
+use super::store::{Client, Conditions, Deletes, Fault, Meanwhile, Request, Server, Strike};
 use super::table;
 
-/// One run of `archive`, `prune`, `compact` or `table`.
+/// One run of `archive`, `prune`, `compact`, `table` or `expire`.
 #[derive(Debug, Clone)]
 struct Run {
     command: &'static str,
@@ -264,11 +264,27 @@ impl Run {
         Self { command: "table", tree: 0, shard: None, flags, part_size: 8 << 20, strikes, meanwhile: Vec::new(), late_before }
     }
 
+    /// One of `expire`, with faults. Its first flag is the first date that is kept.
+    fn expire(random: &mut Random) -> Self {
+        let floor = random.one_of(&["2026-03-01", "2026-03-02", "2026-03-02", "2026-03-03"]);
+        let strikes = match random.below(4) {
+            0 => Vec::new(),
+            1 => {
+                let faults = [Fault::KilledBefore, Fault::KilledAfter, Fault::KilledAndLate, Fault::LostAnswer, Fault::Reset, Fault::Terminated];
+                vec![Strike { on: Request::Delete, nth: 2 + random.below(3), times: 1, fault: random.one_of(&faults) }]
+            }
+            _ => some_strikes(random),
+        };
+        let late_before = some_late(random, &REQUESTS[..4]);
+        Self { strikes, late_before, ..Self::plain("expire", &[floor]) }
+    }
+
     /// One of many at once.
     fn any(random: &mut Random, trees: usize) -> Self {
-        match random.below(9) {
+        match random.below(10) {
             0 => Self::table(random),
             1 | 2 => Self::compact(random),
+            3 => Self::expire(random),
             _ => Self::random(random, trees),
         }
     }
@@ -355,8 +371,9 @@ fn live(random: &mut Random, trees: usize, steps: &mut Vec<Step>) {
         if !random.once_in(4) {
             steps.push(Step::Days);
         }
-        let step = match random.below(8) {
+        let step = match random.below(9) {
             0..=2 => Step::Run(Run::compact(random)),
+            8 => Step::Run(Run::expire(random)),
             3..=5 => {
                 let mut runs = vec![Run::compact(random)];
                 runs.extend((0..1 + random.below(2)).map(|_| Run::any(random, trees)));
@@ -410,6 +427,7 @@ enum Ended {
     Pruned(Box<PruneSummary>),
     Compacted(Box<Compaction>),
     Tabled(Box<Tabled>),
+    Expired(Box<Expiry>),
     Failed(Error),
     Killed,
 }
@@ -437,6 +455,10 @@ impl fmt::Display for Ended {
             Self::Tabled(tabled) => {
                 write!(f, "version {:?}, {} came, {} went", tabled.version, tabled.added.len(), tabled.removed.len())?;
                 tabled.unreadable.iter().try_for_each(|note| write!(f, "; unreadable: {}", note.shown()))
+            }
+            Self::Expired(report) => {
+                write!(f, "{} of {} objects are gone{}", report.deleted, report.objects, if report.interrupted { ", interrupted" } else { "" })?;
+                report.set_aside.iter().try_for_each(|note| write!(f, "; set aside: {}: {}", note.shown(), note.reason))
             }
             // who holds it is read from /proc/locks, which may miss an entry while other tests take locks
             Self::Failed(Error::Locked(tree, _)) => write!(f, "failed: {}", Error::Locked(tree.clone(), None)),
@@ -466,6 +488,7 @@ enum Task {
     Prune(Box<PruneSettings>),
     Compact(Box<CompactSettings>),
     Table(Box<TableSettings>),
+    Expire(Box<ExpireSettings>),
 }
 
 /// A run that is prepared, and its server's view of it.
@@ -573,7 +596,11 @@ impl World {
         let mut args: Vec<String> = vec!["cc-archiver".into(), run.command.into()];
         args.extend(run.takes_tree().then(|| tree.display().to_string()));
         args.push("s3://memory".into());
-        args.extend(run.flags.iter().cloned());
+        if run.command == "expire" {
+            args.extend(["--keep".into(), self.age_of(&run.flags[0])]);
+        } else {
+            args.extend(run.flags.iter().cloned());
+        }
         if let Some(shard) = run.shard {
             args.extend(["--shard".into(), shard.to_string()]);
         }
@@ -585,6 +612,7 @@ impl World {
             Command::Prune(args) => Task::Prune(config::prune(*args, &S3Environment::default()).expect("valid settings").into()),
             Command::Compact(args) => Task::Compact(config::compact(*args, &S3Environment::default()).expect("valid settings").into()),
             Command::Table(args) => Task::Table(config::table(*args, &S3Environment::default()).expect("valid settings").into()),
+            Command::Expire(args) => Task::Expire(config::expire(*args, &S3Environment::default()).expect("valid settings").into()),
             _ => unreachable!("it says one of these"),
         };
         let meanwhile = run.meanwhile.iter().map(|(on, nth, change, seed)| {
@@ -595,14 +623,21 @@ impl World {
             Meanwhile { on: *on, nth: *nth, what: Some(Box::new(what) as Box<_>) }
         });
         let late_before = run.late_before.filter(|_| self.server.has_late());
-        let connection = if run.command == "compact" {
-            self.server.client_that_deletes(run.strikes.clone(), late_before)
-        } else {
-            self.server.client(run.strikes.clone(), meanwhile.collect(), late_before)
+        let connection = match run.command {
+            "compact" => self.server.client_that_deletes(Deletes::Compacted, run.strikes.clone(), late_before),
+            "expire" => self.server.client_that_deletes(Deletes::Expired, run.strikes.clone(), late_before),
+            _ => self.server.client(run.strikes.clone(), meanwhile.collect(), late_before),
         };
         let (client, slept) = (Arc::clone(&connection.client), Arc::clone(&connection.client));
         let archive = Archive::in_store(Arc::new(connection), "memory:").with_part_size(run.part_size).with_clock(move || slept.uptime());
         Prepared { settings, archive, client }
+    }
+
+    /// How old a date is by the clock of `expire`, which stops when nothing is archived.
+    fn age_of(&self, date: &str) -> String {
+        let written = chrono::Utc::now().date_naive() - chrono::Days::new(self.server.days_since_written().unsigned_abs());
+        let date: chrono::NaiveDate = date.parse().expect("a date");
+        format!("{}days", (written - date).num_days())
     }
 
     /// Files that are on disk, by version.
@@ -689,7 +724,7 @@ impl World {
         }
         self.count_living(run, ended);
         self.totals.count(match ended {
-            Ended::Compacted(_) | Ended::Tabled(_) => "run: done",
+            Ended::Compacted(_) | Ended::Tabled(_) | Ended::Expired(_) => "run: done",
             Ended::Done(summary) if summary.interrupted => "run: interrupted",
             Ended::Done(_) => "run: done",
             Ended::Pruned(summary) if summary.interrupted => "prune: interrupted",
@@ -712,6 +747,7 @@ impl World {
             Ended::Failed(e) if undisturbed => return Err(format!("nothing was wrong, and a run failed: {e}")),
             Ended::Done(summary) if summary.interrupted && !was_stopped => return Err(UNASKED.into()),
             Ended::Compacted(report) if report.interrupted && !was_stopped => return Err(UNASKED.into()),
+            Ended::Expired(report) if report.interrupted && !was_stopped => return Err(UNASKED.into()),
             Ended::Done(summary)
                 if !summary.interrupted && summary.set_aside.is_empty() && summary.planned_anew == 0 && fired.contains(&(Fault::Occupied, Request::Put)) =>
             {
@@ -735,7 +771,7 @@ impl World {
         }
     }
 
-    /// Counts what became of runs of `compact` and `table`.
+    /// Counts what became of runs of `compact`, `table` and `expire`.
     fn count_living(&mut self, run: &Run, ended: &Ended) {
         if run.takes_tree() {
             return;
@@ -759,6 +795,9 @@ impl World {
                 (true, _) => "brought up to date",
                 (false, _) => "as it was",
             }),
+            Ended::Expired(report) if report.interrupted => count("interrupted"),
+            Ended::Expired(report) if report.deleted == 0 => count("nothing"),
+            Ended::Expired(_) => count("done"),
             Ended::Failed(_) => count("failed"),
             Ended::Killed => count("killed"),
             Ended::Done(_) | Ended::Pruned(_) => {}
@@ -919,7 +958,8 @@ impl World {
             prune.flags.extend(all.into_iter().filter(|flag| !prune.flags.contains(flag)).collect::<Vec<_>>());
             self.run(&prune)?;
             self.check()?;
-            if !in_doubt && self.with_disk(|disk| disk.files.values().any(|file| file.tree == tree)) {
+            let is_left = |file: &File| file.tree == tree && self.archived.keeps_home(file);
+            if !in_doubt && self.with_disk(|disk| disk.files.values().any(is_left)) {
                 return Err(format!("all of tree {tree} is archived, and some of it is not pruned"));
             }
         }
@@ -974,8 +1014,8 @@ impl World {
             }
             self.totals.count("row: twice, and named");
         }
-        // a snapshot that vanished before all of its dates were archived is named, and so is one that held another's rows
-        let may_be = [Kind::Incomplete, Kind::Dangling];
+        // a snapshot that vanished before all of its dates were archived is named, and so is one that held rows of another; and an archive without a row
+        let may_be = [Kind::Incomplete, Kind::Dangling].into_iter().chain(stands.is_empty().then_some(Kind::Empty)).collect::<Vec<_>>();
         let is_unharmed = !self.server.doubles_may_be() && !self.archived.has_lost();
         if let Some(finding) = report.findings.iter().find(|finding| is_unharmed && !may_be.contains(&finding.kind)) {
             return Err(format!("nobody harmed the archive, and verify finds {finding:?}"));
@@ -1012,6 +1052,7 @@ fn run_all(prepared: Vec<Prepared>) -> Result<Vec<Ended>, String> {
                 }),
                 Task::Prune(settings) => pipeline::prune_in(&settings, || Ok(archive), progress, stop).await.map(Ended::Pruned),
                 Task::Compact(settings) => pipeline::compact_in(&settings, || Ok(archive), progress, stop).await.map(Ended::Compacted),
+                Task::Expire(settings) => pipeline::expire_in(&settings, || Ok(archive), progress, stop).await.map(Ended::Expired),
                 Task::Table(settings) => pipeline::table_in(&settings, || Ok(archive), progress, stop).await.map(Ended::Tabled),
             }
         };

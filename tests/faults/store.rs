@@ -168,12 +168,22 @@ pub struct Meanwhile {
     pub what: Option<Box<dyn FnOnce() + Send>>,
 }
 
+/// What a run has a reason to delete.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Deletes {
+    #[default]
+    Nothing,
+    /// What it has compacted.
+    Compacted,
+    /// What lies below the floor.
+    Expired,
+}
+
 /// One run of the program, as the server sees it.
 #[derive(Default)]
 pub struct Client {
     number: usize,
-    /// It may delete objects.
-    may_delete: bool,
+    deletes: Deletes,
     strikes: Vec<Strike>,
     meanwhile: Mutex<Vec<Meanwhile>>,
     /// Before which request late ones of killed runs land.
@@ -276,6 +286,11 @@ fn unanswered(key: &Key) -> Error {
     Error::Generic { store: "faults", source: source.into() }
 }
 
+/// The date in the key of an object with rows; else nothing.
+pub fn date_of(key: &Key) -> String {
+    key.parts().nth(1).and_then(|part| part.as_ref().strip_prefix("date=").map(str::to_owned)).unwrap_or_default()
+}
+
 /// The one key that is written again and again: it says where to begin to read a log.
 const LAST_CHECKPOINT: &str = "_delta_log/_last_checkpoint";
 
@@ -337,10 +352,10 @@ impl Server {
     }
 
     /// The same, for a run that may delete objects.
-    pub fn client_that_deletes(self: &Arc<Self>, strikes: Vec<Strike>, late_before: Option<(Request, usize)>) -> Connection {
+    pub fn client_that_deletes(self: &Arc<Self>, deletes: Deletes, strikes: Vec<Strike>, late_before: Option<(Request, usize)>) -> Connection {
         let Connection { server, client } = self.client(strikes, Vec::new(), late_before);
         let client = Arc::into_inner(client).expect("nobody else has it");
-        Connection { server, client: Arc::new(Client { may_delete: true, ..client }) }
+        Connection { server, client: Arc::new(Client { deletes, ..client }) }
     }
 
     /// All visible objects that hold rows.
@@ -381,6 +396,22 @@ impl Server {
     /// True if a listing ever lacked something.
     pub fn has_lied(&self) -> bool {
         lock(&self.state).lied
+    }
+
+    /// The first date that is kept, by the names of the marks.
+    pub async fn floor(&self) -> Option<String> {
+        let marks = self.all(|key| key.as_ref().starts_with("_cc-archiver/floor/")).await;
+        marks.keys().filter_map(|key| key.filename().map(str::to_owned)).max()
+    }
+
+    async fn keeps(&self, date: &str) -> bool {
+        self.floor().await.is_none_or(|floor| *date >= *floor)
+    }
+
+    /// How many days ago the newest object was written.
+    pub fn days_since_written(&self) -> i64 {
+        let state = lock(&self.state);
+        state.order.iter().filter(|key| !is_own(key)).filter_map(|key| state.written.get(key)).max().map_or(0, |newest| state.day - newest)
     }
 
     /// Two days go by: what was written is old then, and nothing that was sent is on its way any more.
@@ -536,6 +567,7 @@ impl Server {
             // its key is free now, so that who is not shown what stands behind it may take it
             state.removed = true;
             state.order.retain(|written| written != key);
+            state.damaged.remove(key);
             state.deleted.insert(key.clone());
         }
     }
@@ -736,15 +768,17 @@ impl ObjectStore for Connection {
             async move {
                 let key = key?;
                 let fault = connection.admit(Request::Delete, &key).await?;
-                if !connection.client.may_delete {
-                    lock(&connection.server.state).overwritten.push(format!("{key}, deleted by a run that is not to delete anything"));
+                let is_meant = match connection.client.deletes {
+                    Deletes::Nothing => false,
+                    Deletes::Compacted => !connection.server.damaged().contains_key(&key),
+                    Deletes::Expired => is_own(&key) || !connection.server.keeps(&date_of(&key)).await,
+                };
+                if !is_meant {
+                    lock(&connection.server.state).overwritten.push(format!("{key}, deleted by a run that is not to delete it"));
                 }
                 if fault == Some(Fault::KilledAndLate) {
                     lock(&connection.server.state).late.push(Late::Delete(key));
                     return Err(connection.kill());
-                }
-                if connection.server.damaged().contains_key(&key) {
-                    lock(&connection.server.state).overwritten.push(format!("{key}, deleted, though it cannot be read"));
                 }
                 connection.server.delete(&key).await;
                 connection.answer(fault, &key, Ok(key.clone()))
