@@ -107,9 +107,11 @@ impl Archived {
         self.objects.get(key).map(|object| &object.rows[..])
     }
 
-    /// How many objects do not count, as a compaction was not finished.
+    /// How many objects of dates that are kept do not count, as a compaction was not finished.
     pub fn unfinished(&self) -> usize {
-        aside(&self.objects.iter().collect(), &self.objects.keys().collect()).len()
+        let kept: BTreeMap<&Key, &Object> =
+            self.objects.iter().filter(|(key, _)| self.floor.as_ref().is_none_or(|floor| store::date_of(key) >= *floor)).collect();
+        aside(&kept, &kept.keys().copied().collect()).len()
     }
 
     /// Checks what must hold after a run without faults: everything that is on disk stands in the archive.
