@@ -80,6 +80,7 @@ pub fn archive(args: ArchiveArgs, environment: &S3Environment) -> Result<Archive
         prune_after: args.prune_after.map(|age| prune_rules("--prune-after", age.into(), &args.prune)).transpose()?,
         spool: spool_folder(),
         encoder: args.format.encoder,
+        wal: args.wal,
         lock_file: args.lock_file,
         removes_after: args.prune.cc_backend_config.as_deref().and_then(removes_after),
         s3,

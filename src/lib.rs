@@ -3,7 +3,7 @@
 //! The way of the data is the order of the modules:
 //!
 //! ```text
-//! scan → catalog → plan → read → checkpoint (decode) → merge → rows → encode (row groups) → upload (object)
+//! scan → catalog → plan → read → checkpoint (decode) → merge → rescue → rows → encode (row groups) → upload (object)
 //! → prove (objects, sources) ⇢ prune ⇢ verify ⇢ compact ⇢ table ⇢ restore ⇢ expire
 //! ```
 //!
@@ -48,6 +48,7 @@ pub mod plan;
 pub mod read;
 pub mod checkpoint;
 pub mod merge;
+pub mod rescue;
 pub mod rows;
 pub mod encode;
 pub mod upload;

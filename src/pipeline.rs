@@ -52,6 +52,7 @@ mod inspecting;
 mod keeping;
 mod listing;
 mod lock;
+mod logs;
 mod merging;
 mod objects;
 mod open;
@@ -214,6 +215,9 @@ pub async fn archive_into(
         let info = watch.at(Stage::Catalog, check_archive(&context, settings).await)?;
         for files in &tree.clusters {
             rounds::archive_cluster(&context, info, files, &mut summary).await?;
+        }
+        if settings.wal.is_some() {
+            logs::archive_logs(&context, info, &tree, &mut summary).await?;
         }
         summary.table_version = tabling::keep_up(&context.archive, watch).await;
         watch.at(Stage::Prune, prune_tree(settings, &context, &tree, &mut summary).await)

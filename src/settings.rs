@@ -54,6 +54,8 @@ pub struct ArchiveSettings {
     pub verify: Depth,
     /// What is pruned when all is archived.
     pub prune_after: Option<PruneRules>,
+    /// Which records of hosts' logs are taken.
+    pub wal: Option<WalRecords>,
     /// Locked instead of the tree.
     pub lock_file: Option<PathBuf>,
     /// The age at which cc-backend takes snapshots away, if its configuration is known and says so.
@@ -229,6 +231,13 @@ pub enum Encoder {
     Runs,
     /// Writes Arrow arrays through AsyncArrowWriter.
     Arrow,
+}
+
+/// Which records of hosts' logs become rows, if no snapshot has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum WalRecords {
+    /// Every one: the store is gone for good, and no snapshot comes any more.
+    All,
 }
 
 /// How much of an object is read to prove it.

@@ -28,9 +28,12 @@ const OF_COMPACTING: [&str; 6] = ["joined", "compacted", "compared", "tabled", "
 /// Points that only an expiry comes to.
 const OF_EXPIRING: [&str; 4] = ["floor-raised", "floor-tabled", "to-be-expired", "expired"];
 
+/// Points that only a run comes to which looks at logs.
+const OF_LOGS: [&str; 2] = ["judged", "logs-proven"];
+
 /// Points of runs that archive.
 fn points() -> impl Iterator<Item = &'static str> {
-    POINTS.into_iter().filter(|point| !OF_PARTS.contains(point) && !OF_COMPACTING.contains(point) && !OF_EXPIRING.contains(point))
+    POINTS.into_iter().filter(|point| !OF_PARTS.contains(point) && !OF_COMPACTING.contains(point) && !OF_EXPIRING.contains(point) && !OF_LOGS.contains(point))
 }
 
 /// The site's command, which deletes if the point takes that.

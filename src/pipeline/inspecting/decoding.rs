@@ -1,6 +1,5 @@
 //! Snapshots and write-ahead logs, series by series and record by record.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
@@ -10,11 +9,11 @@ use std::sync::atomic::Ordering;
 
 use super::{Output, Seen};
 use crate::buffers::Buffers;
-use crate::checkpoint::{self, Form, Log, Piece, Record, Room};
-use crate::data::{SeriesKey, Span, floats};
+use crate::checkpoint::{self, Form, Log, Piece, Record, Room, SeriesNumbers};
+use crate::data::{SeriesKey, Span, Steps, floats};
 use crate::error::{Error, Result};
 use crate::files::Format;
-use crate::inspect::{Builder, Damages, Holds, LogFacts, Number, Of, Sample, Shown, SnapshotFacts, Steps};
+use crate::inspect::{Builder, Damages, Holds, LogFacts, Number, Of, Sample, Shown, SnapshotFacts};
 use crate::names::Selector;
 use crate::spool;
 use crate::telemetry::Progress;
@@ -211,10 +210,8 @@ impl Read for FromStart<'_> {
 /// Series of a log in the order in which they come first.
 #[derive(Default)]
 struct Series {
-    places: HashMap<Box<[u8]>, usize>,
+    numbers: SeriesNumbers,
     list: Vec<OfLog>,
-    /// The key that was looked for last.
-    key: Vec<u8>,
 }
 
 struct OfLog {
@@ -231,12 +228,7 @@ impl OfLog {
 
 impl Series {
     fn find(&mut self, record: &Record<'_>) -> Option<usize> {
-        self.key.clear();
-        for name in std::iter::once(record.metric).chain(record.levels()) {
-            self.key.extend((name.len() as u32).to_le_bytes());
-            self.key.extend(name.as_bytes());
-        }
-        self.places.get(&*self.key).copied()
+        self.numbers.find(record)
     }
 
     /// The series of a record; None if there are too many.
@@ -245,9 +237,8 @@ impl Series {
             Some(at) => at,
             None if self.list.len() == Shown::MOST => return None,
             None => {
-                self.places.insert(self.key.as_slice().into(), self.list.len());
                 self.list.push(OfLog { metric: record.metric.into(), selector: Arc::clone(selector), steps: Steps::default() });
-                self.list.len() - 1
+                self.numbers.add()
             }
         };
         self.list.get_mut(at)
