@@ -5,7 +5,7 @@
 //! take to bend it.
 
 /// All points, in the order of the data.
-pub const POINTS: [&str; 31] = [
+pub const POINTS: [&str; 34] = [
     "locked",
     "scanned",
     "opened",
@@ -22,8 +22,11 @@ pub const POINTS: [&str; 31] = [
     "visible",
     "proven",
     "window-done",
+    "held",
     "judged",
     "logs-proven",
+    "to-be-released",
+    "released",
     "to-be-deleted",
     "deleted",
     "done",

@@ -54,8 +54,10 @@ pub struct ArchiveSettings {
     pub verify: Depth,
     /// What is pruned when all is archived.
     pub prune_after: Option<PruneRules>,
-    /// Which records of hosts' logs are taken.
+    /// Which records of hosts' logs are taken, if it is not decided which of them snapshots will have.
     pub wal: Option<WalRecords>,
+    /// Where logs are held until that is decided.
+    pub wal_hold: Option<PathBuf>,
     /// Locked instead of the tree.
     pub lock_file: Option<PathBuf>,
     /// The age at which cc-backend takes snapshots away, if its configuration is known and says so.
@@ -187,6 +189,8 @@ pub struct Wishes {
     pub every: Duration,
     /// The age at which snapshots are to be pruned, if they are.
     pub prune: Option<Duration>,
+    /// Where logs are to be held, if they are.
+    pub hold: Option<PathBuf>,
     /// What cc-backend does, if that is known.
     pub backend: Option<CcBackend>,
 }

@@ -167,3 +167,169 @@ fn samples_around_midnight_go_to_their_dates() {
     assert_eq!(dates.into_values().collect::<Vec<_>>(), [10, 10]);
     verified(place.path());
 }
+
+// ---- the hold ----
+
+const HOUR: i64 = 3_600;
+
+/// A store's tree, an archive, and a hold.
+struct Site {
+    tree: Tree,
+    archive: tempfile::TempDir,
+    hold: tempfile::TempDir,
+}
+
+impl Site {
+    fn new() -> Self {
+        Self::with_hold_in(&std::env::temp_dir())
+    }
+
+    /// The hold lies somewhere else than the tree, perhaps on another file system.
+    fn with_hold_in(folder: &Path) -> Self {
+        let folders = || tempfile::tempdir().expect("a folder");
+        Self { tree: Tree::new(), archive: folders(), hold: tempfile::tempdir_in(folder).expect("a folder") }
+    }
+
+    fn log(&self) -> std::path::PathBuf {
+        self.tree.path().join("c/n1/current.wal")
+    }
+
+    fn append(&self, samples: &[(i64, f32)]) {
+        let records = log_of(samples);
+        let begun = self.log().exists();
+        std::fs::create_dir_all(self.tree.path().join("c/n1")).expect("made");
+        let mut log = std::fs::OpenOptions::new().append(true).create(true).open(self.log()).expect("opened");
+        std::io::Write::write_all(&mut log, if begun { &records[4..] } else { &records }).expect("written");
+    }
+
+    fn hold(&self) -> String {
+        self.hold.path().join("hold").to_str().expect("UTF-8").to_owned()
+    }
+
+    fn run(&self) -> Run {
+        archive(self.tree.path(), self.archive.path(), &["--wal-hold", &self.hold()]).expect(0)
+    }
+
+    fn times(&self) -> Vec<i64> {
+        times(self.archive.path())
+    }
+}
+
+/// Twelve hours of samples, of which the first six come into a snapshot; then the store crashes, starts again, and writes two snapshots.
+fn a_crash(site: &Site) -> [Run; 4] {
+    let values = noise(4, 720);
+    let all = samples(MIDNIGHT, 13, &values);
+    site.append(&all[..500]);
+    let first = site.run();
+    site.append(&all[500..]);
+    let second = site.run();
+    // after the crash the store starts with an empty interval; its first snapshot begins at the restart
+    std::fs::remove_file(site.log()).expect("removed");
+    let later = noise(5, 60);
+    site.tree.bin("c", "n1", &loads(MIDNIGHT + 12 * HOUR + 100, MIDNIGHT + 12 * HOUR + 100, &later));
+    let third = site.run();
+    [first, second, third, site.run()]
+}
+
+fn a_crash_costs_nothing(site: &Site, linked: u64) {
+    let [first, second, third, last] = a_crash(site);
+    assert_eq!((count(&first, "waiting"), count(&first, "rows")), (500, 0));
+    assert_eq!((count(&first, "linked"), count(&first, "copied")), (linked, 1 - linked));
+    assert_eq!((count(&second, "waiting"), count(&second, "rows")), (720, 0));
+    assert_eq!((count(&third, "waiting"), count(&third, "rows"), count(&third, "released")), (0, 720, 1));
+    assert_eq!((count(&last, "logs"), count(&last, "rows")), (0, 0));
+    assert_eq!(site.times().len(), 720 + 60);
+    assert_eq!(files_below(site.hold.path()).len(), 0, "nothing is held any more");
+    verified(site.archive.path());
+}
+
+#[test]
+fn what_a_crash_would_cost_comes_from_the_link_that_is_held() {
+    a_crash_costs_nothing(&Site::new(), 1);
+}
+
+#[test]
+fn on_another_file_system_copies_are_held() {
+    use std::os::unix::fs::MetadataExt;
+    let site = Site::with_hold_in(Path::new("/dev/shm"));
+    let device = |path: &Path| std::fs::metadata(path).expect("there").dev();
+    assert_ne!(device(site.tree.path()), device(site.hold.path()), "the test needs two file systems: set TMPDIR to another one than /dev/shm");
+    a_crash_costs_nothing(&site, 0);
+}
+
+#[test]
+fn what_the_store_appends_after_the_last_run_is_in_the_link() {
+    let site = Site::new();
+    let all = samples(MIDNIGHT, 13, &noise(6, 100));
+    site.append(&all[..1]);
+    site.run();
+    site.append(&all[1..]);
+    std::fs::remove_file(site.log()).expect("removed");
+    site.tree.bin("c", "n1", &loads(MIDNIGHT + 3 * HOUR, MIDNIGHT + 3 * HOUR, &noise(7, 5)));
+    assert_eq!(count(&site.run(), "rows"), 100);
+}
+
+#[test]
+fn regular_rounds_add_nothing_and_give_the_logs_up() {
+    let site = Site::new();
+    let values = noise(8, 6 * 60);
+    for round in 0..6_usize {
+        let from = MIDNIGHT + HOUR * round as i64;
+        let of_round = &values[60 * round..][..60];
+        site.append(&samples(from, 13, of_round));
+        site.run();
+        std::fs::remove_file(site.log()).expect("removed");
+        // its first cell is as far off as in the store: by another offset each time
+        site.tree.bin("c", "n1", &loads(from, from + [0, 7, 30, 59, 20, 13][round], of_round));
+        let run = site.run();
+        assert_eq!(count(&run, "rows"), 0, "{round}");
+        assert_eq!(files_below(site.hold.path()).len(), if round == 0 { 1 } else { 2 }, "{round}: the last sample of a round is decided a round later");
+    }
+    assert_eq!(site.times().len(), 360);
+}
+
+#[test]
+fn what_an_unarchived_snapshot_has_waits_for_it() {
+    let site = Site::new();
+    let values = noise(9, 120);
+    site.append(&samples(MIDNIGHT, 13, &values));
+    site.run();
+    std::fs::remove_file(site.log()).expect("removed");
+    site.tree.bin("c", "n1", &loads(MIDNIGHT, MIDNIGHT + 30, &values[..60]));
+    site.tree.bin("c", "n1", &loads(MIDNIGHT + 4 * HOUR, MIDNIGHT + 4 * HOUR, &noise(10, 5)));
+    // the first snapshot ends before this time, the second does not; samples behind it wait in any case
+    let before = (MIDNIGHT + 1_800).to_string();
+    let run = archive(site.tree.path(), site.archive.path(), &["--wal-hold", &site.hold(), "--before", &before]).expect(0);
+    assert_eq!((count(&run, "rows"), count(&run, "waiting"), count(&run, "released")), (0, 120, 0));
+    let run = site.run();
+    assert_eq!((count(&run, "rows"), count(&run, "covered"), count(&run, "released")), (60, 60, 1));
+    assert_eq!(site.times().len(), 125);
+}
+
+#[test]
+fn a_hold_in_the_tree_or_over_the_archive_is_refused_and_a_dry_run_makes_none() {
+    let site = Site::new();
+    site.append(&samples(MIDNIGHT, 13, &noise(11, 5)));
+    let tree = site.tree.path();
+    let inside = tree.join("hold");
+    for hold in [inside.to_str().expect("UTF-8"), site.archive.path().to_str().expect("UTF-8")] {
+        let run = archive(tree, site.archive.path(), &["--wal-hold", hold]).expect(2);
+        assert!(run.stderr.contains("hold of logs"), "{}", run.stderr);
+    }
+    archive(tree, site.archive.path(), &["--wal-hold", &site.hold(), "--dry-run"]).expect(0);
+    assert!(!Path::new(&site.hold()).exists());
+}
+
+#[test]
+fn a_log_of_a_host_that_is_gone_from_the_tree_is_still_held_and_taken_when_all_is_asked_for() {
+    let site = Site::new();
+    site.append(&samples(MIDNIGHT, 13, &noise(12, 30)));
+    site.tree.write("c/n2/current.wal", &log_of(&[]));
+    site.run();
+    std::fs::remove_dir_all(site.tree.path().join("c/n1")).expect("removed");
+    let run = site.run();
+    assert_eq!((count(&run, "rows"), count(&run, "waiting")), (0, 30), "no snapshot decides it");
+    assert_eq!(run.summary()["logs"]["oldest_waiting"].as_i64(), Some(MIDNIGHT + 13));
+    let run = archive(site.tree.path(), site.archive.path(), &["--wal-hold", &site.hold(), "--wal", "all"]).expect(0);
+    assert_eq!((count(&run, "rows"), count(&run, "released")), (30, 1));
+}

@@ -47,6 +47,9 @@ pub struct ArchiveArgs {
     #[arg(long, env = "CC_ARCHIVER_DRY_RUN", value_parser = switch)]
     pub dry_run: bool,
 
+    /// Hold each current.wal in this directory until it is decided which of its samples no snapshot has; take those. It must lie outside of the tree, best on its file system.
+    #[arg(long, value_name = "DIR", help_heading = "Logs", env = "CC_ARCHIVER_WAL_HOLD", value_parser = path())]
+    pub wal_hold: Option<PathBuf>,
     /// Also take samples of current.wal that no snapshot has: all of them, if the store is gone for good and writes no snapshot any more.
     #[arg(long, value_enum, value_name = "RECORDS", help_heading = "Logs", env = "CC_ARCHIVER_WAL")]
     pub wal: Option<WalRecords>,

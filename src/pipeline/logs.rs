@@ -3,47 +3,36 @@
 //! Nothing is remembered but what the archive says. Each run judges all samples anew, with the same result: what was taken is there, by
 //! series and time. So a run that was killed is followed by one that does the rest.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::path::PathBuf;
-use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
-use futures::{StreamExt, TryStreamExt};
-use tokio::sync::Mutex;
-
-use super::budget::{Share, memory_of};
-use super::handed::{Ended, Message, Written};
-use super::objects::Writer;
-use super::open::Target;
-use super::{Context, planning, proof};
+use super::Context;
+use crate::checkpoint::{Log, Piece};
+use crate::clock;
 use crate::error::{Error, Result, SetAside};
 use crate::fail_point;
-use crate::files::{ClusterFiles, HostFiles, LOG_NAME, SnapshotFile, Tree};
+use crate::files::trusted::ReadFrom;
+use crate::files::{ClusterFiles, Filter, LOG_NAME, SnapshotFile, Tree};
+use crate::hold::{self, Hold};
 use crate::info::ArchiveInfo;
-use crate::ledger::Holdings;
-use crate::names::{Date, Host};
-use crate::partition::{Bucket, Partition};
-use crate::prove::Claim;
-use crate::random;
-use crate::rescue::{Decided, Fate};
+use crate::names::{Cluster, Host};
+use crate::rescue::Decided;
+use crate::settings::{ArchiveSettings, WalRecords};
 use crate::telemetry::{LogSummary, Stage, Summary};
+use crate::workers::blocking;
 
-use judging::Judged;
-use known::Wanted;
+pub use examining::examine;
 
+use run::{LogRun, Logs, Settled};
+
+mod examining;
 mod judging;
 mod known;
 mod reading;
-
-/// So often the rows of a partition are written again in one run, when other writers are faster each time.
-const MOST_RACES: u64 = 5;
-
-/// Before that: up to so many ms, times the races lost.
-const PAUSE: u64 = 500;
+mod run;
 
 /// A host that has logs.
 #[derive(Debug)]
@@ -56,265 +45,145 @@ pub struct LogHost {
     snapshots: Vec<SnapshotFile>,
     /// Its logs, the oldest first.
     logs: Vec<PathBuf>,
+    /// The one of them that the store may still append to.
+    live: Option<PathBuf>,
 }
 
-/// What of a host's logs is to be written.
-struct ToWrite {
-    host: usize,
-    judged: Judged,
-    share: Share,
+/// What logs there are, in the tree and in the hold.
+#[derive(Debug, Default)]
+pub struct Found {
+    hold: Option<Hold>,
+    clusters: Vec<(ClusterFiles, Vec<LogHost>)>,
+    /// How many of them are held as links, and as copies.
+    held: (u64, u64),
+    /// Logs that cannot be held, and why. They are read where they are.
+    failed: Vec<SetAside>,
 }
 
-/// A partition that rows of logs go to.
-struct Open {
-    writer: Writer,
-    holdings: Arc<Holdings>,
-    hosts: BTreeSet<usize>,
-}
-
-/// The logs of one cluster, and by what they are judged.
-struct Logs<'a> {
-    context: &'a Arc<Context>,
-    info: ArchiveInfo,
-    files: &'a ClusterFiles,
-    hosts: Vec<LogHost>,
-    decided: Decided,
-    /// Only samples of these times are taken, unix s.
-    times: Range<i64>,
-    ledgers: Mutex<BTreeMap<Date, Arc<Holdings>>>,
-}
-
-/// Judges them, and writes what becomes a row.
-struct LogRun<'a> {
-    logs: &'a Logs<'a>,
-    summary: &'a mut Summary,
-    /// Hosts of which rows were not written, as another writer was faster.
-    again: BTreeSet<usize>,
-    /// What became of the logs of each host.
-    judged: BTreeMap<usize, LogSummary>,
-    /// Why nothing was taken of hosts.
-    kept: BTreeMap<usize, SetAside>,
-}
-
-/// Takes every record of the logs of a tree whose store is gone.
-pub async fn archive_logs(context: &Arc<Context>, info: ArchiveInfo, tree: &Tree, summary: &mut Summary) -> Result<()> {
-    for files in &tree.clusters {
-        let path = |host: &HostFiles| files.path.join(host.host.as_str());
-        let with_log = files.hosts.iter().filter(|host| host.has_log);
-        let hosts = with_log.map(|host| LogHost {
-            host: host.host.clone(),
-            path: path(host),
-            snapshots: host.snapshots.clone(),
-            logs: vec![path(host).join(LOG_NAME)],
-        });
-        let logs = Logs {
-            context,
-            info,
-            files,
-            hosts: hosts.collect(),
-            decided: Decided::All,
-            times: i64::MIN..context.before.unwrap_or(i64::MAX),
-            ledgers: Mutex::default(),
-        };
-        LogRun { logs: &logs, summary, again: BTreeSet::new(), judged: BTreeMap::new(), kept: BTreeMap::new() }.run().await?;
+/// Looks for logs, and holds them. None if they are not asked for.
+///
+/// # Errors
+/// The hold cannot be listed.
+pub async fn find(settings: &ArchiveSettings, tree: &Tree) -> Result<Option<Found>> {
+    if settings.dry_run || (settings.wal.is_none() && settings.wal_hold.is_none()) {
+        return Ok(None);
     }
+    let mut found = Found { hold: settings.wal_hold.as_deref().map(Hold::new), ..Found::default() };
+    let mut hosts: BTreeMap<Cluster, BTreeMap<Host, LogHost>> = BTreeMap::new();
+    let root = settings.checkpoints.clone();
+    for files in &tree.clusters {
+        let of_cluster = hosts.entry(files.cluster.clone()).or_default();
+        for host in files.hosts.iter().filter(|host| host.has_log || found.hold.is_some()) {
+            let path = files.path.join(host.host.as_str());
+            let live = host.has_log.then(|| path.join(LOG_NAME));
+            let of_host = LogHost { host: host.host.clone(), path, snapshots: host.snapshots.clone(), logs: Vec::new(), live };
+            of_cluster.insert(host.host.clone(), of_host);
+        }
+    }
+    let filter = settings.filter.clone();
+    let found = blocking(move || {
+        found.look(&filter, &root, hosts)?;
+        Ok::<_, io::Error>(found)
+    });
+    let hold = settings.wal_hold.as_deref().unwrap_or(&settings.checkpoints);
+    let found = found.await?.map_err(Error::io("cannot list the held logs in", hold))?;
+    fail_point::reach("held");
+    Ok(Some(found))
+}
+
+impl Found {
+    /// Holds the logs of `hosts`, and adds those that are only held. Blocks.
+    fn look(&mut self, filter: &Filter, root: &std::path::Path, mut hosts: BTreeMap<Cluster, BTreeMap<Host, LogHost>>) -> io::Result<()> {
+        let held = self.hold.as_ref().map(Hold::hosts).transpose()?.unwrap_or_default();
+        for (cluster, host) in held {
+            if filter.admits_cluster(cluster.as_str()) && filter.admits_host(cluster.as_str(), host.as_str()) {
+                let path = root.join(cluster.as_str()).join(host.as_str());
+                let only_held = LogHost { host: host.clone(), path, snapshots: Vec::new(), logs: Vec::new(), live: None };
+                hosts.entry(cluster).or_default().entry(host).or_insert(only_held);
+            }
+        }
+        for (cluster, of_cluster) in hosts {
+            let mut with_logs = Vec::new();
+            for mut host in of_cluster.into_values() {
+                self.keep(&cluster, &mut host)?;
+                if !host.logs.is_empty() {
+                    with_logs.push(host);
+                }
+            }
+            let files = ClusterFiles { path: root.join(cluster.as_str()), cluster, hosts: Vec::new() };
+            self.clusters.push((files, with_logs));
+        }
+        Ok(())
+    }
+
+    /// Holds a host's log, and lists all that are held.
+    fn keep(&mut self, cluster: &Cluster, host: &mut LogHost) -> io::Result<()> {
+        if let (Some(hold), Some(live)) = (&self.hold, &host.live) {
+            match hold.keep(cluster, &host.host, live, first_record) {
+                Ok(None) => host.live = None,
+                Ok(Some(held)) => host.live = Some(held),
+                Err(e) => self.failed.push(SetAside::new(live, format!("the log cannot be held: {e}"))),
+            }
+        }
+        host.logs = self.hold.as_ref().map(|hold| hold.logs(cluster, &host.host)).transpose()?.unwrap_or_default();
+        let copies = host.logs.iter().filter(|log| hold::is_copy(log)).count();
+        self.held = (self.held.0 + (host.logs.len() - copies) as u64, self.held.1 + copies as u64);
+        host.logs.extend(host.live.clone().filter(|live| !host.logs.contains(live)));
+        Ok(())
+    }
+
+    /// Makes rows of what no snapshot has, and gives up the held logs of which everything is decided, archived and proven.
+    ///
+    /// # Errors
+    /// Those of the archive.
+    pub async fn archive(self, context: &Arc<Context>, info: ArchiveInfo, settings: &ArchiveSettings, tree: &Tree, summary: &mut Summary) -> Result<()> {
+        let watch = &context.progress.watch;
+        let Self { hold, clusters, held: (linked, copied), failed } = self;
+        summary.logs = Some(LogSummary { linked, copied, ..LogSummary::default() });
+        failed.into_iter().for_each(|note| watch.set_aside(Stage::Read, note, summary));
+        let decided = if settings.wal == Some(WalRecords::All) { Decided::All } else { Decided::Before(newest(tree)) };
+        for (files, hosts) in clusters {
+            let times = i64::MIN..context.before.unwrap_or(i64::MAX);
+            let logs = Logs { context, info, files: &files, hosts, decided, times, ledgers: Mutex::default() };
+            let settled = LogRun::new(&logs, summary).run().await?;
+            let Some(hold) = &hold else { continue };
+            for (host, Settled { sizes, .. }) in settled {
+                let host = &logs.hosts[host];
+                let done = host.logs.iter().zip(sizes).filter(|(path, _)| host.live.as_ref() != Some(path));
+                for (path, size) in done.filter_map(|(path, size)| Some((path.clone(), size?))) {
+                    release(hold, path, size, summary).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn release(hold: &Hold, path: PathBuf, size: u64, summary: &mut Summary) -> Result<()> {
+    fail_point::reach("to-be-released");
+    let (hold, held) = (hold.clone(), path.clone());
+    match blocking(move || hold.release(&held, size)).await? {
+        Ok(is_gone) => summary.logs.get_or_insert_default().released += u64::from(is_gone),
+        Err(e) => tracing::warn!(path = %crate::error::Escaped(&path), "a held log cannot be given up: {e}"),
+    }
+    fail_point::reach("released");
     Ok(())
 }
 
-impl Logs<'_> {
-    /// The memory for a host's logs and snapshots, by their sizes.
-    async fn share(&self, host: usize) -> Share {
-        let LogHost { snapshots, logs, .. } = &self.hosts[host];
-        let log = |path: &PathBuf| std::fs::metadata(path).map_or(0, |status| status.len());
-        let newest = snapshots.iter().rev().take(logs.len() + 2).map(|file| memory_of(file.format, file.size)).sum::<u64>();
-        self.context.budget.take(logs.iter().map(log).sum::<u64>() + newest).await
-    }
-
-    /// What becomes of the samples of one host, or why that cannot be said.
-    async fn judge(&self, index: usize) -> Result<Result<Judged, String>> {
-        let (context, host) = (self.context, &self.hosts[index]);
-        let (paths, workers) = (host.logs.clone(), context.workers.clone());
-        let logged = context.workers.run(move || reading::read(&paths, || !workers.is_stopped())).await?;
-        if context.is_stopped() {
-            return Err(Error::Interrupted);
+/// How far the first record of a log reaches, in bytes.
+fn first_record(file: &File) -> io::Result<Option<u64>> {
+    let mut log = Log::new(BufReader::new(ReadFrom { file, at: 0 }));
+    while let Some(piece) = log.next()? {
+        if let Piece::Record(record) = piece {
+            return Ok(Some(record.end));
         }
-        if let Some(note) = logged.unreadable.first() {
-            return Ok(Err(format!("kept: {}", note.reason)));
-        }
-        let Some(extent) = logged.extent else {
-            return Ok(Ok(Judged { waiting: vec![0; logged.logs.len()], logs: logged.logs, ..Judged::default() }));
-        };
-        let wanted = Wanted { context, host: &host.host, path: host.path.clone(), snapshots: &host.snapshots, extent };
-        let (dates, near) = wanted.dates().await?;
-        let ledgers = {
-            let mut ledgers = self.ledgers.lock().await;
-            planning::load_ledgers(&context.archive, &self.files.cluster, dates.clone(), &mut ledgers).await?;
-            dates.into_iter().filter_map(|date| Some((date, Arc::clone(ledgers.get(&date)?)))).collect()
-        };
-        let around = match wanted.load(near, &ledgers).await? {
-            Ok(around) => around,
-            Err(reason) => return Ok(Err(reason)),
-        };
-        let (decided, times) = (self.decided, self.times.clone());
-        let judged = context.workers.run(move || judging::judge(logged, around, decided, &times)).await?;
-        fail_point::reach("judged");
-        Ok(judged.map_err(|e| format!("kept: a snapshot beside it cannot be read: {e}")))
     }
-
-    async fn begin(&self, bucket: Bucket, date: Date) -> Result<Open> {
-        let mut ledgers = self.ledgers.lock().await;
-        planning::load_ledgers(&self.context.archive, &self.files.cluster, [date].into(), &mut ledgers).await?;
-        let holdings = ledgers.get(&date).cloned().unwrap_or_default();
-        let target = Target {
-            context: Arc::clone(self.context),
-            partition: Partition { cluster: self.files.cluster.clone(), date },
-            bucket,
-            buckets: self.info.buckets,
-            holdings: Arc::clone(&holdings),
-            replaces: Vec::new(),
-        };
-        Ok(Open { writer: Writer::start(target)?, holdings, hosts: BTreeSet::new() })
-    }
+    Ok(None)
 }
 
-impl LogRun<'_> {
-    /// Judges and writes, and again where another writer was faster.
-    async fn run(mut self) -> Result<()> {
-        let mut left: BTreeSet<usize> = (0..self.logs.hosts.len()).collect();
-        for lost in 1.. {
-            self.round(&left).await?;
-            left = std::mem::take(&mut self.again);
-            if left.is_empty() {
-                break;
-            }
-            if lost > MOST_RACES {
-                let reason = format!("kept: planned {lost} times in vain, as other writers were faster; the next run tries again");
-                left.iter().for_each(|host| self.keep(*host, reason.clone()));
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(random::number()? % (PAUSE * lost))).await;
-            self.logs.ledgers.lock().await.clear();
-        }
-        let logs = self.summary.logs.get_or_insert_default();
-        self.judged.values().for_each(|judged| logs.add(judged));
-        let watch = &self.logs.context.progress.watch;
-        self.kept.into_values().for_each(|note| watch.set_aside(Stage::Merge, note, self.summary));
-        Ok(())
-    }
-
-    fn keep(&mut self, host: usize, reason: String) {
-        self.kept.insert(host, SetAside::new(self.logs.hosts[host].path.join(LOG_NAME), reason));
-    }
-
-    /// Goes through hosts once.
-    async fn round(&mut self, left: &BTreeSet<usize>) -> Result<()> {
-        let Logs { files, hosts, info, .. } = self.logs;
-        let mut buckets: BTreeMap<Bucket, Vec<usize>> = BTreeMap::new();
-        for host in left {
-            buckets.entry(info.buckets.of(&files.cluster, hosts[*host].host.as_str())).or_default().push(*host);
-        }
-        for (bucket, hosts) in buckets {
-            let mut open = BTreeMap::new();
-            let mut done = self.stream(bucket, &hosts, &mut open).await;
-            for (date, partition) in open {
-                let ended = self.close(date, partition, done.is_ok()).await;
-                done = done.and(ended);
-            }
-            done?;
-        }
-        Ok(())
-    }
-
-    /// Judges hosts side by side, and hands their rows over in order.
-    async fn stream(&mut self, bucket: Bucket, hosts: &[usize], open: &mut BTreeMap<Date, Open>) -> Result<()> {
-        let logs = self.logs;
-        // shares are taken one after the other, in the order of hosts
-        let shared = futures::stream::iter(hosts).then(|host| async move { Ok::<_, Error>((*host, logs.share(*host).await)) });
-        let begun = shared.map_ok(|(host, share)| async move { Ok((host, logs.judge(host).await?, share)) });
-        let mut judged = pin!(begun.try_buffered(logs.context.workers.count()));
-        while let Some((host, judged, share)) = judged.try_next().await? {
-            match judged {
-                Ok(judged) => {
-                    self.judged.insert(host, LogSummary::from(&judged));
-                    self.write(bucket, ToWrite { host, judged, share }, open).await?;
-                }
-                Err(reason) => self.keep(host, reason),
-            }
-        }
-        Ok(())
-    }
-
-    /// Hands the rows of a host to the open objects.
-    async fn write(&mut self, bucket: Bucket, ToWrite { host, judged, share }: ToWrite, open: &mut BTreeMap<Date, Open>) -> Result<()> {
-        let (context, Judged { days, logs, .. }) = (self.logs.context, judged);
-        for (date, series) in days {
-            if !open.contains_key(&date)
-                && open.len() >= context.budget.open_objects()
-                && let Some((first, partition)) = open.pop_first()
-            {
-                self.close(first, partition, true).await?;
-            }
-            let partition = match open.entry(date) {
-                Entry::Occupied(partition) => partition.into_mut(),
-                Entry::Vacant(none) => none.insert(self.logs.begin(bucket, date).await?),
-            };
-            partition.hosts.insert(host);
-            for day in judging::pieces(&self.logs.hosts[host], host, &logs, (date, series), &share) {
-                let rows = day.rows.len() as u64;
-                if !partition.writer.send(Message::Host(day)).await {
-                    return Err(Error::Interrupted);
-                }
-                context.progress.rows.fetch_add(rows, Ordering::Relaxed);
-            }
-        }
-        Ok(())
-    }
-
-    /// Completes the objects of a partition, or gives them up.
-    async fn close(&mut self, date: Date, open: Open, finish: bool) -> Result<()> {
-        let Open { writer, holdings, mut hosts } = open;
-        if finish {
-            writer.send(Message::Finish).await;
-        }
-        let Ended { written, end } = writer.join().await;
-        let Logs { context, files, ledgers, .. } = self.logs;
-        // what was listed is not what is there now
-        ledgers.lock().await.remove(&date);
-        for Written { claim: Claim { object, rows, .. }, works, .. } in &written {
-            self.summary.objects_written += 1;
-            self.summary.rows_written += rows;
-            self.summary.bytes_out += object.size;
-            self.summary.objects.push(object.key.to_string());
-            self.summary.logs.get_or_insert_default().rows += rows;
-            hosts.retain(|host| !works.contains(host));
-        }
-        let watch = &context.progress.watch;
-        if let Some(lost) = watch.at(Stage::Upload, end)? {
-            tracing::warn!(cluster = %files.cluster, %date, "planned anew: {lost}");
-            self.summary.planned_anew += 1;
-            self.again.append(&mut hosts);
-        }
-        let wrong = watch.at(Stage::Prove, proof::prove_partition(context, files, &holdings, written).await)?;
-        fail_point::reach("logs-proven");
-        wrong.into_iter().for_each(|note| watch.set_aside(Stage::Prove, note, self.summary));
-        Ok(())
-    }
-}
-
-impl From<&Judged> for LogSummary {
-    fn from(judged: &Judged) -> Self {
-        let of = |fate: Fate| judged.fates.get(&fate).copied().unwrap_or_default();
-        Self {
-            logs: judged.logs.len() as u64,
-            records: judged.logs.iter().map(|log| log.records).sum(),
-            rows: 0,
-            taken: of(Fate::Taken),
-            covered: of(Fate::Covered),
-            shadowed: of(Fate::Shadowed),
-            waiting: of(Fate::Waiting),
-            oldest_waiting: judged.oldest,
-            passed_over: judged.logs.iter().map(|log| log.passed_over).sum(),
-            damage: judged.logs.iter().flat_map(|log| log.damage.iter().cloned()).collect(),
-        }
-    }
+/// Where the newest snapshot of a tree begins, if that is not in the future: no later one of its store reaches further back.
+fn newest(tree: &Tree) -> i64 {
+    let now = clock::now().timestamp();
+    let files = tree.clusters.iter().flat_map(|cluster| &cluster.hosts).flat_map(|host| &host.snapshots);
+    files.map(|file| file.from).filter(|from| *from <= now).max().unwrap_or(i64::MIN)
 }

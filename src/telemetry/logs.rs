@@ -12,6 +12,12 @@ use crate::error::SetAside;
 pub struct LogSummary {
     /// Logs read.
     pub logs: u64,
+    /// Those of them that are held as a link.
+    pub linked: u64,
+    /// Those of them that are held as a copy.
+    pub copied: u64,
+    /// Held logs that were given up, as all of their samples are decided and archived.
+    pub released: u64,
     /// Records in them.
     pub records: u64,
     /// Samples that became rows, as no snapshot has them.
@@ -38,6 +44,9 @@ impl LogSummary {
     pub fn add(&mut self, other: &Self) {
         let sums = [
             (&mut self.logs, other.logs),
+            (&mut self.linked, other.linked),
+            (&mut self.copied, other.copied),
+            (&mut self.released, other.released),
             (&mut self.records, other.records),
             (&mut self.rows, other.rows),
             (&mut self.taken, other.taken),
@@ -56,6 +65,10 @@ impl fmt::Display for LogSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = thousands;
         writeln!(f, "logs              {} with {} records", number(self.logs), number(self.records))?;
+        if self.linked + self.copied + self.released > 0 {
+            let (linked, copied, released) = (number(self.linked), number(self.copied), number(self.released));
+            writeln!(f, "  held            {linked} as links, {copied} as copies; {released} given up")?;
+        }
         writeln!(f, "  rows            {} that no snapshot has; {} of earlier runs", number(self.rows), number(self.taken))?;
         writeln!(f, "  no rows         {} that snapshots have, {} that newer samples overwrote", number(self.covered), number(self.shadowed))?;
         if self.waiting > 0 {

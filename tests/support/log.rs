@@ -1,7 +1,7 @@
 //! Write-ahead logs as cc-backend writes them.
 
 /// What a log begins with.
-pub const MAGIC: [u8; 4] = 0xCC1D_A701_u32.to_le_bytes();
+const MAGIC: [u8; 4] = 0xCC1D_A701_u32.to_le_bytes();
 
 /// A record: one sample of a metric at a level below the host.
 pub fn record(time: i64, metric: &str, levels: &[&str], value: f32) -> Vec<u8> {

@@ -1,8 +1,7 @@
 //! Snapshots and write-ahead logs, series by series and record by record.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::os::unix::fs::FileExt;
+use std::io::BufReader;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,6 +12,7 @@ use crate::checkpoint::{self, Form, Log, Piece, Record, Room, SeriesNumbers};
 use crate::data::{SeriesKey, Span, Steps, floats};
 use crate::error::{Error, Result};
 use crate::files::Format;
+use crate::files::trusted::ReadFrom;
 use crate::inspect::{Builder, Damages, Holds, LogFacts, Number, Of, Sample, Shown, SnapshotFacts};
 use crate::names::Selector;
 use crate::spool;
@@ -149,7 +149,7 @@ impl Decoding {
 
     /// Hands on each record, until it is enough, and what was lost between them. True if the last one is torn.
     fn walk(&self, mut take: impl FnMut(&Record<'_>, Arc<Selector>) -> Result<bool>, mut lost: impl FnMut(u64, u64, String)) -> Result<bool> {
-        let mut log = Log::new(BufReader::with_capacity(CHUNK, FromStart { file: &self.file, at: 0 }));
+        let mut log = Log::new(BufReader::with_capacity(CHUNK, ReadFrom { file: &self.file, at: 0 }));
         let failed = |e| Error::io("cannot read", &self.path)(e);
         let mut is_torn = false;
         while let Some(piece) = log.next().map_err(failed)? {
@@ -190,20 +190,6 @@ impl Decoding {
 
     fn go_on(&self) -> Result<()> {
         if self.workers.is_stopped() { Err(Error::Interrupted) } else { Ok(()) }
-    }
-}
-
-/// A file that is read from its beginning, whoever else reads it.
-struct FromStart<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-impl Read for FromStart<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(out, self.at)?;
-        self.at += read as u64;
-        Ok(read)
     }
 }
 

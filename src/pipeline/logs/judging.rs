@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -13,7 +14,7 @@ use super::known::Around;
 use super::reading::{LogRead, Logged};
 use crate::data::{Piece, SeriesKey, SeriesRows, Tally};
 use crate::files::LOG_NAME;
-use crate::ledger::Entry;
+use crate::ledger::{Entry, Holdings};
 use crate::names::{Date, Digest, MOST_STEP};
 use crate::rescue::{self, Decided, Fate, LoggedSeries, Sample};
 use crate::rows::{self, Behind};
@@ -26,6 +27,8 @@ const USUAL_STEP: i64 = 60;
 pub struct Judged {
     /// Rows, by date.
     pub days: BTreeMap<Date, Vec<OfSeries>>,
+    /// What the archive holds, by which they were judged.
+    pub ledgers: BTreeMap<Date, Arc<Holdings>>,
     /// The logs.
     pub logs: Vec<LogRead>,
     /// How many samples of each log wait for a decision, in the order of the logs.
@@ -61,7 +64,7 @@ pub fn judge(logged: Logged, mut around: Around, decided: Decided, times: &Range
         let step = frequency.or_else(|| series.step()).unwrap_or(usual);
         // without a frequency a sample may be as far from its cell as any
         let decided = match (decided, frequency) {
-            (Decided::Before(from), None) => Decided::Before(from - (MOST_STEP - step).max(0)),
+            (Decided::Before(from), None) => Decided::Before(from.saturating_sub((MOST_STEP - step).max(0))),
             (decided, _) => decided,
         };
         let fates = rescue::judge(&series.samples, &known, step, decided, times);
