@@ -66,6 +66,13 @@ pub struct ArchiveSettings {
     pub s3: Option<S3Settings>,
 }
 
+impl ArchiveSettings {
+    /// True if logs are looked at.
+    pub fn looks_at_logs(&self) -> bool {
+        self.wal.is_some() || self.wal_hold.is_some()
+    }
+}
+
 /// What a run of `prune` does.
 #[derive(Debug, Clone)]
 pub struct PruneSettings {

@@ -168,6 +168,51 @@ fn samples_around_midnight_go_to_their_dates() {
     verified(place.path());
 }
 
+/// The objects look as if they had been written days ago, and are compacted.
+fn compacted(place: &Path) {
+    for key in files_below(place).keys().filter(|key| key.ends_with(".parquet")) {
+        let file = std::fs::File::options().write(true).open(place.join(key)).expect("opened");
+        file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 86_400)).expect("set");
+    }
+    run(archiver().arg("compact").arg(place)).expect(0);
+}
+
+#[test]
+fn what_was_taken_is_known_after_a_compaction_and_when_it_comes_back_by_restore() {
+    let (tree, place, back) = (Tree::new(), tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let all = samples(MIDNIGHT, 7, &noise(20, 60));
+    for until in [20, 60] {
+        tree.write("c/n1/current.wal", &log_of(&all[..until]));
+        with_logs(&tree, place.path());
+    }
+    compacted(place.path());
+    assert_eq!(files_below(place.path()).keys().filter(|key| key.ends_with(".parquet")).count(), 1);
+    assert_eq!(count(&with_logs(&tree, place.path()), "rows"), 0);
+    verified(place.path());
+    let restored = back.path().join("restored");
+    run(archiver().arg("restore").arg(place.path()).arg(&restored)).expect(0);
+    let again = archive(&restored, place.path(), &[]).expect(0);
+    assert_eq!((again.summary()["rows_read"].as_u64(), again.summary()["rows_written"].as_u64()), (Some(60), Some(0)));
+    assert_eq!(times(place.path()), all.iter().map(|(time, _)| *time).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_snapshot_whose_samples_were_taken_from_a_log_can_be_pruned_and_the_log_stays() {
+    let (tree, place) = (Tree::new(), tempfile::tempdir().expect("a folder"));
+    let values = noise(21, 50);
+    tree.write("c/n1/current.wal", &log_of(&samples(MIDNIGHT, 7, &values)));
+    with_logs(&tree, place.path());
+    tree.bin("c", "n1", &loads(MIDNIGHT, MIDNIGHT + 30, &values));
+    tree.bin("c", "n1", &loads(MIDNIGHT + 7_200, MIDNIGHT + 7_200, &noise(22, 5)));
+    with_logs(&tree, place.path());
+    let pruned = run(archiver().arg("prune").arg(tree.path()).arg(place.path()).args(["--older-than", "1s", "--json"])).expect(0);
+    assert_eq!(pruned.summary()["pruned"], 1);
+    let left: Vec<String> = files_below(tree.path()).into_keys().collect();
+    assert_eq!(left, [format!("c/n1/{}.bin", MIDNIGHT + 7_200), "c/n1/current.wal".into()]);
+    assert_eq!(count(&with_logs(&tree, place.path()), "rows"), 0);
+    assert_eq!(times(place.path()).len(), 55);
+}
+
 // ---- the hold ----
 
 const HOUR: i64 = 3_600;
@@ -316,7 +361,8 @@ fn a_hold_in_the_tree_or_over_the_archive_is_refused_and_a_dry_run_makes_none() 
         let run = archive(tree, site.archive.path(), &["--wal-hold", hold]).expect(2);
         assert!(run.stderr.contains("hold of logs"), "{}", run.stderr);
     }
-    archive(tree, site.archive.path(), &["--wal-hold", &site.hold(), "--dry-run"]).expect(0);
+    let run = archive(tree, site.archive.path(), &["--wal-hold", &site.hold(), "--dry-run"]).expect(0);
+    assert_eq!(run.summary()["logs"], 1);
     assert!(!Path::new(&site.hold()).exists());
 }
 

@@ -65,7 +65,7 @@ pub struct Found {
 /// # Errors
 /// The hold cannot be listed.
 pub async fn find(settings: &ArchiveSettings, tree: &Tree) -> Result<Option<Found>> {
-    if settings.dry_run || (settings.wal.is_none() && settings.wal_hold.is_none()) {
+    if settings.dry_run || !settings.looks_at_logs() {
         return Ok(None);
     }
     let mut found = Found { hold: settings.wal_hold.as_deref().map(Hold::new), ..Found::default() };
