@@ -63,6 +63,8 @@ pub enum Fate {
     Covered,
     /// A newer sample stands in its cell, or one of the same time behind it in the log.
     Shadowed,
+    /// The archive does not keep rows of its date any more.
+    Expired,
     /// A snapshot may yet come that has it.
     Waiting,
 }

@@ -197,6 +197,20 @@ fn what_was_taken_is_known_after_a_compaction_and_when_it_comes_back_by_restore(
 }
 
 #[test]
+fn samples_of_dates_that_have_expired_are_not_taken_and_hold_no_log() {
+    let site = Site::new();
+    let all = samples(MIDNIGHT, 7, &noise(23, 60));
+    site.append(&all[..20]);
+    archive(site.tree.path(), site.archive.path(), &["--wal", "all"]).expect(0);
+    run(archiver().arg("expire").arg(site.archive.path()).args(["--keep", "30days"])).expect(0);
+    site.append(&all[20..]);
+    let run = site.run();
+    assert_eq!((count(&run, "rows"), count(&run, "expired"), count(&run, "waiting")), (0, 60, 0));
+    std::fs::remove_file(site.log()).expect("removed");
+    assert_eq!(count(&site.run(), "released"), 1);
+}
+
+#[test]
 fn a_snapshot_whose_samples_were_taken_from_a_log_can_be_pruned_and_the_log_stays() {
     let (tree, place) = (Tree::new(), tempfile::tempdir().expect("a folder"));
     let values = noise(21, 50);

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use super::Context;
+use crate::catalog;
 use crate::checkpoint::{Log, Piece};
 use crate::clock;
 use crate::error::{Error, Result, SetAside};
@@ -144,7 +145,8 @@ impl Found {
         let decided = if settings.wal == Some(WalRecords::All) { Decided::All } else { Decided::Before(newest(tree)) };
         for (files, hosts) in clusters {
             let times = i64::MIN..context.before.unwrap_or(i64::MAX);
-            let logs = Logs { context, info, files: &files, hosts, decided, times, ledgers: Mutex::default() };
+            let floor = watch.at(Stage::Catalog, catalog::floors(&context.archive).await)?.of(&files.cluster);
+            let logs = Logs { context, info, files: &files, hosts, floor, decided, times, ledgers: Mutex::default() };
             let settled = LogRun::new(&logs, summary).run().await?;
             let Some(hold) = &hold else { continue };
             for (host, Settled { sizes, .. }) in settled {

@@ -28,6 +28,8 @@ pub struct LogSummary {
     pub covered: u64,
     /// Samples that newer ones have overwritten.
     pub shadowed: u64,
+    /// Samples of dates that the archive does not keep any more.
+    pub expired: u64,
     /// Samples that a snapshot may yet have.
     pub waiting: u64,
     /// When the oldest of them was taken, unix s.
@@ -52,6 +54,7 @@ impl LogSummary {
             (&mut self.taken, other.taken),
             (&mut self.covered, other.covered),
             (&mut self.shadowed, other.shadowed),
+            (&mut self.expired, other.expired),
             (&mut self.waiting, other.waiting),
             (&mut self.passed_over, other.passed_over),
         ];
@@ -71,6 +74,9 @@ impl fmt::Display for LogSummary {
         }
         writeln!(f, "  rows            {} that no snapshot has; {} of earlier runs", number(self.rows), number(self.taken))?;
         writeln!(f, "  no rows         {} that snapshots have, {} that newer samples overwrote", number(self.covered), number(self.shadowed))?;
+        if self.expired > 0 {
+            writeln!(f, "  expired         {} of dates that the archive does not keep any more", number(self.expired))?;
+        }
         if self.waiting > 0 {
             writeln!(f, "  waiting         {} that a snapshot may yet have", number(self.waiting))?;
         }

@@ -14,6 +14,7 @@ use super::known::Around;
 use super::reading::{LogRead, Logged};
 use crate::data::{Piece, SeriesKey, SeriesRows, Tally};
 use crate::files::LOG_NAME;
+use crate::floor::Floor;
 use crate::ledger::{Entry, Holdings};
 use crate::names::{Date, Digest, MOST_STEP};
 use crate::rescue::{self, Decided, Fate, LoggedSeries, Sample};
@@ -47,11 +48,22 @@ pub struct OfSeries {
     rows: Vec<Sample>,
 }
 
-/// Says what becomes of each sample; those of `times` only are decided. Blocks.
+/// By what samples are judged.
+#[derive(Debug)]
+pub struct Rules {
+    /// What is decided.
+    pub decided: Decided,
+    /// Only samples of these times are decided, unix s.
+    pub times: Range<i64>,
+    /// From which date on the archive keeps rows.
+    pub floor: Floor,
+}
+
+/// Says what becomes of each sample. Blocks.
 ///
 /// # Errors
 /// Values of a snapshot cannot be read.
-pub fn judge(logged: Logged, mut around: Around, decided: Decided, times: &Range<i64>) -> std::io::Result<Judged> {
+pub fn judge(logged: Logged, mut around: Around, Rules { decided, times, floor }: &Rules) -> std::io::Result<Judged> {
     let Logged { series, logs, .. } = logged;
     let steps = series.iter().filter_map(LoggedSeries::step).fold(BTreeMap::<i64, usize>::new(), |mut counts, step| {
         *counts.entry(step).or_default() += 1;
@@ -63,11 +75,13 @@ pub fn judge(logged: Logged, mut around: Around, decided: Decided, times: &Range
         let (known, frequency) = around.of(&series.key)?;
         let step = frequency.or_else(|| series.step()).unwrap_or(usual);
         // without a frequency a sample may be as far from its cell as any
-        let decided = match (decided, frequency) {
+        let decided = match (*decided, frequency) {
             (Decided::Before(from), None) => Decided::Before(from.saturating_sub((MOST_STEP - step).max(0))),
             (decided, _) => decided,
         };
-        let fates = rescue::judge(&series.samples, &known, step, decided, times);
+        let mut fates = rescue::judge(&series.samples, &known, step, decided, times);
+        let is_kept = |sample: &Sample| Date::of(sample.time).is_some_and(|date| floor.keeps(date));
+        fates.iter_mut().zip(&series.samples).filter(|(_, sample)| !is_kept(sample)).for_each(|(fate, _)| *fate = Fate::Expired);
         judged.take(series, step, &fates);
     }
     Ok(judged)

@@ -14,6 +14,7 @@ use crate::checkpoint::{self, Form};
 use crate::data::{Cursor, SeriesKey, Span};
 use crate::error::Result;
 use crate::files::SnapshotFile;
+use crate::floor::Floor;
 use crate::ledger::{Holdings, ObjectLedger};
 use crate::names::{Date, Digest, Host, MOST_STEP};
 use crate::plan;
@@ -33,6 +34,8 @@ pub struct Wanted<'a> {
     pub snapshots: &'a [SnapshotFile],
     /// Times of the first and the last sample of its logs.
     pub extent: (i64, i64),
+    /// From which date on the archive keeps rows.
+    pub floor: Floor,
 }
 
 /// How cells of a snapshot stand.
@@ -64,13 +67,14 @@ impl Wanted<'_> {
         let files: Vec<SnapshotFile> = self.snapshots.iter().filter(|file| file.from <= last).cloned().collect();
         let path = self.path.clone();
         let overlaps = move |file: &SnapshotFile| {
-            let claim = read::through(&path.join(&*file.name), file.size, file.mtime, |raw| checkpoint::claim(raw, Form::from(file)));
+            let claim = read::through(&file.path_in(&path), file, |raw| checkpoint::claim(raw, Form::from(file)));
             // what does not say how far it goes is looked at in full
             claim.ok().and_then(Result::<_, _>::ok).is_none_or(|(from, to)| from <= last && first <= to)
         };
         let near = self.context.workers.run(move || files.into_iter().filter(overlaps).collect::<Vec<_>>()).await?;
         let of_samples = Date::of(first).into_iter().zip(Date::of(last)).flat_map(|(first, last)| first.through(last));
-        Ok((of_samples.chain(near.iter().map(SnapshotFile::home)).collect(), near))
+        let homes = near.iter().map(|file| self.floor.first_from(file.home()));
+        Ok((of_samples.filter(|date| self.floor.keeps(*date)).chain(homes).collect(), near))
     }
 
     /// Loads them. `near` are files that may overlap the samples.
@@ -86,7 +90,7 @@ impl Wanted<'_> {
         for file in near {
             let room = Room { bytes: memory_of(file.format, file.size), is_enough: true };
             // one that is damaged, or has gone, has nothing to tell
-            let Ok(stored) = Stored::load(context, self.path.join(&*file.name), file, room).await? else { continue };
+            let Ok(stored) = Stored::load(context, file.path_in(&self.path), file, room).await? else { continue };
             let standing = if self.is_archived(&stored, ledgers) { Standing::Archived } else { Standing::OnDisk };
             if standing == Standing::Archived {
                 on_disk.insert(stored.digest);
@@ -107,7 +111,7 @@ impl Wanted<'_> {
 
     /// True if the archive has the snapshot on all dates that matter.
     fn is_archived(&self, stored: &Stored, ledgers: &BTreeMap<Date, Arc<Holdings>>) -> bool {
-        let home = ledgers.get(&stored.file.home()).map(|home| plan::look_up(&stored.file, self.host, home, Some(stored.digest)));
+        let home = ledgers.get(&self.floor.first_from(stored.file.home())).map(|home| plan::look_up(&stored.file, self.host, home, Some(stored.digest)));
         let Some(plan::Known::Archived(digest, dates)) = home else { return false };
         dates.iter().filter_map(|date| ledgers.get(date)).all(|holdings| plan::is_done(&stored.file, self.host, digest, holdings))
     }

@@ -16,12 +16,13 @@ use super::super::handed::{Ended, Message, Written};
 use super::super::objects::Writer;
 use super::super::open::Target;
 use super::super::{Context, planning, proof};
-use super::judging::{self, Judged};
+use super::judging::{self, Judged, Rules};
 use super::known::Wanted;
 use super::{LogHost, reading};
 use crate::error::{Error, Result, SetAside};
 use crate::fail_point;
 use crate::files::{ClusterFiles, LOG_NAME};
+use crate::floor::Floor;
 use crate::info::ArchiveInfo;
 use crate::ledger::Holdings;
 use crate::names::Date;
@@ -64,6 +65,8 @@ pub struct Logs<'a> {
     pub files: &'a ClusterFiles,
     /// Hosts that have logs, in order.
     pub hosts: Vec<LogHost>,
+    /// From which date on the archive keeps rows.
+    pub floor: Floor,
     /// What is decided.
     pub decided: Decided,
     /// Only samples of these times are taken, unix s.
@@ -117,15 +120,15 @@ impl Logs<'_> {
         let Some(extent) = logged.extent else {
             return Ok(Ok(Judged { waiting: vec![0; logged.logs.len()], logs: logged.logs, ..Judged::default() }));
         };
-        let wanted = Wanted { context, host: &host.host, path: host.path.clone(), snapshots: &host.snapshots, extent };
+        let wanted = Wanted { context, host: &host.host, path: host.path.clone(), snapshots: &host.snapshots, extent, floor: self.floor };
         let (dates, near) = wanted.dates().await?;
         let ledgers = self.ledgers_of(dates).await?;
         let around = match wanted.load(near, &ledgers).await? {
             Ok(around) => around,
             Err(reason) => return Ok(Err(reason)),
         };
-        let (decided, times) = (self.decided, self.times.clone());
-        let judged = context.workers.run(move || judging::judge(logged, around, decided, &times)).await?;
+        let rules = Rules { decided: self.decided, times: self.times.clone(), floor: self.floor };
+        let judged = context.workers.run(move || judging::judge(logged, around, &rules)).await?;
         fail_point::reach("judged");
         Ok(judged.map(|judged| Judged { ledgers, ..judged }).map_err(|e| format!("kept: a snapshot beside it cannot be read: {e}")))
     }
@@ -309,6 +312,7 @@ impl From<&Judged> for Settled {
             taken: of(Fate::Taken),
             covered: of(Fate::Covered),
             shadowed: of(Fate::Shadowed),
+            expired: of(Fate::Expired),
             waiting: of(Fate::Waiting),
             oldest_waiting: judged.oldest,
             passed_over: judged.logs.iter().map(|log| log.passed_over).sum(),
