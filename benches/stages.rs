@@ -112,7 +112,7 @@ fn decode_json(bencher: Bencher) {
 
 fn merge(snapshots: &[Arc<Snapshot>]) -> Merge {
     let date = Date::of(BEGIN).expect("valid");
-    let inputs = snapshots.iter().map(|snapshot| Input { series: snapshot.cursor(), held: false, times: date.start()..date.end() });
+    let inputs = snapshots.iter().map(|snapshot| Input { series: snapshot.cursor(), held: false, of_log: false, times: date.start()..date.end() });
     Merge::new(inputs.collect()).expect("in memory")
 }
 

@@ -31,7 +31,7 @@ mod wal;
 
 pub use as_far::{Partial, decode_as_far};
 pub use claim::{check, claim};
-pub use wal::{Log, Lost, Piece, Record};
+pub use wal::{Log, Lost, Piece, Record, SeriesNumbers};
 
 use found::{Found, List, Values};
 use input::Input;

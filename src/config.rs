@@ -49,7 +49,7 @@ pub use looking::{coverage, ls};
 pub use restore::restore;
 pub use s3::s3;
 
-use places::{check_archive, check_lies_outside, check_places, resolved};
+use places::{check_archive, check_hold, check_lies_outside, check_places, resolved};
 
 /// The least memory that a run can do with: one open object and one part in flight.
 const MIN_MEMORY: u64 = 64 << 20;
@@ -80,11 +80,14 @@ pub fn archive(args: ArchiveArgs, environment: &S3Environment) -> Result<Archive
         prune_after: args.prune_after.map(|age| prune_rules("--prune-after", age.into(), &args.prune)).transpose()?,
         spool: spool_folder(),
         encoder: args.format.encoder,
+        wal: args.wal,
+        wal_hold: args.wal_hold,
         lock_file: args.lock_file,
         removes_after: args.prune.cc_backend_config.as_deref().and_then(removes_after),
         s3,
     };
     check_places(&settings.checkpoints, &settings.archive, settings.lock_file.as_deref())?;
+    settings.wal_hold.iter().try_for_each(|hold| check_hold(hold, &settings.checkpoints, &settings.archive))?;
     Ok(settings)
 }
 
@@ -202,11 +205,12 @@ fn spool_folder() -> PathBuf {
 pub fn doctor(args: DoctorArgs, environment: &S3Environment, config: Option<&Path>) -> Result<DoctorSettings> {
     let backend = args.cc_backend_config.as_deref().map(CcBackend::read).transpose()?;
     check_places(&args.checkpoints, &args.archive, args.lock_file.as_deref())?;
+    args.wal_hold.iter().try_for_each(|hold| check_hold(hold, &args.checkpoints, &args.archive))?;
     Ok(DoctorSettings {
         s3: s3_settings(&args.archive, &args.s3, environment)?,
         checkpoints: args.checkpoints,
         archive: args.archive,
-        wishes: Wishes { every: args.every.into(), prune: args.prune_after.map(Into::into), backend },
+        wishes: Wishes { every: args.every.into(), prune: args.prune_after.map(Into::into), hold: args.wal_hold, backend },
         lock_file: args.lock_file,
         config: config.map(Path::to_owned),
     })

@@ -15,10 +15,12 @@ use crate::names::{Date, END_OF_TIME, Selector};
 mod index;
 mod rows;
 mod snapshot;
+mod steps;
 
 pub use index::{Index, IndexBuilder, Series};
 pub use rows::{Rows, SeriesRun, TimeRun, Values, floats};
 pub use snapshot::{Cursor, Place, Reindex, Snapshot};
+pub use steps::Steps;
 
 /// The most dates that one snapshot may feed. A snapshot covers hours; a header that claims more is not believed.
 pub const MAX_DATES: usize = 1_000;

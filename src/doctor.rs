@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::error::Error;
 
 mod archive;
+mod logs;
 mod probe;
 mod races;
 mod tags;
@@ -14,6 +15,7 @@ mod tree;
 mod user;
 
 pub use archive::{check_directory, check_store};
+pub use logs::{HoldFacts, LogFacts, check_logs, existing};
 pub use tree::{check_decoded, check_tree};
 pub use user::check_user;
 

@@ -5,7 +5,7 @@
 //! take to bend it.
 
 /// All points, in the order of the data.
-pub const POINTS: [&str; 29] = [
+pub const POINTS: [&str; 34] = [
     "locked",
     "scanned",
     "opened",
@@ -22,6 +22,11 @@ pub const POINTS: [&str; 29] = [
     "visible",
     "proven",
     "window-done",
+    "held",
+    "judged",
+    "logs-proven",
+    "to-be-released",
+    "released",
     "to-be-deleted",
     "deleted",
     "done",

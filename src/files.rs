@@ -135,7 +135,12 @@ pub struct HostFiles {
     pub host: Host,
     /// Its snapshots by `from`, then by name.
     pub snapshots: Vec<SnapshotFile>,
+    /// True if it has a log.
+    pub has_log: bool,
 }
+
+/// A host's log of what came since its last snapshot, which the store appends to.
+pub const LOG_NAME: &str = "current.wal";
 
 /// A snapshot by its name and status; its bytes have not been looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,7 +15,7 @@ mod tree;
 
 pub use object::{ObjectFacts, ParquetFacts, can_match};
 pub use samples::{Number, Sample, Writer};
-pub use series::{Builder, SeriesFacts, Shown, Steps};
+pub use series::{Builder, SeriesFacts, Shown};
 pub use snapshot::{LogFacts, Of, SnapshotFacts};
 
 use text::bytes;

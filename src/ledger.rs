@@ -10,8 +10,9 @@ use parquet::file::metadata::KeyValue;
 use serde::{Deserialize, Serialize};
 
 use crate::etag::ETag;
+use crate::files::LOG_NAME;
 use crate::info::ArchiveInfo;
-use crate::names::{Cluster, Date, Digest};
+use crate::names::{Cluster, Date, Digest, MOST_STEP};
 use crate::partition::{Buckets, ObjectKey, Partition};
 use crate::schema::{FORMAT_VERSION, footer};
 
@@ -72,6 +73,18 @@ impl Entry {
     /// True if its samples of this date lie, or may lie, in `[first, last]`.
     pub fn overlaps(&self, first: i64, last: i64) -> bool {
         matches!((self.first, self.last), (Some(a), Some(b)) if a <= last && first <= b)
+    }
+
+    /// True if samples of this date that lie in `[first, last]`, or are taken for such, may be among its rows. A row of a log has the time of
+    /// its sample, which can be a step away from the time that a snapshot has for it.
+    pub fn may_hold(&self, first: i64, last: i64) -> bool {
+        let step = if self.is_log() { MOST_STEP } else { 0 };
+        self.overlaps(first.saturating_sub(step), last.saturating_add(step))
+    }
+
+    /// True if it is of samples that were taken from the host's log.
+    pub fn is_log(&self) -> bool {
+        self.path.rsplit('/').next() == Some(LOG_NAME)
     }
 
     /// True if the archive holds this very value for each of its samples of this date.
@@ -136,6 +149,13 @@ pub struct ObjectLedger {
     pub ledger: Digest,
     /// Its sources, in order.
     pub entries: Arc<Vec<Entry>>,
+}
+
+impl ObjectLedger {
+    /// True if all that it holds of a host was taken from its logs.
+    pub fn is_of_logs(&self, host: &str) -> bool {
+        self.entries.iter().filter(|entry| entry.host() == host).all(Entry::is_log)
+    }
 }
 
 /// Everything that goes into a footer, but for the object's digest.

@@ -3,7 +3,7 @@
 //! The way of the data is the order of the modules:
 //!
 //! ```text
-//! scan → catalog → plan → read → checkpoint (decode) → merge → rows → encode (row groups) → upload (object)
+//! scan → hold → catalog → plan → read → checkpoint (decode) → merge → rescue → rows → encode (row groups) → upload (object)
 //! → prove (objects, sources) ⇢ prune ⇢ verify ⇢ compact ⇢ table ⇢ restore ⇢ expire
 //! ```
 //!
@@ -43,11 +43,13 @@ pub mod object;
 
 // the stages, in the order of the data
 pub mod scan;
+pub mod hold;
 pub mod catalog;
 pub mod plan;
 pub mod read;
 pub mod checkpoint;
 pub mod merge;
+pub mod rescue;
 pub mod rows;
 pub mod encode;
 pub mod upload;

@@ -19,6 +19,8 @@ pub struct Input {
     pub series: Cursor,
     /// True if the archive holds these rows already.
     pub held: bool,
+    /// True if they were taken from a log, with the times of their samples: a cell less than a step away that has the value of one is that sample.
+    pub of_log: bool,
     /// Only samples with these times take part, in Unix s.
     pub times: Range<i64>,
 }
@@ -45,6 +47,7 @@ pub struct Merge {
 struct Part {
     input: usize,
     held: bool,
+    of_log: bool,
     span: Span,
     /// The values that the span is of, once they are needed.
     values: Bytes,
@@ -78,7 +81,10 @@ impl Merge {
             parts.sort_by_key(|part| (part.span.start, part.input));
             let is_plain = disjoint(&parts);
             let loaded = self.load(&mut parts, is_plain)?;
+            let absorbed = absorb(&mut parts, &mut self.tallies);
             let pieces = if is_plain { plain(&parts, &mut self.tallies) } else { instant_by_instant(&parts, &mut self.tallies) };
+            // they are NaN by now, and no sample is missing there
+            absorbed.into_iter().for_each(|input| self.tallies[input].nan -= 1);
             if !pieces.is_empty() {
                 return Ok(Some(SeriesRows { key, values: parts.into_iter().map(|part| part.values).collect(), pieces, loaded }));
             }
@@ -109,11 +115,11 @@ impl Merge {
 
     /// Takes all that an input has of a series.
     fn take(&mut self, key: &SeriesKey, input: usize, parts: &mut Vec<Part>) -> Result<(), Unread> {
-        let Input { series, held, times } = &mut self.inputs[input];
+        let Input { series, held, of_log, times } = &mut self.inputs[input];
         while let Some(span) = series.next_of(key) {
             let span = span.within(times.start, times.end);
             if span.len > 0 {
-                parts.push(Part { input, held: *held, span, values: Bytes::new() });
+                parts.push(Part { input, held: *held, of_log: *of_log, span, values: Bytes::new() });
             }
         }
         self.queue(input)
@@ -122,7 +128,7 @@ impl Merge {
     /// Gets the values that are needed. Gives how many bytes of them were copied from files.
     fn load(&self, parts: &mut [Part], only_new: bool) -> Result<usize, Unread> {
         let mut loaded = 0;
-        for part in parts.iter_mut().filter(|part| !(only_new && part.held)) {
+        for part in parts.iter_mut().filter(|part| !(only_new && part.held && !part.of_log)) {
             let snapshot = self.inputs[part.input].series.snapshot();
             part.values = snapshot.place.values(&part.span).map_err(|error| Unread { input: part.input, error })?;
             part.span.at = 0;
@@ -130,6 +136,38 @@ impl Merge {
         }
         Ok(loaded)
     }
+}
+
+/// Passes over cells of new parts that are samples which were taken from a log: each row of it is one cell, less than a step away. Gives
+/// the input of each.
+fn absorb(parts: &mut [Part], tallies: &mut [Tally]) -> Vec<usize> {
+    let row = |part: &Part, i: usize| (part.span.time(i), part.span.value(&part.values, i).to_bits(), part.input);
+    let of_log = parts.iter().filter(|part| part.of_log);
+    let mut rows: Vec<(i64, u32, usize)> = of_log.flat_map(|part| (0..part.span.len).map(|i| row(part, i))).collect();
+    rows.retain(|(_, bits, _)| !f32::from_bits(*bits).is_nan());
+    rows.sort_unstable();
+    let mut absorbed = Vec::new();
+    for part in parts.iter_mut().filter(|part| !part.held) {
+        let mut changed: Option<Vec<u8>> = None;
+        for i in 0..if rows.is_empty() { 0 } else { part.span.len } {
+            let (time, bits, step) = (part.span.time(i), part.span.value(&part.values, i).to_bits(), part.span.frequency);
+            let from = rows.partition_point(|(row, ..)| *row <= time - step);
+            let near = rows[from..].iter().take_while(|(row, ..)| *row < time + step);
+            let Some(at) = near.enumerate().filter(|(_, row)| row.1 == bits).min_by_key(|(_, row)| row.0.abs_diff(time)).map(|(at, _)| at) else { continue };
+            let (.., holder) = rows.remove(from + at);
+            let values = changed.get_or_insert_with(|| part.values[part.span.bytes()].to_vec());
+            values[4 * i..4 * i + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+            let tally = &mut tallies[part.input];
+            (tally.rows, tally.held) = (tally.rows + 1, tally.held + 1);
+            tally.holders.insert(holder);
+            tally.reach(time);
+            absorbed.push(part.input);
+        }
+        if let Some(values) = changed {
+            (part.values, part.span.at) = (values.into(), 0);
+        }
+    }
+    absorbed
 }
 
 /// True if the parts, sorted by start, follow each other in time.
@@ -193,7 +231,7 @@ fn instant_by_instant(parts: &[Part], tallies: &mut [Tally]) -> Vec<Piece> {
     // the value that stands at the instant, and the part that has it
     let mut winner: Option<(i64, &Part, f32)> = None;
     while let Some(Next { time: Reverse(time), strength, part, index }) = queue.pop() {
-        let of @ Part { input, held, span, values } = &parts[part];
+        let of @ Part { input, held, span, values, .. } = &parts[part];
         let others_from = queue.peek().map_or(i64::MAX, |other| other.time.0);
         let is_first_there = winner.is_none_or(|(at, ..)| at != time);
         if is_first_there && index + 1 < span.len && span.time(index + 1) < others_from {
@@ -263,7 +301,7 @@ mod tests {
 
     /// Rows of snapshots, each with whether the archive holds it, and what became of their samples.
     fn rows<const N: usize>(inputs: [(Snapshot, bool); N]) -> (Vec<(i64, f32)>, Vec<Tally>) {
-        let inputs = inputs.map(|(snapshot, held)| Input { series: Arc::new(snapshot).cursor(), held, times: 0..86_400 });
+        let inputs = inputs.map(|(snapshot, held)| Input { series: Arc::new(snapshot).cursor(), held, of_log: false, times: 0..86_400 });
         let mut merge = Merge::new(inputs.into()).expect("in memory");
         let mut rows = Vec::new();
         while let Some(series) = merge.next_series().expect("in memory") {
@@ -304,5 +342,20 @@ mod tests {
         let (rows, tallies) = rows([(of_series(0, 60, &[1.0, 2.0], 2), false)]);
         assert_eq!(rows, [(0, 1.0), (60, 2.0)]);
         assert_eq!((tallies[0].rows, tallies[0].written), (4, 2));
+    }
+
+    #[test]
+    fn a_cell_that_has_the_value_of_a_row_of_a_log_beside_it_is_that_sample() {
+        let input = |snapshot: Snapshot, of_log| Input { series: Arc::new(snapshot).cursor(), held: of_log, of_log, times: 0..86_400 };
+        // two samples were taken from a log; the second stands in a cell 30 s later, and then comes another one with its value
+        let mut merge =
+            Merge::new(vec![input(snapshot(120, 60, &[5.0, 5.0, 5.0, 6.0]), false), input(snapshot(30, 60, &[9.0, 5.0]), true)]).expect("in memory");
+        let series = merge.next_series().expect("in memory").expect("a series");
+        let rows: Vec<i64> =
+            series.pieces.iter().flat_map(|p| (0..p.span.len).filter(|i| !p.span.value(&series.values[p.of], *i).is_nan()).map(|i| p.span.time(i))).collect();
+        assert_eq!(rows, [180, 240, 300]);
+        let tally = &merge.tallies()[0];
+        assert_eq!((tally.rows, tally.written, tally.held, tally.nan, tally.extent), (4, 3, 1, 0, Some((120, 300))));
+        assert_eq!(tally.holders.iter().copied().collect::<Vec<_>>(), [1]);
     }
 }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// Seconds in a UTC day; unix time has no leap seconds.
 pub const DAY: i64 = 86_400;
 
+/// No sample lies this far, in s, from the time that a snapshot has for it: that is less than one step of its series.
+pub const MOST_STEP: i64 = 3_600;
+
 /// The first timestamp past year 9999, where `YYYY-MM-DD` ends.
 pub const END_OF_TIME: i64 = 253_402_300_800;
 

@@ -52,6 +52,7 @@ mod inspecting;
 mod keeping;
 mod listing;
 mod lock;
+mod logs;
 mod merging;
 mod objects;
 mod open;
@@ -193,6 +194,7 @@ pub async fn archive_into(
     let locked = lock::locked_tree(&settings.checkpoints, &settings.filter, settings.lock_file.as_deref(), settings.dry_run).await;
     let (_lock, tree) = watch.at(Stage::Scan, locked)?;
     fail_point::reach("scanned");
+    let logs = watch.at(Stage::Read, logs::find(settings, &tree).await)?;
     let archive = watch.at(Stage::Catalog, open()).inspect_err(|_| watch.left().finish(&tree, settings.before))?;
     watch.watch_requests(archive.requests());
     let context = Context::new(Means::of(settings), archive, Arc::clone(&progress))?;
@@ -214,6 +216,9 @@ pub async fn archive_into(
         let info = watch.at(Stage::Catalog, check_archive(&context, settings).await)?;
         for files in &tree.clusters {
             rounds::archive_cluster(&context, info, files, &mut summary).await?;
+        }
+        if let Some(logs) = logs {
+            logs.archive(&context, info, settings, &tree, &mut summary).await?;
         }
         summary.table_version = tabling::keep_up(&context.archive, watch).await;
         watch.at(Stage::Prune, prune_tree(settings, &context, &tree, &mut summary).await)

@@ -8,11 +8,8 @@ use std::sync::Arc;
 use crate::files::{ClusterFiles, SnapshotFile};
 use crate::floor::Floor;
 use crate::ledger::{Entry, Holdings};
-use crate::names::{DAY, Date, Digest, Host};
+use crate::names::{DAY, Date, Digest, Host, MOST_STEP};
 use crate::partition::Bucket;
-
-/// A snapshot's first samples can lie a little before its `from`: less than one step of its series.
-const EARLY: i64 = 3_600;
 
 /// So many dates a header may claim to be believed: a source is read for each window of them.
 const MOST_CLAIMED: i64 = 7;
@@ -86,7 +83,7 @@ impl Left {
     /// What a source says of itself: by its header, which goes from one time to another, or by its name alone if the header cannot be read.
     pub fn claimed(file: &SnapshotFile, extent: Option<(i64, i64)>) -> Self {
         let home = file.home();
-        let (first, last) = extent.map_or((None, None), |(from, to)| (Date::of(from.saturating_sub(EARLY)), Date::of(to.saturating_sub(1))));
+        let (first, last) = extent.map_or((None, None), |(from, to)| (Date::of(from.saturating_sub(MOST_STEP)), Date::of(to.saturating_sub(1))));
         let (first, last) = (first.unwrap_or(home).min(home), last.unwrap_or(home).max(home));
         // more than any snapshot has: what it really feeds is seen when it is decoded
         if last.start() - first.start() < MOST_CLAIMED * DAY { Self::Claimed(first, last) } else { Self::Claimed(home, home) }
@@ -210,7 +207,7 @@ mod tests {
     }
 
     fn cluster(snapshots: Vec<SnapshotFile>) -> ClusterFiles {
-        let host = HostFiles { host: Host::new("n1"), snapshots };
+        let host = HostFiles { host: Host::new("n1"), snapshots, has_log: false };
         ClusterFiles { cluster: Cluster::new("c").expect("valid"), path: "c".into(), hosts: vec![host] }
     }
 

@@ -1,6 +1,6 @@
 //! Stage 1: the checkpoint tree as it lies on disk: clusters, hosts, snapshots. Nothing is opened but directories, and zip archives for their lists.
 //!
-//! `<tree>/<cluster>/<host>/<from>.{json,bin}[.gz|.zst]` are snapshots, and `<from>.json` in a `<from>.zip`. `current.wal`, `*.tmp` and whatever has
+//! `<tree>/<cluster>/<host>/<from>.{json,bin}[.gz|.zst]` are snapshots, and `<from>.json` in a `<from>.zip`; `current.wal` is the host's log. `*.tmp` and whatever has
 //! another name are left alone. What has a snapshot's name but is none (a symlink, a FIFO, no number) is set aside.
 
 use std::ffi::OsStr;
@@ -11,7 +11,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use crate::error::{Error, Escaped, Result, SetAside, rights};
-use crate::files::{ClusterFiles, Filter, Format, HostFiles, Packed, SnapshotFile, Tree, mtime, packed, shape, trusted};
+use crate::files::{ClusterFiles, Filter, Format, HostFiles, LOG_NAME, Packed, SnapshotFile, Tree, mtime, packed, shape, trusted};
 use crate::names::{Cluster, Date, Host};
 
 /// Reads the tree at `root`. A tree that cannot be one is an error that says so, never an empty result.
@@ -38,7 +38,7 @@ pub fn scan(root: &Path, filter: &Filter) -> Result<Tree> {
                 continue;
             }
             match snapshots(&entry.path(), &mut tree.set_aside) {
-                Ok(snapshots) => hosts.push(HostFiles { host: Host::new(&name), snapshots }),
+                Ok((snapshots, has_log)) => hosts.push(HostFiles { host: Host::new(&name), snapshots, has_log }),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => tree.set_aside.push(SetAside::new(entry.path(), format!("cannot list: {e}"))),
             }
@@ -77,12 +77,13 @@ fn directories(path: &Path, root: &Path, set_aside: &mut Vec<SetAside>) -> io::R
     Ok(found)
 }
 
-/// The snapshots in a host's directory.
-fn snapshots(path: &Path, set_aside: &mut Vec<SetAside>) -> io::Result<Vec<SnapshotFile>> {
-    let mut found = Vec::new();
+/// The snapshots in a host's directory, and whether it has a log.
+fn snapshots(path: &Path, set_aside: &mut Vec<SetAside>) -> io::Result<(Vec<SnapshotFile>, bool)> {
+    let (mut found, mut has_log) = (Vec::new(), false);
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;
         let os_name = entry.file_name();
+        has_log |= os_name == LOG_NAME && entry.file_type().is_ok_and(|kind| kind.is_file());
         if let Some(stem) = packed::stem(os_name.as_bytes()) {
             in_zip(&entry, stem, &mut found, set_aside);
             continue;
@@ -108,7 +109,7 @@ fn snapshots(path: &Path, set_aside: &mut Vec<SetAside>) -> io::Result<Vec<Snaps
     // one of the right size from the start: trees have many hosts, and one that shrinks leaves a gap
     let mut all = Vec::with_capacity(found.len());
     all.append(&mut found);
-    Ok(all)
+    Ok((all, has_log))
 }
 
 /// Adds the snapshots in a zip archive. One that is damaged costs only itself.
@@ -173,7 +174,7 @@ fn not_a_file(kind: FileType) -> Option<&'static str> {
 fn check_shape(root: &Path, filter: &Filter, tree: &mut Tree, seen_hosts: usize) -> Result<()> {
     let missing = filter.clusters.iter().find(|name| !tree.clusters.iter().any(|c| c.cluster.as_str() == *name));
     let hosts = || tree.clusters.iter().flat_map(|c| &c.hosts);
-    if missing.is_none() && hosts().any(|h| !h.snapshots.is_empty()) {
+    if missing.is_none() && hosts().any(|h| !h.snapshots.is_empty() || h.has_log) {
         return Ok(());
     }
     let wrong = |what: String| Err(Error::Usage(format!("{} {what}", Escaped(root))));

@@ -54,12 +54,23 @@ pub struct ArchiveSettings {
     pub verify: Depth,
     /// What is pruned when all is archived.
     pub prune_after: Option<PruneRules>,
+    /// Which records of hosts' logs are taken, if it is not decided which of them snapshots will have.
+    pub wal: Option<WalRecords>,
+    /// Where logs are held until that is decided.
+    pub wal_hold: Option<PathBuf>,
     /// Locked instead of the tree.
     pub lock_file: Option<PathBuf>,
     /// The age at which cc-backend takes snapshots away, if its configuration is known and says so.
     pub removes_after: Option<Duration>,
     /// How the archive is reached, if it is in S3.
     pub s3: Option<S3Settings>,
+}
+
+impl ArchiveSettings {
+    /// True if logs are looked at.
+    pub fn looks_at_logs(&self) -> bool {
+        self.wal.is_some() || self.wal_hold.is_some()
+    }
 }
 
 /// What a run of `prune` does.
@@ -185,6 +196,8 @@ pub struct Wishes {
     pub every: Duration,
     /// The age at which snapshots are to be pruned, if they are.
     pub prune: Option<Duration>,
+    /// Where logs are to be held, if they are.
+    pub hold: Option<PathBuf>,
     /// What cc-backend does, if that is known.
     pub backend: Option<CcBackend>,
 }
@@ -229,6 +242,13 @@ pub enum Encoder {
     Runs,
     /// Writes Arrow arrays through AsyncArrowWriter.
     Arrow,
+}
+
+/// Which records of hosts' logs become rows, if no snapshot has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum WalRecords {
+    /// Every one: the store is gone for good, and no snapshot comes any more.
+    All,
 }
 
 /// How much of an object is read to prove it.

@@ -18,6 +18,7 @@ mod compact;
 mod expire;
 mod figures;
 mod lines;
+mod logs;
 pub mod metrics;
 mod prune;
 mod publish;
@@ -27,6 +28,7 @@ mod watch;
 pub use compact::{Compaction, Conflict};
 pub use expire::{ExpiredDate, Expiry, OnDisk};
 pub use lines::{RunId, init};
+pub use logs::LogSummary;
 pub use prune::{KeepReason, Kept, PruneSummary};
 pub use run::{Run, Subject};
 pub use watch::{Figures, Left, Requests, Restored, Stage, TableFigures, Unarchived, Verified, Watch};
@@ -198,6 +200,9 @@ pub struct Summary {
     /// Version of the table that the archive has now, if it has one and it is up to date.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table_version: Option<u64>,
+    /// What became of the logs of hosts, if they were looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logs: Option<LogSummary>,
     /// True if a signal ended the run.
     pub interrupted: bool,
     /// What was pruned afterwards, if that was asked for.
@@ -261,6 +266,7 @@ impl fmt::Display for Summary {
         if let Some(version) = self.table_version {
             line("table", format!("version {version}"))?;
         }
+        self.logs.as_ref().map_or(Ok(()), |logs| logs.fmt(f))?;
         list(f, "waiting", &self.waiting)?;
         list(f, "set aside", &self.set_aside)?;
         self.prune.as_ref().map_or(Ok(()), |pruned| pruned.fmt(f))

@@ -10,6 +10,8 @@ use cc_archiver::fail_point::POINTS;
 use support::{Level, MIDNIGHT, Row, Run, Snapshot, T0, Tree, archiver, assert_same_rows, files_below, noise, rows_of, s3};
 use victim::{Site, signal, wait, was_killed};
 
+#[path = "support/log.rs"]
+mod log;
 mod support;
 #[path = "faults/victim.rs"]
 mod victim;
@@ -28,9 +30,12 @@ const OF_COMPACTING: [&str; 6] = ["joined", "compacted", "compared", "tabled", "
 /// Points that only an expiry comes to.
 const OF_EXPIRING: [&str; 4] = ["floor-raised", "floor-tabled", "to-be-expired", "expired"];
 
+/// Points that only a run comes to which looks at logs.
+const OF_LOGS: [&str; 5] = ["held", "judged", "logs-proven", "to-be-released", "released"];
+
 /// Points of runs that archive.
 fn points() -> impl Iterator<Item = &'static str> {
-    POINTS.into_iter().filter(|point| !OF_PARTS.contains(point) && !OF_COMPACTING.contains(point) && !OF_EXPIRING.contains(point))
+    POINTS.into_iter().filter(|point| !OF_PARTS.contains(point) && !OF_COMPACTING.contains(point) && !OF_EXPIRING.contains(point) && !OF_LOGS.contains(point))
 }
 
 /// The site's command, which deletes if the point takes that.
@@ -76,6 +81,59 @@ fn killed(site: &Site, point: &str, nth: usize) -> bool {
     let status = wait(&mut child);
     assert!(was_killed(status) || status.code() == Some(0), "{point} {nth}: {status:?}");
     was_killed(status)
+}
+
+/// A tree with a log, an archive and a hold.
+struct Logged {
+    tree: Tree,
+    folder: tempfile::TempDir,
+}
+
+impl Logged {
+    fn new() -> Self {
+        let logged = Self { tree: Tree::new(), folder: tempfile::tempdir().expect("a folder") };
+        let samples: Vec<(i64, f32)> = noise(7, 200).into_iter().enumerate().map(|(i, value)| (MIDNIGHT - 6_000 + 60 * i as i64, value)).collect();
+        logged.tree.write("c/n1/current.wal", &log::log_of(&samples));
+        logged
+    }
+
+    /// A run, which is killed when it comes to the point for the `nth` time.
+    fn run(&self, kill_at: Option<(&str, usize)>) -> bool {
+        let mut command = archiver();
+        command.arg("archive").arg(self.tree.path()).arg(self.folder.path().join("archive"));
+        command.arg("--wal-hold").arg(self.folder.path().join("hold")).args(["--progress", "never"]);
+        if let Some((point, nth)) = kill_at {
+            command.env(VARIABLE, format!("{point}:{nth}"));
+        }
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        let status = wait(&mut child);
+        assert!(was_killed(status) || status.code() == Some(0), "{kill_at:?}: {status:?}");
+        was_killed(status)
+    }
+}
+
+#[test]
+fn a_kill_at_any_boundary_neither_loses_nor_doubles_what_only_a_log_has() {
+    for point in points().filter(|point| !OF_PRUNING.contains(point)).chain(OF_LOGS) {
+        let mut was_reached = false;
+        for nth in [0, 1, 2] {
+            let site = Logged::new();
+            was_reached |= site.run(Some((point, nth)));
+            site.run(None);
+            // the store has crashed: its next snapshot begins at the restart
+            fs::remove_file(site.tree.path().join("c/n1/current.wal")).expect("removed");
+            let restarted = Snapshot::minutes(MIDNIGHT + 3 * 3_600, noise(8, 5));
+            site.tree.bin("c", "n1", &restarted);
+            was_reached |= site.run(Some((point, nth)));
+            site.run(None);
+            let mut times: Vec<i64> = rows_of(&files_below(&site.folder.path().join("archive"))).iter().map(|row| row.timestamp).collect();
+            times.sort_unstable();
+            let expected: Vec<i64> = (0..200).map(|i| MIDNIGHT - 6_000 + 60 * i).chain((0..5).map(|i| restarted.from + 60 * i)).collect();
+            assert_eq!(times, expected, "{point} {nth}");
+            assert_eq!(files_below(&site.folder.path().join("hold")).len(), 0, "{point} {nth}: nothing is held any more");
+        }
+        assert!(was_reached, "no run comes to {point}");
+    }
 }
 
 #[test]

@@ -996,7 +996,7 @@ fn flat(date: Date, snapshot: &Arc<Snapshot>) -> Vec<(String, String, i64, u32)>
 }
 
 fn rows_of(date: Date, snapshot: &Arc<Snapshot>) -> (Rows, Tally) {
-    let mut merge = Merge::new(vec![Input { series: snapshot.cursor(), held: false, times: date.start()..date.end() }]).expect("read");
+    let mut merge = Merge::new(vec![Input { series: snapshot.cursor(), held: false, of_log: false, times: date.start()..date.end() }]).expect("read");
     let behind = Behind { kept: 0, loaded: usize::MAX };
     let rows = rows::rows_of(&Host::new("h"), behind, || merge.next_series()).expect("read");
     assert!(merge.is_done(), "they are few");

@@ -1,6 +1,7 @@
 //! `current.wal`: records one after the other, each with a checksum. One that is torn or damaged costs itself: the next good one is looked for,
 //! and the bytes that were passed over are said.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -62,6 +63,32 @@ impl<'a> Record<'a> {
     pub fn selector(&self) -> Result<Arc<Selector>, String> {
         let level = |parent: Arc<Selector>, (depth, name)| child(&parent, name, depth);
         self.levels().enumerate().map(|(above, name)| (above + 1, name)).try_fold(Arc::new(Selector::node()), level)
+    }
+}
+
+/// Numbers the series of logs in the order in which they come first.
+#[derive(Debug, Default)]
+pub struct SeriesNumbers {
+    numbers: HashMap<Box<[u8]>, usize>,
+    /// What was looked for last.
+    key: Vec<u8>,
+}
+
+impl SeriesNumbers {
+    /// The number of a record's series, if it has one.
+    pub fn find(&mut self, record: &Record<'_>) -> Option<usize> {
+        self.key.clear();
+        for name in std::iter::once(record.metric).chain(record.levels()) {
+            self.key.extend((name.len() as u32).to_le_bytes());
+            self.key.extend(name.as_bytes());
+        }
+        self.numbers.get(&*self.key).copied()
+    }
+
+    /// Gives the series that was looked for last the next number.
+    pub fn add(&mut self) -> usize {
+        let next = self.numbers.len();
+        *self.numbers.entry(self.key.as_slice().into()).or_insert(next)
     }
 }
 

@@ -12,7 +12,7 @@ use super::resources::ResourceArgs;
 use super::s3::S3Args;
 use super::selection::SelectionArgs;
 use super::values::{Instant, path, size, span, switch};
-use crate::settings::{Depth, Location};
+use crate::settings::{Depth, Location, WalRecords};
 
 /// Archive the snapshots that are not in the archive yet. Nothing is deleted without --prune-after.
 ///
@@ -46,6 +46,13 @@ pub struct ArchiveArgs {
     /// Print what would be done; touch nothing.
     #[arg(long, env = "CC_ARCHIVER_DRY_RUN", value_parser = switch)]
     pub dry_run: bool,
+
+    /// Hold each current.wal in this directory until it is decided which of its samples no snapshot has; take those. It must lie outside of the tree, best on its file system.
+    #[arg(long, value_name = "DIR", help_heading = "Logs", env = "CC_ARCHIVER_WAL_HOLD", value_parser = path())]
+    pub wal_hold: Option<PathBuf>,
+    /// Also take samples of current.wal that no snapshot has: all of them, if the store is gone for good and writes no snapshot any more.
+    #[arg(long, value_enum, value_name = "RECORDS", help_heading = "Logs", env = "CC_ARCHIVER_WAL")]
+    pub wal: Option<WalRecords>,
 
     /// How each object is proven after its upload.
     #[arg(long, value_enum, value_name = "DEPTH", default_value = "footer", help_heading = "Proof and pruning", env = "CC_ARCHIVER_VERIFY")]

@@ -29,6 +29,9 @@ pub struct DoctorArgs {
     /// Also check that snapshots may be deleted, and that cc-backend does not need them at this age.
     #[arg(long, value_name = "AGE", env = "CC_ARCHIVER_PRUNE_AFTER", value_parser = span, allow_hyphen_values = true)]
     pub prune_after: Option<humantime::Duration>,
+    /// Where archive holds logs: say how it holds them, and what is held.
+    #[arg(long, value_name = "DIR", env = "CC_ARCHIVER_WAL_HOLD", value_parser = path())]
+    pub wal_hold: Option<PathBuf>,
     /// cc-backend's config.json: sets CHECKPOINTS, and says when cc-backend removes snapshots.
     #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_CC_BACKEND_CONFIG", value_parser = path())]
     pub cc_backend_config: Option<PathBuf>,

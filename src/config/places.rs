@@ -30,6 +30,20 @@ pub(super) fn check_lies_outside(tree: &Path, checkpoints: &Path, what: &str, pa
     Ok(())
 }
 
+/// Held logs lie beside the tree and the archive, and neither of them in the hold.
+pub(super) fn check_hold(hold: &Path, checkpoints: &Path, archive: &Location) -> Result<()> {
+    check_lies_outside(&resolved(checkpoints), checkpoints, "hold of logs", hold)?;
+    let (real, shown) = (resolved(hold), Escaped(hold));
+    let others = [Some(checkpoints), if let Location::Directory(path) = archive { Some(path.as_path()) } else { None }];
+    for other in others.into_iter().flatten() {
+        if resolved(other).starts_with(&real) || real.starts_with(resolved(other)) {
+            let hint = "hint: give --wal-hold a directory of its own, on the file system of the tree";
+            return Err(Error::Usage(format!("the hold of logs {shown} and {} lie in each other\n  {hint}", Escaped(other))));
+        }
+    }
+    Ok(())
+}
+
 /// The tree comes first, the archive second.
 fn check_order(checkpoints: &Path, archive: &Location) -> Result<()> {
     let shown = Escaped(checkpoints).to_string();

@@ -232,7 +232,7 @@ mod tests {
         if removes_after.is_none() {
             (backend.removes_after, backend.cleanup) = (None, Cleanup::Keep);
         }
-        Wishes { every: Duration::from_secs(every * 3_600), prune: None, backend: Some(backend) }
+        Wishes { every: Duration::from_secs(every * 3_600), prune: None, hold: None, backend: Some(backend) }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,6 +40,23 @@ impl From<io::Error> for Unread {
 /// Opens a file, not a link to one. A FIFO that took its place does not block.
 pub fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32).open(path)
+}
+
+/// A file that is read from a place on, whoever else reads it.
+#[derive(Debug)]
+pub struct ReadFrom<'a> {
+    /// The file.
+    pub file: &'a File,
+    /// Byte offset of what is read next.
+    pub at: u64,
+}
+
+impl Read for ReadFrom<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(out, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
 }
 
 /// An open file, and what it was when it was opened.

@@ -56,7 +56,12 @@ impl Share {
     pub async fn piece(&self, is_whole: bool) -> Piece {
         // never closed
         let permit = if is_whole { None } else { Arc::clone(&self.pieces).acquire_owned().await.ok() };
-        Piece { share: self.clone(), permit }
+        Piece { permit, ..self.of_whole() }
+    }
+
+    /// A piece of a host that is in memory as a whole.
+    pub fn of_whole(&self) -> Piece {
+        Piece { share: self.clone(), permit: None }
     }
 }
 

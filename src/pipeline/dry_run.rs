@@ -27,6 +27,9 @@ use crate::telemetry::{PruneSummary, list, thousands};
 pub struct DryRun {
     /// One for every cluster.
     pub clusters: Vec<ClusterDryRun>,
+    /// Logs in the tree, if they are asked for. What becomes of them is known when they are read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logs: Option<u64>,
     /// What cannot be archived, as far as names and ledgers show.
     pub set_aside: Vec<SetAside>,
     /// What would be pruned then, if that is asked for.
@@ -100,7 +103,9 @@ pub async fn plan(settings: &ArchiveSettings, context: &Context, info: ArchiveIn
         let pruned = prune.insert(PruneSummary { dry_run: true, ..Default::default() });
         Pruning { archived_first: to_archive, ..Pruning::after(settings, context, rules, tree).await? }.prune_after(tree, pruned).await?;
     }
-    Ok(DryRun { clusters, set_aside, prune })
+    let hosts = || tree.clusters.iter().flat_map(|files| &files.hosts);
+    let logs = settings.looks_at_logs().then(|| hosts().filter(|host| host.has_log).count() as u64);
+    Ok(DryRun { clusters, logs, set_aside, prune })
 }
 
 /// Takes out what ends after `--before`, as a run does when it has read it. Gives how many that are.
@@ -177,6 +182,9 @@ impl fmt::Display for DryRun {
             for partition in &cluster.partitions {
                 writeln!(f, "  {}  {} snapshots -> {}", partition.partition, thousands(partition.files), partition.first_object)?;
             }
+        }
+        if let Some(logs) = self.logs {
+            writeln!(f, "logs               {}, which only a run reads", thousands(logs))?;
         }
         list(f, "set aside", &self.set_aside)?;
         self.prune.as_ref().map_or(Ok(()), |prune| prune.fmt(f))?;

@@ -250,14 +250,17 @@ impl HostJob {
         };
         let mut held = Vec::new();
         let mut read_back: Vec<ReadBack> = Vec::new();
-        for (object, entry) in holdings.of_host(self.host.as_str()).filter(|(_, entry)| entry.overlaps(first, last)) {
+        for (object, entry) in holdings.of_host(self.host.as_str()).filter(|(_, entry)| entry.may_hold(first, last)) {
             let digests: Vec<Digest> = entry.held_by.iter().copied().chain([entry.blake3]).collect();
             let on_disk = if entry.stands_as_decoded() { self.archived_file(means, entry, cache).await? } else { None };
             if let Some(stored) = on_disk {
-                held.push(Held { origin: Origin::File(stored), digests });
+                held.push(Held { origin: Origin::File(stored), digests, of_log: false });
                 continue;
             }
-            let overlap = (entry.first.map_or(first, |t| t.max(first)), entry.last.map_or(last, |t| t.min(last)));
+            let overlap = match entry.is_log() {
+                true => (entry.first.unwrap_or(first), entry.last.unwrap_or(last)),
+                false => (entry.first.map_or(first, |t| t.max(first)), entry.last.map_or(last, |t| t.min(last))),
+            };
             // dropped rows of this source stand in other objects, whose entries are in this list as well
             match read_back.iter_mut().find(|other| other.object.key == object.key) {
                 Some(ReadBack { times, rows, digests: all, .. }) => {
@@ -271,7 +274,7 @@ impl HostJob {
         let (room, all) = (means.needs.scaled(means.needs.read_back, means.share), read_back.iter().map(|found| found.rows).sum::<u64>());
         held.extend(read_back.into_iter().map(|ReadBack { object, times, rows, digests }| {
             let room = (u128::from(room) * u128::from(rows) / u128::from(all.max(1))) as u64;
-            Held { origin: Origin::Object { object, times, room, rows }, digests }
+            Held { origin: Origin::Object { object, times, room, rows }, digests, of_log: object.is_of_logs(self.host.as_str()) }
         }));
         Ok(held)
     }

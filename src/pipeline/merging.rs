@@ -66,7 +66,12 @@ impl Merging<'_> {
         let is_in_memory = snapshots.iter().all(|snapshot| snapshot.is_in_memory());
         let loaded = if is_in_memory { usize::MAX } else { share.bytes() as usize / (2 * PIECES) };
         let times = date.start()..date.end();
-        let input = |(i, snapshot): (usize, &Arc<Snapshot>)| Input { series: snapshot.cursor(), held: i >= new.len(), times: times.clone() };
+        let input = |(i, snapshot): (usize, &Arc<Snapshot>)| Input {
+            series: snapshot.cursor(),
+            held: i >= new.len(),
+            of_log: i.checked_sub(new.len()).is_some_and(|i| held[i].of_log),
+            times: times.clone(),
+        };
         let inputs: Vec<Input> = snapshots.iter().enumerate().map(input).collect();
         let unread = |Unread { input, error }: Unread| match (new.get(input), held.get(input.wrapping_sub(new.len())).map(|held| &held.origin)) {
             (Some(Source { stored, .. }), _) | (None, Some(Origin::File(stored))) => stored.broken(error.to_string()),

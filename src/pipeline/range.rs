@@ -183,7 +183,12 @@ impl Range {
             match self.read_back(object, &mut readings[*index], wanted, (part.rows, room), means).await? {
                 Ok(found) => {
                     read.push((object, part, found.is_some()));
-                    inputs.extend(found.map(|snapshot| Input { series: Arc::new(snapshot).cursor(), held: false, times: self.times.0..self.times.1 }));
+                    inputs.extend(found.map(|snapshot| Input {
+                        series: Arc::new(snapshot).cursor(),
+                        held: false,
+                        of_log: false,
+                        times: self.times.0..self.times.1,
+                    }));
                 }
                 Err(why) => damaged.push(Unreadable::new(means.archive.name_of(&object.key), why)),
             }

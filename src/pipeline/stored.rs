@@ -132,6 +132,8 @@ pub struct Held<'a> {
     pub origin: Origin<'a>,
     /// Whose they are.
     pub digests: Vec<Digest>,
+    /// True if they were taken from a log.
+    pub of_log: bool,
 }
 
 /// Where archived rows are taken from.

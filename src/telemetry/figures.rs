@@ -2,7 +2,7 @@
 
 use super::metrics::{self, Metric, Sheet};
 use super::watch::{TableFigures, Verified, Watch};
-use super::{Compaction, Expiry, PruneSummary, Summary};
+use super::{Compaction, Expiry, LogSummary, PruneSummary, Summary};
 use crate::clock;
 use crate::error::Exit;
 
@@ -66,6 +66,7 @@ pub fn sheet(command: &str, run_id: &str, watch: &Watch, ended: Ended, retention
     match command {
         "archive" => {
             archive(&mut out, figures.archive.as_ref().unwrap_or(&Summary::default()));
+            figures.archive.as_ref().and_then(|summary| summary.logs.as_ref()).into_iter().for_each(|found| logs(&mut out, found, ended));
             unarchived(&mut out, watch, ended, retention, previous);
             if let Some(pruned) = figures.archive.as_ref().and_then(|summary| summary.prune.as_ref()) {
                 prune(&mut out, pruned);
@@ -136,6 +137,17 @@ fn archive(out: &mut Writer<'_>, summary: &Summary) {
     ] {
         out.put(&metric, &[], value);
     }
+}
+
+fn logs(out: &mut Writer<'_>, found: &LogSummary, ended: Ended) {
+    out.put(&metrics::LOG_ROWS, &[], found.rows);
+    out.put(&metrics::LOGS_RELEASED, &[], found.released);
+    out.put(&metrics::LOG_OLDEST_AGE, &[], found.oldest_waiting.map_or(0, |oldest| ended.ended - oldest));
+    for (state, samples) in [("waiting", found.waiting), ("covered", found.covered), ("shadowed", found.shadowed), ("taken", found.taken + found.rows)] {
+        out.put(&metrics::LOG_SAMPLES, &[state], samples);
+    }
+    let held = [("link", found.linked), ("copy", found.copied), ("none", found.logs.saturating_sub(found.linked + found.copied))];
+    held.into_iter().for_each(|(how, count)| out.put(&metrics::LOGS_HELD, &[how], count));
 }
 
 /// What is left in the tree. A run that does not know, as it did not get to the tree, leaves it to what the previous one said.

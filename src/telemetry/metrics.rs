@@ -72,6 +72,11 @@ metrics! {
     OBJECTS_WRITTEN = Counter "objects_written_total" [] "Objects written";
     PLANNED_ANEW = Counter "partitions_planned_anew_total" [] "Partitions that were planned again because another writer was faster. If there are many, too many machines archive at once";
     OVERWRITES = Gauge "store_overwrites" [] "1 if a trial showed that the store ignores conditional writes: rows can stand twice if two machines write";
+    LOG_ROWS = Counter "log_rows_total" [] "Samples of logs that became rows, as no snapshot has them";
+    LOG_SAMPLES = GaugeOfComplete "log_samples" ["state"] "Samples in logs by what became of them: waiting (a snapshot may yet have them), covered (a snapshot has them), shadowed (newer samples overwrote them), taken (they are rows). None if archive does not look at logs";
+    LOG_OLDEST_AGE = GaugeOfComplete "oldest_waiting_log_sample_age_seconds" [] "Time from the oldest sample that waits to the end of the run; 0 if there is none";
+    LOGS_HELD = GaugeOfComplete "logs" ["held"] "Logs that the run read: link and copy are held (--wal-hold), none are not";
+    LOGS_RELEASED = Counter "logs_released_total" [] "Held logs that were given up, as all of their samples are decided and archived";
     UNARCHIVED = GaugeIfKnown "unarchived_snapshots" [] "Snapshots that were not archived when the last run ended, and should be: set aside, waiting, or not reached. A run that did not get to the tree leaves this gauge and those of the oldest one as they were";
     OLDEST = GaugeIfKnown "oldest_unarchived_snapshot_timestamp_seconds" [] "Where the oldest of them begins; absent if there is none";
     OLDEST_AGE = GaugeIfKnown "oldest_unarchived_snapshot_age_seconds" [] "Time from there to the end of the run; 0 if there is none";

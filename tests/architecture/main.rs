@@ -16,8 +16,25 @@ const MOST_LINES: usize = 400;
 /// The most lines of a function.
 const MOST_LINES_OF_FUNCTION: usize = 60;
 /// The stages that there are at least; lib.rs says which there are.
-const KNOWN_STAGES: [&str; 15] =
-    ["scan", "catalog", "plan", "read", "checkpoint", "merge", "rows", "encode", "upload", "prove", "prune", "verify", "compact", "table", "restore"];
+const KNOWN_STAGES: [&str; 17] = [
+    "scan",
+    "hold",
+    "catalog",
+    "plan",
+    "read",
+    "checkpoint",
+    "merge",
+    "rescue",
+    "rows",
+    "encode",
+    "upload",
+    "prove",
+    "prune",
+    "verify",
+    "compact",
+    "table",
+    "restore",
+];
 /// Which module outside of the pipeline may name which stage, and for what.
 const MAY_NAME: [(&str, &str, &str); 2] = [("prune", "prove", "Proven"), ("compact", "prove", "ObjectProof")];
 

@@ -213,7 +213,10 @@ def archives(name, where, cron):
     must("one shard's exit code does not end the others", at(rule, "action") == ("FailIndex" if sharded else "FailJob"))
     must("other failures are tried again", (job.get("backoffLimitPerIndex", 0) if sharded else job.get("backoffLimit", 0)) > 0)
     prunes = any(argument.startswith("--prune-after") for argument in arguments)
-    must("the tree is read-only unless it is pruned", at(mounts, "checkpoints", "readOnly") is (not prunes))
+    hold = next((argument.partition("=")[2] for argument in arguments if argument.startswith("--wal-hold=")), None)
+    must("the tree is read-only unless it is pruned or logs are held beside it", at(mounts, "checkpoints", "readOnly") is (not prunes and not hold))
+    must("logs are held in the volume of the tree", not hold or Path(at(mounts, "checkpoints", "mountPath")) in Path(hold).parents)
+    must("what holds logs is called so", bool(hold) == (name == "wal"))
     must("what prunes is called so", prunes == (name == "prune"))
     must("shards are an Indexed Job", sharded == (name == "sharded"))
     if sharded:
@@ -303,7 +306,9 @@ def mounted(name, pod, maps, settings, takes_tree):
     if len(maps) != 1 or at(maps, 0, "metadata", "name") not in named:
         return finding(name, "the generated ConfigMap is not mounted")
     mounts = {mount["mountPath"]: mount["name"] for mount in at(pod, "containers", 0, "volumeMounts") or []}
-    expect(name, "the configuration's tree is where the volume is", not takes_tree or mounts.get(settings.get("checkpoints")) == "checkpoints")
+    tree = Path(settings.get("checkpoints", ""))
+    has_tree = any(mounts.get(str(path)) == "checkpoints" for path in [tree, *tree.parents])
+    expect(name, "the configuration's tree is where the volume is", not takes_tree or has_tree)
     expect(name, "the configuration is where --config says", "--config=/etc/cc-archiver/config.json" in (at(pod, "containers", 0, "args") or []) and "/etc/cc-archiver" in mounts)
     if "ca-file" in settings:
         expect(name, "ca-file lies in a mounted folder", str(Path(settings["ca-file"]).parent) in mounts)

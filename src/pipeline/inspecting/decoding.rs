@@ -1,20 +1,19 @@
 //! Snapshots and write-ahead logs, series by series and record by record.
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::os::unix::fs::FileExt;
+use std::io::BufReader;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Output, Seen};
 use crate::buffers::Buffers;
-use crate::checkpoint::{self, Form, Log, Piece, Record, Room};
-use crate::data::{SeriesKey, Span, floats};
+use crate::checkpoint::{self, Form, Log, Piece, Record, Room, SeriesNumbers};
+use crate::data::{SeriesKey, Span, Steps, floats};
 use crate::error::{Error, Result};
 use crate::files::Format;
-use crate::inspect::{Builder, Damages, Holds, LogFacts, Number, Of, Sample, Shown, SnapshotFacts, Steps};
+use crate::files::trusted::ReadFrom;
+use crate::inspect::{Builder, Damages, Holds, LogFacts, Number, Of, Sample, Shown, SnapshotFacts};
 use crate::names::Selector;
 use crate::spool;
 use crate::telemetry::Progress;
@@ -150,7 +149,7 @@ impl Decoding {
 
     /// Hands on each record, until it is enough, and what was lost between them. True if the last one is torn.
     fn walk(&self, mut take: impl FnMut(&Record<'_>, Arc<Selector>) -> Result<bool>, mut lost: impl FnMut(u64, u64, String)) -> Result<bool> {
-        let mut log = Log::new(BufReader::with_capacity(CHUNK, FromStart { file: &self.file, at: 0 }));
+        let mut log = Log::new(BufReader::with_capacity(CHUNK, ReadFrom { file: &self.file, at: 0 }));
         let failed = |e| Error::io("cannot read", &self.path)(e);
         let mut is_torn = false;
         while let Some(piece) = log.next().map_err(failed)? {
@@ -194,27 +193,11 @@ impl Decoding {
     }
 }
 
-/// A file that is read from its beginning, whoever else reads it.
-struct FromStart<'a> {
-    file: &'a File,
-    at: u64,
-}
-
-impl Read for FromStart<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(out, self.at)?;
-        self.at += read as u64;
-        Ok(read)
-    }
-}
-
 /// Series of a log in the order in which they come first.
 #[derive(Default)]
 struct Series {
-    places: HashMap<Box<[u8]>, usize>,
+    numbers: SeriesNumbers,
     list: Vec<OfLog>,
-    /// The key that was looked for last.
-    key: Vec<u8>,
 }
 
 struct OfLog {
@@ -231,12 +214,7 @@ impl OfLog {
 
 impl Series {
     fn find(&mut self, record: &Record<'_>) -> Option<usize> {
-        self.key.clear();
-        for name in std::iter::once(record.metric).chain(record.levels()) {
-            self.key.extend((name.len() as u32).to_le_bytes());
-            self.key.extend(name.as_bytes());
-        }
-        self.places.get(&*self.key).copied()
+        self.numbers.find(record)
     }
 
     /// The series of a record; None if there are too many.
@@ -245,9 +223,8 @@ impl Series {
             Some(at) => at,
             None if self.list.len() == Shown::MOST => return None,
             None => {
-                self.places.insert(self.key.as_slice().into(), self.list.len());
                 self.list.push(OfLog { metric: record.metric.into(), selector: Arc::clone(selector), steps: Steps::default() });
-                self.list.len() - 1
+                self.numbers.add()
             }
         };
         self.list.get_mut(at)
