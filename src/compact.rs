@@ -18,7 +18,7 @@ use crate::store::Archive;
 mod contained;
 mod joined;
 
-pub use contained::{Compared, compare};
+pub use contained::{Compared, Sum, compare};
 pub use joined::{Loss, Sources, Window};
 
 /// The most sources of an object that is made: ledgers are read as a whole.

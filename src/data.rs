@@ -17,7 +17,7 @@ mod rows;
 mod snapshot;
 
 pub use index::{Index, IndexBuilder, Series};
-pub use rows::{Rows, SeriesRun, TimeRun, Values, floats};
+pub use rows::{Rows, SeriesRun, TimeRun, Values, first_not, floats};
 pub use snapshot::{Cursor, Place, Reindex, Snapshot};
 
 /// The most dates that one snapshot may feed. A snapshot covers hours; a header that claims more is not believed.

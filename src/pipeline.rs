@@ -51,6 +51,7 @@ mod inspecting;
 mod keeping;
 mod listing;
 mod lock;
+mod members;
 mod merging;
 mod objects;
 mod open;

@@ -269,6 +269,29 @@ fn while_all_of_its_members_stand_a_compaction_does_not_count_and_then_it_does()
 }
 
 #[test]
+fn a_compaction_is_finished_where_what_is_left_has_not_all_of_its_hosts() {
+    let site = Site::new();
+    let mut rows = Vec::new();
+    for (host, value) in [("n1", 1.0), ("n2", 2.0), ("n3", 3.0)] {
+        let snapshot = Snapshot::minutes(MIDNIGHT, [value; 60]);
+        site.tree.bin("c", host, &snapshot);
+        rows.extend(snapshot.rows("c", host));
+        archive(site.tree.path(), site.place(), &[]).expect(0);
+    }
+    let members = site.objects();
+    compact(&site.place(), &[]).expect(0);
+    let compacted = site.objects();
+    for left in 0..3 {
+        let (key, bytes) = members.iter().nth(left).expect("three");
+        std::fs::write(site.place().join(key), bytes).expect("written");
+        let done = compact(&site.place(), &[]).expect(0);
+        assert_eq!(["finished", "replaced"].map(|name| number(&done, name)), [1, 0], "object {left}");
+        assert_eq!(site.objects(), compacted);
+    }
+    assert_same_rows("compacted", rows_of(&compacted), &rows);
+}
+
+#[test]
 fn an_object_that_is_damaged_keeps_its_sequence_as_it_is() {
     let site = Site::runs(&[0, 6]);
     let objects = site.objects();

@@ -11,7 +11,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::ParquetMetaData;
 
-use crate::data::{Days, IndexBuilder, SeriesKey, Snapshot, Span};
+use crate::data::{Days, IndexBuilder, SeriesKey, Snapshot, Span, first_not};
 use crate::error::{Error, Result};
 use crate::names::Selector;
 use crate::schema::SORTED_BY;
@@ -63,6 +63,8 @@ pub struct Collected {
     last: Option<i64>,
     /// Its runs that may go on. There are several where snapshots whose times shift against each other were merged.
     runs: Vec<Run>,
+    /// Memory for the values of the next run.
+    spare: Vec<u8>,
 }
 
 /// The most runs of a series that may go on.
@@ -87,14 +89,16 @@ impl Run {
 
     fn push(&mut self, values: &[f32]) {
         self.span.len += values.len();
-        self.values.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        let first = self.values.len();
+        self.values.resize(first + 4 * values.len(), 0);
+        self.values[first..].as_chunks_mut().0.iter_mut().zip(values).for_each(|(bytes, value)| *bytes = value.to_le_bytes());
     }
 }
 
 impl Collected {
     /// Takes rows with such times; their values go to `spool`.
     pub fn new(times: RangeInclusive<i64>, spool: Spool) -> Self {
-        Self { times, spool, index: IndexBuilder::of_rows(), series: None, last: None, runs: Vec::new() }
+        Self { times, spool, index: IndexBuilder::of_rows(), series: None, last: None, runs: Vec::new(), spare: Vec::new() }
     }
 
     /// Takes rows of a batch.
@@ -102,49 +106,34 @@ impl Collected {
         let mut at = rows.start;
         while at < rows.end {
             let end = batch.end_of_series(at, rows.end);
-            let times = &batch.times.values()[at..end];
-            if !times.is_sorted_by(|a, b| a < b) {
-                return Err(not_in_order());
+            self.begin([1, 2, 3, 4].map(|column| batch.name(column, at)))?;
+            while at < end {
+                let run = batch.run(at, end)?;
+                if self.last.is_some_and(|last| last >= run.start) {
+                    return Err(ParquetError::General("its rows are not in the order of their times".into()).into());
+                }
+                self.last = Some(run.last());
+                let wanted = run.within(*self.times.start(), self.times.end().saturating_add(1));
+                if wanted.len > 0 {
+                    let first = at + (wanted.at - run.at) / 4;
+                    self.add_run(wanted, &batch.values.values()[first..first + wanted.len])?;
+                }
+                at += run.len;
             }
-            let wanted = times.partition_point(|time| time < self.times.start())..times.partition_point(|time| time <= self.times.end());
-            if !wanted.is_empty() {
-                self.begin([1, 2, 3, 4].map(|column| batch.name(column, at)))?;
-                self.add_series(batch, at + wanted.start..at + wanted.end)?;
-            }
-            at = end;
-        }
-        Ok(())
-    }
-
-    /// Takes rows of one series.
-    fn add_series(&mut self, batch: &Batch, rows: Range<usize>) -> Result<(), Failed> {
-        let (times, frequencies, values) = (&batch.times.values()[rows.clone()], &batch.frequencies.values()[rows.clone()], &batch.values.values()[rows]);
-        if self.last.is_some_and(|last| last >= times[0]) {
-            return Err(not_in_order());
-        }
-        self.last = times.last().copied();
-        let mut at = 0;
-        while at < times.len() {
-            let frequency = frequencies[at];
-            let goes_on = |row: usize| times[row] - times[row - 1] == frequency && frequencies[row] == frequency;
-            let end = (at + 1..times.len()).find(|row| !goes_on(*row)).unwrap_or(times.len());
-            self.add_run(times[at], frequency, &values[at..end])?;
-            at = end;
         }
         Ok(())
     }
 
     /// Takes evenly spaced rows, which go on with a run, or begin one.
-    fn add_run(&mut self, time: i64, frequency: i64, values: &[f32]) -> Result<(), Failed> {
-        let known = self.runs.iter().enumerate().find_map(|(i, run)| Some((i, run.missing_before(time, frequency)?)));
+    fn add_run(&mut self, rows: Span, values: &[f32]) -> Result<(), Failed> {
+        let known = self.runs.iter().enumerate().find_map(|(i, run)| Some((i, run.missing_before(rows.start, rows.frequency)?)));
         let (run, missing) = match known {
             Some(known) => known,
             None => {
                 if self.runs.len() == MOST_RUNS {
                     self.end_run(0)?;
                 }
-                // so that its times can be reckoned with
-                self.runs.push(Run { span: Span { len: 0, ..Span::checked(time, frequency, 0, 1).map_err(ParquetError::General)? }, values: Vec::new() });
+                self.runs.push(Run { span: Span { len: 0, ..rows }, values: std::mem::take(&mut self.spare) });
                 (self.runs.len() - 1, 0)
             }
         };
@@ -187,19 +176,17 @@ impl Collected {
     }
 
     fn end_run(&mut self, run: usize) -> Result<()> {
-        let Run { span, values } = self.runs.remove(run);
+        let Run { span, mut values } = self.runs.remove(run);
         let at = self.spool.len();
         self.spool.end().extend_from_slice(&values);
+        values.clear();
+        self.spare = values;
         self.spool.settle().map_err(Error::Spool)?;
         if let Some(SeriesKey { metric, selector }) = &self.series {
             self.index.add(selector, metric, Span { at, ..span }).map_err(Error::Internal)?;
         }
         Ok(())
     }
-}
-
-fn not_in_order() -> Failed {
-    ParquetError::General("its rows are not in the order of their times".into()).into()
 }
 
 /// Columns of some rows.
@@ -244,19 +231,34 @@ impl Batch {
 
     /// Where the rows of that row's host end, or may end.
     pub fn end_of_host(&self, row: usize) -> usize {
-        let hosts = self.names[0].keys().values();
-        hosts[row..].iter().position(|host| *host != hosts[row]).map_or(hosts.len(), |rows| row + rows)
+        row + run_of(&self.names[0].keys().values()[row..])
     }
 
     /// Where the rows of that row's series end, or may end, before `end`.
     fn end_of_series(&self, row: usize, end: usize) -> usize {
-        let run = |names: &[i32]| names.iter().position(|name| *name != names[0]).unwrap_or(names.len());
-        let of_column = |end: usize, column: &DictionaryArray<Int32Type>| row + run(&column.keys().values()[row..end]);
+        let of_column = |end: usize, column: &DictionaryArray<Int32Type>| row + run_of(&column.keys().values()[row..end]);
         self.names[1..].iter().fold(end, of_column)
+    }
+
+    /// Evenly spaced rows from `row` on, before `end`; their values begin at byte `4 * row`.
+    fn run(&self, row: usize, end: usize) -> ParquetResult<Span> {
+        let (times, frequencies) = (&self.times.values()[row..end], &self.frequencies.values()[row..end]);
+        let (start, frequency) = (times[0], frequencies[0]);
+        let even = |range: Range<usize>| {
+            let steps = times[range.start + 1..].iter().zip(&times[range.clone()]).zip(&frequencies[range.start + 1..=range.end]);
+            steps.fold(true, |even, ((next, time), of_next)| even & (next.wrapping_sub(*time) == frequency) & (*of_next == frequency))
+        };
+        // so that its times can be reckoned with
+        Span::checked(start, frequency, 4 * row, 1 + first_not(times.len() - 1, even)).map_err(ParquetError::General)
     }
 
     fn name(&self, column: usize, row: usize) -> &str {
         let names = &self.names[column];
         names.values().as_string::<i32>().value(names.keys().value(row) as usize)
     }
+}
+
+/// How many values from the first on are like it.
+fn run_of(values: &[i32]) -> usize {
+    first_not(values.len(), |range| values[range].iter().fold(true, |same, value| same & (*value == values[0])))
 }
