@@ -12,9 +12,11 @@ use crate::object::{self, Found};
 use crate::partition::{Bucket, ObjectKey, Partition};
 use crate::store::Archive;
 
+mod columns;
 mod counting;
 mod hosts;
 mod info;
+mod pages;
 mod readback;
 mod survey;
 
