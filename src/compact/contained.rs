@@ -2,6 +2,7 @@
 //!
 //! Hosts of which the [`Sum`]s of rows are equal hold the same rows. The others, as where rows stood twice, are compared row by row.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::Arc;
 
@@ -63,25 +64,25 @@ impl Sum {
     }
 
     fn add(&mut self, key: &SeriesKey, span: &Span, values: &[u8]) {
-        let [of_times, of_values] = seeds(key, span.frequency);
-        for (i, value) in floats(values).enumerate() {
-            let product = u128::from(of_times ^ span.time(i) as u64) * u128::from(of_values ^ u64::from(value.to_bits()));
+        let (of_times, of_values) = seeds(key, span.frequency);
+        let mut time = span.start;
+        for value in floats(values) {
+            let product = u128::from(of_times ^ time as u64) * u128::from(of_values ^ u64::from(value.to_bits()));
             let is_row = u64::from(!value.is_nan());
             self.rows += is_row;
             self.hashes = self.hashes.wrapping_add(is_row * (product as u64 ^ (product >> 64) as u64));
+            time += span.frequency;
         }
     }
 }
 
 /// Two numbers that depend on the series and its frequency.
-fn seeds(key: &SeriesKey, frequency: i64) -> [u64; 2] {
-    let mut hasher = blake3::Hasher::new();
-    for name in key.rank() {
-        hasher.update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
-    }
-    let hash = *hasher.update(&frequency.to_le_bytes()).finalize().as_bytes();
-    let (seeds, _) = hash.as_chunks();
-    [u64::from_le_bytes(seeds[0]), u64::from_le_bytes(seeds[1])]
+fn seeds(key: &SeriesKey, frequency: i64) -> (u64, u64) {
+    let mut hasher = DefaultHasher::new();
+    (key.rank(), frequency).hash(&mut hasher);
+    let first = hasher.finish();
+    first.hash(&mut hasher);
+    (first, hasher.finish())
 }
 
 /// Compares one host's rows of `members` with those of the `new` object.

@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytesize::ByteSize;
 use object_store::ObjectStoreExt;
 
-use super::budget::Share;
+use super::Context;
+use super::budget::{Budget, Share};
 use super::handed::{Ended, Entered, HostDay, Message, Written};
-use super::members::{HOST, Members, Stopped};
+use super::members::{Members, Stopped};
 use super::merging::next_rows;
 use super::objects::Writer;
 use super::open::Target;
-use super::{Context, budget};
 use crate::catalog::LastFooter;
-use crate::compact::{self, Compared, Expected, Group, Loss, Replaced, Sources, Sum, Window};
+use crate::compact::{self, Compared, Expected, Group, Loss, ROOM, Replaced, Sources, Sum, Window};
 use crate::data::{Snapshot, Tally};
 use crate::error::{Error, Result};
 use crate::fail_point;
@@ -27,10 +28,8 @@ use crate::settings::Depth;
 use crate::telemetry::Conflict;
 use crate::upload::Lost;
 
-/// Memory of a member that is being read: a row group as it is stored, and a batch of its rows.
-const MEMBER: u64 = 6 << 20;
-/// Its footer, once parsed, takes this part of the object's bytes: an eighth.
-const FOOTER: u64 = 8;
+/// Memory for rows of a host, of each object: as much as there is any use for.
+const MOST_ROOM: u64 = 8 << 20;
 
 /// Objects that are to become one.
 pub struct Joining<'a> {
@@ -99,8 +98,7 @@ impl Joining<'_> {
 
     async fn join(self) -> Result<Joined, Stopped> {
         let Self { context, group, .. } = self;
-        let needs = group.members.iter().map(|member| MEMBER + 2 * HOST + member.size / FOOTER).sum::<u64>() + budget::OPEN_OBJECT;
-        let share = context.budget.take(needs).await;
+        let share = self.share().await?;
         for member in &group.members {
             let proof = prove::present(&context.archive, &context.hashers, member, Depth::Full).await?;
             proof.map_err(|why| Stopped::Refused(member.key.clone(), format!("it stays as it is: {why}")))?;
@@ -118,7 +116,7 @@ impl Joining<'_> {
                 (proof.map_err(|why| stays(key, why))?, self.new_object(key, claim.object.size).await?, Some(handed))
             }
         };
-        let compared = self.compare(&new, handed.as_ref().map(|handed| &handed.sums)).await?;
+        let compared = self.compare(&share, &new, handed.as_ref().map(|handed| &handed.sums)).await?;
         fail_point::reach("compared");
         let lost = handed.map(|handed| handed.lost);
         let expected = match lost {
@@ -130,6 +128,28 @@ impl Joining<'_> {
         let replaced = Replaced::by(&proof, &new.replaces, group, expected, &compared).map_err(|why| stays(&new.key, why))?;
         let conflicts = if lost.is_some() { self.conflicts(&new) } else { Vec::new() };
         Ok(Joined::Compacted(Made { key: new.key.clone(), replaced, size: new.size, rows: new.rows, lost: lost.unwrap_or_default(), conflicts }))
+    }
+
+    /// The memory for reading all members at once.
+    async fn share(&self) -> Result<Share, Stopped> {
+        let Self { context, group, .. } = *self;
+        let budget = &context.budget;
+        let (count, needs) = (group.members.len() as u64, group.memory());
+        if let Some(first) = group.members.first().filter(|_| count > 2 && needs > budget.total()) {
+            let memory = [needs, Budget::memory_for(needs)].map(|bytes| ByteSize(bytes.next_multiple_of(1 << 20)));
+            let why = format!(
+                "its sequence stays as it is: {count} objects have to be read side by side, which takes {}; run compact with --memory {}",
+                memory[0], memory[1]
+            );
+            return Err(Stopped::Refused(first.key.clone(), why));
+        }
+        Ok(budget.take(needs + (count + 1) * (2 * MOST_ROOM - ROOM)).await)
+    }
+
+    /// Bytes of memory for rows of a host, of each object. They are taken twice: where a buffer grows it is copied.
+    fn room(&self, share: &Share) -> usize {
+        let each = share.bytes().saturating_sub(self.group.memory()) / (self.group.members.len() as u64 + 1);
+        ((each + ROOM) / 2).min(MOST_ROOM) as usize
     }
 
     /// Proves an object that an earlier run has made, and that what it replaces is gone, or known: a listing can lack an object.
@@ -178,15 +198,13 @@ impl Joining<'_> {
     async fn hand_over(&self, share: &Share, writer: &Writer) -> Result<Handed, Stopped> {
         let sources = Sources::of(&self.group.members);
         let footers = LastFooter::default();
-        let mut members = Members::open(self.context, &footers, &self.group.members, None).await?;
+        let mut members = Members::open(self.context, &footers, &self.group.members, self.room(share), None).await?;
         let mut handed = Handed::default();
         for name in sources.hosts() {
             let host = Host::new(name);
             let windows = sources.windows(name);
             let snapshots = members.take(&host).await?;
-            let rows: Vec<Arc<Snapshot>> = snapshots.iter().map(|(_, snapshot)| Arc::clone(snapshot)).collect();
-            let sum = self.context.workers.run(move || Sum::of(&rows)).await?.map_err(Error::Spool)?;
-            let losses = self.merge(share, &host, &sources, (&windows, &snapshots), writer).await?;
+            let (sum, losses) = self.merge(share, &host, &sources, (&windows, &snapshots), writer).await?;
             losses.iter().for_each(|loss| {
                 handed.lost.rows += loss.rows;
                 handed.lost.differing += loss.differing;
@@ -198,7 +216,7 @@ impl Joining<'_> {
         Ok(handed)
     }
 
-    /// Merges one host, and hands its rows over. Gives what was lost of each window.
+    /// Merges one host, and hands its rows over. Gives the sum of what was read, and what was lost of each window.
     async fn merge(
         &self,
         share: &Share,
@@ -206,7 +224,7 @@ impl Joining<'_> {
         sources: &Sources<'_>,
         (windows, snapshots): (&[Window], &[(usize, Arc<Snapshot>)]),
         writer: &Writer,
-    ) -> Result<Vec<Loss>, Stopped> {
+    ) -> Result<(Sum, Vec<Loss>), Stopped> {
         let of = |member: usize| snapshots.iter().find(|(of, _)| *of == member).map(|(_, snapshot)| snapshot);
         if let Some((stranger, _)) = snapshots.iter().find(|(member, _)| windows.iter().all(|window| window.member != *member)) {
             let key = self.group.members[*stranger].key.clone();
@@ -218,10 +236,12 @@ impl Joining<'_> {
         }
         let (of_window, inputs): (Vec<usize>, Vec<Input>) = merged.into_iter().unzip();
         let is_in_memory = snapshots.iter().all(|(_, snapshot)| snapshot.is_in_memory());
-        let loaded = if is_in_memory { usize::MAX } else { HOST as usize };
+        let loaded = if is_in_memory { usize::MAX } else { self.room(share) };
         let unread = |Unread { error, .. }: Unread| Stopped::By(Error::Spool(error));
         let workers = &self.context.workers;
-        let mut merge = workers.run(move || Merge::new(inputs)).await?.map_err(unread)?;
+        let read: Vec<Arc<Snapshot>> = snapshots.iter().map(|(_, snapshot)| Arc::clone(snapshot)).collect();
+        let (sum, merge) = workers.run(move || (Sum::of(&read), Merge::new(inputs))).await?;
+        let (sum, mut merge) = (sum.map_err(Error::Spool)?, merge.map_err(unread)?);
         let mut written = 0;
         loop {
             let piece = share.piece(is_in_memory).await;
@@ -247,7 +267,7 @@ impl Joining<'_> {
             fail_point::reach("joined");
             if let Some(losses) = losses {
                 self.context.progress.rows.fetch_add(written, std::sync::atomic::Ordering::Relaxed);
-                return Ok(losses);
+                return Ok((sum, losses));
             }
         }
     }
@@ -260,21 +280,21 @@ impl Joining<'_> {
     }
 
     /// Compares the new object with what it was made of: hosts by their sums of rows, as far as those are known, and row by row where they differ.
-    async fn compare(&self, new: &ObjectLedger, sums: Option<&BTreeMap<Host, Sum>>) -> Result<Compared, Stopped> {
-        let footers = LastFooter::default();
+    async fn compare(&self, share: &Share, new: &ObjectLedger, sums: Option<&BTreeMap<Host, Sum>>) -> Result<Compared, Stopped> {
+        let (footers, room) = (LastFooter::default(), self.room(share));
         let new = std::slice::from_ref(new);
         let entries = new.iter().chain(&self.group.members).flat_map(|object| object.entries.iter());
         let hosts: BTreeSet<Host> = entries.map(|entry| Host::new(entry.host())).collect();
         let (mut all, unlike) = match sums {
-            Some(sums) => self.unlike(Members::open(self.context, &footers, new, None).await?, &hosts, sums).await?,
+            Some(sums) => self.unlike(Members::open(self.context, &footers, new, room, None).await?, &hosts, sums).await?,
             None => (Compared::default(), hosts),
         };
         if unlike.is_empty() {
             return Ok(all);
         }
         let only = sums.map(|_| &unlike);
-        let mut ours = Members::open(self.context, &footers, new, only).await?;
-        let mut theirs = Members::open(self.context, &footers, &self.group.members, only).await?;
+        let mut ours = Members::open(self.context, &footers, new, room, only).await?;
+        let mut theirs = Members::open(self.context, &footers, &self.group.members, room, only).await?;
         for host in &unlike {
             let (new, members) = (ours.snapshots(host).await?, theirs.snapshots(host).await?);
             let compared = self.context.workers.run(move || compact::compare(new.first(), &members)).await?;

@@ -13,8 +13,6 @@ use crate::object::Found;
 use crate::partition::ObjectKey;
 use crate::spool::Spool;
 
-/// Memory for the rows of a host, of one member.
-pub const HOST: u64 = 8 << 20;
 /// Ends a compaction before its object is visible, or before anything is deleted.
 pub enum Stopped {
     /// An object is not as it should be.
@@ -34,13 +32,21 @@ pub struct Members<'a> {
     context: &'a Context,
     objects: &'a [ObjectLedger],
     readers: Vec<Hosts<'a>>,
+    /// Bytes of memory for rows of a host, of each object. More go to a file.
+    room: usize,
     /// The hosts that are read; None: all.
     only: Option<&'a BTreeSet<Host>>,
 }
 
 impl<'a> Members<'a> {
     /// Opens them, to read all hosts or `only` some.
-    pub async fn open(context: &'a Context, footers: &'a LastFooter, objects: &'a [ObjectLedger], only: Option<&'a BTreeSet<Host>>) -> Result<Self, Stopped> {
+    pub async fn open(
+        context: &'a Context,
+        footers: &'a LastFooter,
+        objects: &'a [ObjectLedger],
+        room: usize,
+        only: Option<&'a BTreeSet<Host>>,
+    ) -> Result<Self, Stopped> {
         let wanted = |low: &str, high: &str| only.is_none_or(|hosts| low > high || hosts.range(Host::new(low)..=Host::new(high)).next().is_some());
         let mut readers = Vec::new();
         for object in objects {
@@ -48,12 +54,12 @@ impl<'a> Members<'a> {
             let opened = catalog::unless_damaged(Hosts::open(source, wanted)).await?;
             readers.push(opened.map_err(|why| refused(context, object, why))?);
         }
-        Ok(Self { context, objects, readers, only })
+        Ok(Self { context, objects, readers, room, only })
     }
 
     /// The rows of a host, of each object that has some, with the object's index.
     pub async fn take(&mut self, host: &Host) -> Result<Vec<(usize, Arc<Snapshot>)>, Stopped> {
-        let Self { context, objects, only, .. } = *self;
+        let Self { context, objects, room, only, .. } = *self;
         let take = async |(index, reader): (usize, &mut Hosts<'a>)| {
             let object = &objects[index];
             loop {
@@ -64,7 +70,7 @@ impl<'a> Members<'a> {
                     _ => return Ok(None),
                 }
             }
-            let spool = Spool::new(&context.spool, HOST as usize, HOST as usize);
+            let spool = Spool::new(&context.spool, room, room);
             let times = object.key.partition.date.start()..=object.key.partition.date.end() - 1;
             let snapshot = catalog::unless_damaged(reader.take(times, spool)).await?.map_err(|why| refused(context, object, why))?;
             Ok(Some((index, Arc::new(snapshot))))
