@@ -229,7 +229,9 @@ impl<T: Plain + PartialEq> Runs<T> {
             self.values.truncate(self.in_dictionary);
             match encoding {
                 Encoding::PLAIN | Encoding::PLAIN_DICTIONARY if is_dictionary => {
-                    (0..rows).try_for_each(|_| Ok::<_, ParquetError>(self.values.push(T::take(&mut page)?)))?;
+                    for _ in 0..rows {
+                        self.values.push(T::take(&mut page)?);
+                    }
                     self.in_dictionary = rows;
                 }
                 Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY if rows > 0 => keys(page, rows, self.values.len(), &mut self.runs)?,
@@ -399,8 +401,11 @@ mod tests {
         SerializedFileReader::new(object.clone()).expect("a footer").metadata().clone()
     }
 
+    /// Names, time, frequency, and bits of the value.
+    type Found = ([String; 5], i64, i64, u32);
+
     /// All rows, and in how many stretches they come.
-    fn read(metadata: &ParquetMetaData, object: &Bytes) -> Result<(Vec<([String; 5], i64, i64, u32)>, usize)> {
+    fn read(metadata: &ParquetMetaData, object: &Bytes) -> Result<(Vec<Found>, usize)> {
         let range = RowGroup::range(metadata, 0)?;
         let stored = Stored { start: range.start, bytes: object.slice(range.start as usize..range.end as usize) };
         let mut group = RowGroup::new(metadata, 0, stored, None)?;
