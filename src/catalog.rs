@@ -12,10 +12,12 @@ use crate::object::{self, Found};
 use crate::partition::{Bucket, ObjectKey, Partition};
 use crate::store::Archive;
 
+mod columns;
 mod counting;
 mod floors;
 mod hosts;
 mod info;
+mod pages;
 mod readback;
 mod survey;
 

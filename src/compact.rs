@@ -18,7 +18,7 @@ use crate::store::Archive;
 mod contained;
 mod joined;
 
-pub use contained::{Compared, compare};
+pub use contained::{Compared, Sum, compare};
 pub use joined::{Loss, Sources, Window};
 
 /// The most sources of an object that is made: ledgers are read as a whole.
@@ -33,7 +33,20 @@ pub struct Rules {
     pub max_size: u64,
     /// They were written at this Unix time in s, or before.
     pub before: i64,
+    /// Bytes of memory that joining them may take, unless they are two, or rows stand twice.
+    pub memory: u64,
 }
+
+/// Memory of an object that is being read: rows as they are stored, some of them decoded, its footer (an eighth of its bytes), and the least that there
+/// must be for rows of a host.
+fn memory_of(size: u64) -> u64 {
+    const DECODED: u64 = 2 << 20;
+    const MOST_STORED: u64 = 4 << 20;
+    DECODED + size.min(MOST_STORED) + size / 8 + ROOM
+}
+
+/// The least memory for rows of a host, of each object that is read.
+pub const ROOM: u64 = 512 << 10;
 
 /// Objects of one sequence that become one.
 #[derive(Debug, Clone)]
@@ -68,6 +81,11 @@ impl Group {
     /// Bytes of the members together.
     pub fn bytes(&self) -> u64 {
         self.members.iter().map(|member| member.size).sum()
+    }
+
+    /// Bytes of memory that reading all of them takes, side by side and beside the new object. There is [`ROOM`] for each in it.
+    pub fn memory(&self) -> u64 {
+        self.members.iter().map(|member| memory_of(member.size)).sum::<u64>() + memory_of(self.bytes())
     }
 }
 
@@ -166,21 +184,22 @@ fn unfinished(bucket: Bucket, members: &[&ObjectLedger], holdings: &Holdings) ->
     Some(Ok(Group { bucket, members, pending, made: Some(made.clone()) }))
 }
 
-/// Small objects that follow each other, as far as there is room for all of them in one.
+/// Small objects that follow each other, as far as there is room for all of them in one, and memory to join them.
 fn by_size<'a>(bucket: Bucket, members: impl Iterator<Item = &'a ObjectLedger>, rules: Rules) -> Vec<Group> {
-    let (mut groups, mut bytes, mut sources) = (Vec::<Group>::new(), 0, 0);
+    let (mut groups, mut group, mut sources) = (Vec::new(), Group::new(bucket, Vec::new()), 0);
     for member in members.filter(|member| member.size <= rules.max_size / 2) {
-        (bytes, sources) = (bytes + member.size, sources + member.entries.len());
-        match groups.last_mut().filter(|_| bytes <= rules.max_size && sources <= MOST_SOURCES) {
-            Some(group) => group.members.push(member.clone()),
-            None => {
-                (bytes, sources) = (member.size, member.entries.len());
-                groups.push(Group::new(bucket, vec![member.clone()]));
-            }
+        group.members.push(member.clone());
+        sources += member.entries.len();
+        let needs_more = group.members.len() > 2 && group.memory() > rules.memory;
+        if needs_more || group.bytes() > rules.max_size || sources > MOST_SOURCES {
+            group.members.pop();
+            sources = member.entries.len();
+            let full = std::mem::replace(&mut group, Group::new(bucket, vec![member.clone()]));
+            groups.push((full, if needs_more { 2 } else { rules.min_objects }));
         }
     }
-    groups.retain(|group| group.members.len() >= rules.min_objects.max(2));
-    groups
+    groups.push((group, rules.min_objects));
+    groups.into_iter().filter(|(group, least)| group.members.len() >= 2.max(*least)).map(|(group, _)| group).collect()
 }
 
 /// What an object that was compacted is to be.

@@ -18,7 +18,7 @@ mod snapshot;
 mod steps;
 
 pub use index::{Index, IndexBuilder, Series};
-pub use rows::{Rows, SeriesRun, TimeRun, Values, floats};
+pub use rows::{Rows, SeriesRun, TimeRun, Values, first_not, floats};
 pub use snapshot::{Cursor, Place, Reindex, Snapshot};
 pub use steps::Steps;
 

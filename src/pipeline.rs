@@ -53,6 +53,7 @@ mod keeping;
 mod listing;
 mod lock;
 mod logs;
+mod members;
 mod merging;
 mod objects;
 mod open;

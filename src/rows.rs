@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::data::{Piece, Rows, SeriesRows, SeriesRun, Span, TimeRun, Values};
+use crate::data::{Piece, Rows, SeriesRows, SeriesRun, Span, TimeRun, Values, first_not};
 use crate::names::Host;
 
 mod groups;
@@ -135,13 +135,9 @@ impl Expansion {
     }
 }
 
-/// How many values come before the first NaN. In blocks, as most hold none.
+/// How many values come before the first NaN.
 fn until_nan(values: &[[u8; 4]]) -> usize {
-    const BLOCK: usize = 64;
-    let is_nan = |value: &[u8; 4]| f32::from_le_bytes(*value).is_nan();
-    let clean = values.chunks(BLOCK).take_while(|block| !block.iter().fold(false, |any, value| any | is_nan(value)));
-    let at = clean.map(<[_]>::len).sum();
-    values[at..].iter().position(is_nan).map_or(values.len(), |i| at + i)
+    first_not(values.len(), |range| values[range].iter().fold(true, |none, value| none & !f32::from_le_bytes(*value).is_nan()))
 }
 
 #[cfg(test)]

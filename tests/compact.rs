@@ -330,6 +330,51 @@ fn a_host_without_room_in_memory_is_joined_all_the_same() {
     assert!(rows_of(&site.objects()) == site.rows, "the rows are others");
 }
 
+/// Archives with so many objects of one host, each of an hour and of this many metrics.
+fn of_many_objects(objects: i64, metrics: usize) -> Site {
+    let mut site = Site::new();
+    for hour in 0..objects {
+        let mut snapshot = Snapshot { from: MIDNIGHT + 60 * hour, to: MIDNIGHT + 60 * (hour + 1), root: support::Level::default() };
+        for (m, values) in noise(hour as u64, 20 * metrics).chunks(20).enumerate() {
+            snapshot.root = snapshot.root.metric(&format!("m{m:05}"), 3, snapshot.from, values);
+        }
+        site.tree.bin("c", "n1", &snapshot);
+        archive(site.tree.path(), site.place(), &[]).expect(0);
+        site.rows.extend(snapshot.rows("c", "n1"));
+    }
+    site.rows.sort();
+    site
+}
+
+#[test]
+fn no_more_objects_are_joined_at_once_than_there_is_memory_for() {
+    let site = of_many_objects(14, 20);
+    // some together, and what they have become with the rest by the next run
+    let done = compact(&site.place(), &["--memory", "64MiB"]).expect(0);
+    let objects = site.objects().len();
+    assert!((2..14).contains(&objects), "{objects} objects are left");
+    assert_same_rows("joined", rows_of(&site.objects()), &site.rows);
+    assert_eq!(number(&done, "replaced") - number(&done, "made"), 14 - objects as u64);
+    compact(&site.place(), &["--memory", "64MiB"]).expect(0);
+    assert_eq!(site.objects().len(), 1);
+    assert_same_rows("joined again", rows_of(&site.objects()), &site.rows);
+    verified(&site.place());
+}
+
+#[test]
+fn where_rows_stand_twice_in_more_objects_than_there_is_memory_for_nothing_is_done_and_the_report_says_what_is_needed() {
+    let (site, other) = (of_many_objects(5, 20), of_many_objects(5, 20));
+    put_beside(&site, &other);
+    let refused = compact(&site.place(), &["--memory", "64MiB"]).expect(3);
+    let note = refused.summary()["set_aside"][0]["reason"].as_str().map(str::to_owned).expect("a reason");
+    assert!(note.contains("10 objects have to be read side by side"), "{note}");
+    assert_eq!(site.objects().len(), 10);
+    let needed = note.rsplit("--memory ").next().expect("how much").replace(' ', "");
+    let done = compact(&site.place(), &["--memory", &needed]).expect(0);
+    assert_eq!(["replaced", "made"].map(|name| number(&done, name)), [10, 1], "with --memory {needed}");
+    assert_same_rows("joined", rows_of(&site.objects()), &site.rows);
+}
+
 /// As the command does it, but for the age: nobody can make an object in a bucket old.
 fn compacted_at_once(location: &str, bucket: &Bucket) -> Box<Compaction> {
     let archive: Location = location.parse().expect("a place");

@@ -7,16 +7,19 @@ use std::sync::atomic::Ordering;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{Array, DictionaryArray, RecordBatch};
+use arrow_schema::{DataType, Schema};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader};
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use parquet::errors::{ParquetError, Result as ParquetResult};
+use parquet::file::metadata::ParquetMetaData;
 
-use super::readback::{BATCH, Failed, with_indices};
+use super::readback::Failed;
 use crate::error::Result;
 use crate::ledger::NotOurs;
 use crate::object::{self, Found, Reader, trouble};
 use crate::partition::ObjectKey;
+use crate::schema::SORTED_BY;
 use crate::store::Archive;
 use crate::telemetry::Progress;
 use crate::workers::Workers;
@@ -24,6 +27,21 @@ use crate::workers::Workers;
 /// The columns that are read.
 const READ: [&str; 3] = ["hostname", "metric", "timestamp"];
 const HOUR: i64 = 3_600;
+
+/// Rows that are decoded at a time.
+const BATCH: usize = 16 << 10;
+
+/// How rows are to be decoded: names as indices into a dictionary, as they lie in the pages, so that they are compared once a run, not once a row.
+fn with_indices(metadata: &Arc<ParquetMetaData>) -> ParquetResult<ArrowReaderMetadata> {
+    let plain = ArrowReaderMetadata::try_new(Arc::clone(metadata), ArrowReaderOptions::new())?;
+    let names = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let fields = plain.schema().fields().iter().map(|field| {
+        let is_name = SORTED_BY.contains(&field.name().as_str());
+        if is_name { Arc::new(field.as_ref().clone().with_data_type(names.clone())) } else { Arc::clone(field) }
+    });
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(Schema::new(fields.collect::<Vec<_>>())));
+    ArrowReaderMetadata::try_new(Arc::clone(metadata), options)
+}
 
 /// Rows of an object.
 #[derive(Debug, Default)]

@@ -1,16 +1,16 @@
 //! An object gone through host after host, as its rows are sorted: each host's rows become a snapshot, or are passed over.
 
+use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
-use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
+use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use tokio::sync::Mutex;
 
-use super::readback::{BATCH, Batch, Collected, Failed, with_indices};
+use super::columns::{RowGroup, Stored};
+use super::readback::{Collected, Failed};
 use crate::data::Snapshot;
 use crate::error::{Error, Result};
 use crate::ledger::{NotOurs, ObjectLedger, Trouble};
@@ -74,12 +74,20 @@ pub async fn rows_between(source: Source<'_>, host: &Host, (first, last): (i64, 
     }
 }
 
+/// Bytes of several row groups that are read at once.
+const AHEAD: u64 = 1 << 20;
+
 /// An object that is gone through host after host.
 pub struct Hosts<'a> {
     source: Source<'a>,
-    groups: ParquetRecordBatchStream<Reader>,
-    /// None at the end.
-    rows: Option<Rows>,
+    reader: Reader,
+    metadata: Arc<ParquetMetaData>,
+    /// Row groups that are still to be read.
+    groups: VecDeque<usize>,
+    /// The one that is being read; None before the first.
+    group: Option<Box<RowGroup>>,
+    /// What was read last.
+    ahead: Option<Stored>,
     /// The host whose rows come next, once it is known.
     host: Option<Host>,
 }
@@ -87,16 +95,18 @@ pub struct Hosts<'a> {
 impl<'a> Hosts<'a> {
     /// Opens an object. Only row groups are read of which `wanted` takes the first and the last host.
     pub async fn open(source: Source<'a>, wanted: impl Fn(&str, &str) -> bool) -> Looked<Self> {
-        looked(source, row_groups(source, wanted).await.map_err(Failed::from)).await.map(|opened| {
-            let rows = Some(Rows::default());
-            opened.map(|groups| Self { source, groups, rows, host: None })
-        })
+        let opened = async {
+            let metadata = source.footers.of(source.archive, source.object).await?;
+            let groups = select(&metadata, wanted)?.into();
+            let reader = Reader::new(source.archive, source.object.key.path(), Arc::clone(&metadata));
+            Ok(Self { source, reader, metadata, groups, group: None, ahead: None, host: None })
+        };
+        looked(source, opened.await).await
     }
 
     /// Whose rows come next; None at the end of the object.
     pub async fn host(&mut self) -> Looked<Option<Host>> {
-        let first = self.host.is_none() && self.rows.is_some();
-        let done = if first { self.pass(None).await.map(drop) } else { Ok(()) };
+        let done = if self.host.is_none() { self.pass(None).await.map(drop) } else { Ok(()) };
         looked(self.source, done.map(|()| self.host.clone())).await
     }
 
@@ -113,40 +123,60 @@ impl<'a> Hosts<'a> {
     }
 
     async fn collect(&mut self, times: RangeInclusive<i64>, spool: Spool) -> Result<Snapshot, Failed> {
-        let collected = self.pass(Some(Box::new(Collected::new(times, spool)))).await?;
-        match collected {
-            Some(collected) => self.source.workers.run(move || collected.finish()).await?,
+        match self.pass(Some(Box::new(Collected::new(times, spool)))).await? {
+            Some(snapshot) => Ok(snapshot),
             None => Err(Error::Internal("rows that were collected are gone".into()).into()),
         }
     }
 
     /// Goes to the next host. What is `collected` takes the rows before it.
-    async fn pass(&mut self, mut collected: Option<Box<Collected>>) -> Result<Option<Box<Collected>>, Failed> {
+    async fn pass(&mut self, mut collected: Option<Box<Collected>>) -> Result<Option<Snapshot>, Failed> {
         let current = self.host.take();
         loop {
-            let mut rows = self.rows.take().unwrap_or_default();
-            let whose = current.clone();
-            let step = move || {
-                let next = rows.pass(whose.as_ref().map(Host::as_str), collected.as_deref_mut());
-                (rows, collected, next)
-            };
-            let next;
-            (rows, collected, next) = self.source.workers.run(step).await?;
-            match next? {
-                Some(next) => {
+            if let Some(mut group) = self.group.take() {
+                let whose = current.clone();
+                let step = move || {
+                    let next = pass_rows(&mut group, whose.as_ref(), collected.as_deref_mut());
+                    let done = if matches!(next, Ok(Some(_))) { collected.take().map(|collected| collected.finish()).transpose() } else { Ok(None) };
+                    (group, collected, next, done)
+                };
+                let (group, next, done);
+                (group, collected, next, done) = self.source.workers.run(step).await?;
+                self.group = Some(group);
+                if let Some(next) = next? {
                     if current.as_ref().is_some_and(|current| next <= *current) {
                         return Err(ParquetError::General(format!("its hosts are not in order: {next} comes late")).into());
                     }
                     self.host = Some(next);
-                    self.rows = Some(rows);
-                    return Ok(collected);
+                    return done;
                 }
-                None => match self.groups.next_row_group().await? {
-                    Some(batches) => self.rows = Some(Rows { batches: Some(batches), ..Rows::default() }),
-                    None => return Ok(collected),
-                },
             }
+            let Some(index) = self.groups.pop_front() else {
+                let Some(collected) = collected else { return Ok(None) };
+                return self.source.workers.run(move || collected.finish()).await?.map(Some);
+            };
+            let stored = self.stored(index).await?;
+            let before = self.group.take().map(|before| *before);
+            self.group = Some(Box::new(RowGroup::new(&self.metadata, index, stored, before)?));
         }
+    }
+
+    /// The bytes of a row group, with those of the next ones if they are few: a request costs as much as they do.
+    async fn stored(&mut self, index: usize) -> ParquetResult<Stored> {
+        let mut range = RowGroup::range(&self.metadata, index)?;
+        if let Some(stored) = self.ahead.as_ref().filter(|stored| stored.holds(&range)) {
+            return Ok(stored.clone());
+        }
+        for next in &self.groups {
+            let next = RowGroup::range(&self.metadata, *next)?;
+            if next.start < range.end || next.end - range.start > AHEAD {
+                break;
+            }
+            range.end = next.end;
+        }
+        let stored = Stored { start: range.start, bytes: self.reader.get_bytes(range).await? };
+        self.ahead = Some(stored.clone());
+        Ok(stored)
     }
 }
 
@@ -161,48 +191,18 @@ async fn looked<T>(Source { archive, object, .. }: Source<'_>, done: Result<T, F
     }
 }
 
-/// What is left of the rows of one row group.
-#[derive(Default)]
-struct Rows {
-    batches: Option<ParquetRecordBatchReader>,
-    batch: Option<Batch>,
-    /// The next row of the batch.
-    row: usize,
-}
-
-impl Rows {
-    /// Passes the rows of `host`, which `collected` takes. Gives whose rows come then; None if the next row group says that.
-    fn pass(&mut self, host: Option<&str>, mut collected: Option<&mut Collected>) -> Result<Option<Host>, Failed> {
-        loop {
-            let Some(batch) = self.batch.as_ref().filter(|batch| self.row < batch.len()) else {
-                let Some(batch) = self.batches.as_mut().and_then(Iterator::next) else { return Ok(None) };
-                (self.batch, self.row) = (Some(Batch::new(&batch.map_err(ParquetError::from)?)?), 0);
-                continue;
-            };
-            let next = batch.host(self.row);
-            if Some(next) != host {
-                return Ok(Some(Host::new(next)));
-            }
-            let end = batch.end_of_host(self.row);
-            if let Some(collected) = collected.as_deref_mut() {
-                collected.add(batch, self.row..end)?;
-            }
-            self.row = end;
+/// Passes the rows of `host`, which `collected` takes. Gives whose rows come then; None if the next row group says that.
+fn pass_rows(group: &mut RowGroup, host: Option<&Host>, mut collected: Option<&mut Collected>) -> Result<Option<Host>, Failed> {
+    loop {
+        let Some(next) = group.host()? else { return Ok(None) };
+        if host.is_none_or(|host| host.as_str() != next) {
+            return Ok(Some(Host::new(next)));
+        }
+        let rows = group.take()?;
+        if let Some((rows, collected)) = rows.zip(collected.as_deref_mut()) {
+            collected.add(rows)?;
         }
     }
-}
-
-async fn row_groups(
-    Source { archive, footers, object, .. }: Source<'_>,
-    wanted: impl Fn(&str, &str) -> bool,
-) -> ParquetResult<ParquetRecordBatchStream<Reader>> {
-    let location = object.key.path();
-    let metadata = footers.of(archive, object).await?;
-    let groups = select(&metadata, wanted)?;
-    let known = with_indices(&metadata)?;
-    let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(Reader::new(archive, location, metadata), known);
-    let projection = ProjectionMask::columns(builder.parquet_schema(), SORTED_BY.into_iter().chain(["timestamp", "frequency", "value"]));
-    builder.with_row_groups(groups).with_projection(projection).with_batch_size(BATCH).build()
 }
 
 /// Row groups of which `wanted` takes the smallest and the largest name of a host. Those that do not say are taken.

@@ -155,7 +155,7 @@ impl IndexBuilder {
         let place = |series: &Series| (series.span.at, series.span.start);
         series.sort_unstable_by(|a, b| rank(&a.metric, level(a)).cmp(&rank(&b.metric, level(b))).then_with(|| place(a).cmp(&place(b))));
         let is_same = |a: &Series, b: &Series| a.metric == b.metric && *level(a) == *level(b);
-        self.is_repeated |= series.chunk_by(is_same).any(|same| same.len() > self.most);
+        self.is_repeated |= self.most < series.len() && series.chunk_by(is_same).any(|same| same.len() > self.most);
     }
 
     /// The index.

@@ -1,5 +1,7 @@
 //! Rows as runs: what goes from the merge to the encoder.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::SeriesKey;
@@ -88,6 +90,14 @@ pub fn floats(bytes: &[u8]) -> impl ExactSizeIterator<Item = f32> + DoubleEndedI
     bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b))
 }
 
+/// The first of `len` indices at which something does not hold, or `len`. `all` says whether it holds at each index of a range, best without a
+/// branch a value: it is asked for blocks, as in most of them it holds.
+pub fn first_not(len: usize, all: impl Fn(Range<usize>) -> bool) -> usize {
+    const BLOCK: usize = 64;
+    let at = (0..len).step_by(BLOCK).find(|at| !all(*at..len.min(at + BLOCK))).unwrap_or(len);
+    (at..len).find(|i| !all(*i..i + 1)).unwrap_or(len)
+}
+
 /// Consecutive rows of one series.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SeriesRun {
@@ -131,5 +141,19 @@ impl Rows {
         let first = self.times.iter().map(|run| run.start).min()?;
         let last = self.times.iter().map(|run| run.start + (run.rows as i64 - 1) * run.frequency).max()?;
         Some((first, last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_that_is_not_is_found_wherever_it_stands() {
+        for len in [0, 1, 63, 64, 65, 200] {
+            for odd in 0..=len {
+                assert_eq!(first_not(len, |range| !range.contains(&odd)), odd);
+            }
+        }
     }
 }

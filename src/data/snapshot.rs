@@ -108,7 +108,9 @@ impl Cursor {
     /// The span of the next series, if that is `key`, and goes on.
     pub fn next_of(&mut self, key: &SeriesKey) -> Option<Span> {
         let series = self.index.series.get(self.next)?;
-        let is_it = *series.metric == *key.metric && **self.index.level(series) == *key.selector;
+        let level = self.index.level(series);
+        let is_metric = Arc::ptr_eq(&series.metric, &key.metric) || series.metric == key.metric;
+        let is_it = is_metric && (Arc::ptr_eq(level, &key.selector) || *level == key.selector);
         self.next += usize::from(is_it);
         is_it.then_some(series.span)
     }

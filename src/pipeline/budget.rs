@@ -79,6 +79,16 @@ impl Budget {
         self.open_objects
     }
 
+    /// Bytes that can be taken at a time.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// A run's memory with which so many bytes can be taken.
+    pub fn memory_for(bytes: u64) -> u64 {
+        FIXED + MOST_OPEN * OPEN_OBJECT + bytes
+    }
+
     /// Bytes of snapshots that one host may read at a time without running alone.
     pub fn bytes_of_host(&self) -> u64 {
         self.total * 2 / 5

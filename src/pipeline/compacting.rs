@@ -85,7 +85,7 @@ async fn run(settings: &CompactSettings, context: &Arc<Context>, report: &mut Co
             compacting.run().await
         }
     };
-    let mut partitions = futures::stream::iter(several).map(one).buffered(PARTITIONS);
+    let mut partitions = futures::stream::iter(several).map(one).buffered(PARTITIONS.min(context.budget.open_objects()));
     let mut failed = None;
     while let Some(done) = partitions.next().await {
         match done {
@@ -147,7 +147,8 @@ impl Compacting<'_> {
         }
         // a server's clock that is behind makes objects look older than they are
         let now = clock::now().timestamp() - archive.clock_ahead().unwrap_or(0).max(0);
-        let rules = Rules { min_objects: self.settings.min_objects, max_size: self.settings.max_size, before: now - self.settings.min_age.as_secs() as i64 };
+        let CompactSettings { min_objects, max_size, min_age, .. } = *self.settings;
+        let rules = Rules { min_objects, max_size, before: now - min_age.as_secs() as i64, memory: self.context.budget.total() };
         let Plan { groups, left } = compact::plan(&holdings, rules, |key| written.get(key).copied());
         if self.settings.dry_run {
             groups.iter().for_each(|group| self.count(group));

@@ -1,38 +1,35 @@
 //! One compaction: the rows of several objects are merged into a new one, and compared with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytesize::ByteSize;
 use object_store::ObjectStoreExt;
 
-use super::budget::Share;
+use super::Context;
+use super::budget::{Budget, Share};
 use super::handed::{Ended, Entered, HostDay, Message, Written};
+use super::members::{Members, Stopped};
 use super::merging::next_rows;
 use super::objects::Writer;
 use super::open::Target;
-use super::{Context, budget};
-use crate::catalog::{self, Hosts, LastFooter};
-use crate::compact::{self, Compared, Expected, Group, Loss, Replaced, Sources, Window};
+use crate::catalog::LastFooter;
+use crate::compact::{self, Compared, Expected, Group, Loss, ROOM, Replaced, Sources, Sum, Window};
 use crate::data::{Snapshot, Tally};
 use crate::error::{Error, Result};
 use crate::fail_point;
-use crate::ledger::{Holdings, NotOurs, ObjectLedger, Unreadable};
+use crate::ledger::{Holdings, ObjectLedger};
 use crate::merge::{Input, Merge, Unread};
 use crate::names::Host;
-use crate::object::{self, Found};
+use crate::object;
 use crate::partition::{ObjectKey, Partition};
 use crate::prove::{self, Claim, ObjectProof};
 use crate::settings::Depth;
-use crate::spool::Spool;
 use crate::telemetry::Conflict;
 use crate::upload::Lost;
 
-/// Memory for the rows of a host, of one member.
-const HOST: u64 = 8 << 20;
-/// Memory of a member that is being read: a row group as it is stored, and a batch of its rows.
-const MEMBER: u64 = 6 << 20;
-/// Its footer, once parsed, takes this part of the object's bytes: an eighth.
-const FOOTER: u64 = 8;
+/// Memory for rows of a host, of each object: as much as there is any use for.
+const MOST_ROOM: u64 = 8 << 20;
 
 /// Objects that are to become one.
 pub struct Joining<'a> {
@@ -72,23 +69,18 @@ pub struct Made {
     pub conflicts: Vec<Conflict>,
 }
 
-/// Ends a compaction before its object is visible, or before anything is deleted.
-enum Stopped {
-    /// An object is not as it should be.
-    Refused(ObjectKey, String),
-    /// The run is over.
-    By(Error),
+/// What was read of the members, and merged.
+#[derive(Default)]
+struct Handed {
+    /// Rows that stood twice.
+    lost: Loss,
+    /// The rows of each host, before they were merged.
+    sums: BTreeMap<Host, Sum>,
 }
 
 /// The new object is not as it must be, so nothing is deleted.
 fn stays(new: &ObjectKey, why: impl std::fmt::Display) -> Stopped {
     Stopped::Refused(new.clone(), format!("what it was compacted from stays: {why}"))
-}
-
-impl From<Error> for Stopped {
-    fn from(e: Error) -> Self {
-        Self::By(e)
-    }
 }
 
 impl Joining<'_> {
@@ -106,27 +98,27 @@ impl Joining<'_> {
 
     async fn join(self) -> Result<Joined, Stopped> {
         let Self { context, group, .. } = self;
-        let needs = group.members.iter().map(|member| MEMBER + 2 * HOST + member.size / FOOTER).sum::<u64>() + budget::OPEN_OBJECT;
-        let share = context.budget.take(needs).await;
+        let share = self.share().await?;
         for member in &group.members {
             let proof = prove::present(&context.archive, &context.hashers, member, Depth::Full).await?;
             proof.map_err(|why| Stopped::Refused(member.key.clone(), format!("it stays as it is: {why}")))?;
         }
-        let (proof, new, lost) = match &group.made {
+        let (proof, new, handed) = match &group.made {
             Some(made) => (self.made(made).await?, made.clone(), None),
             None => {
-                let (claim, lost) = match self.write(&share).await? {
+                let (claim, handed) = match self.write(&share).await? {
                     Ok(written) => written,
                     Err(lost) => return Ok(Joined::Lost(lost)),
                 };
                 fail_point::reach("compacted");
                 let key = &claim.object.key;
                 let proof = prove::uploaded(&context.archive, &context.hashers, &claim, Depth::Full).await?;
-                (proof.map_err(|why| stays(key, why))?, self.new_object(key, claim.object.size).await?, Some(lost))
+                (proof.map_err(|why| stays(key, why))?, self.new_object(key, claim.object.size).await?, Some(handed))
             }
         };
-        let compared = self.compare(&new).await?;
+        let compared = self.compare(&share, &new, handed.as_ref().map(|handed| &handed.sums)).await?;
         fail_point::reach("compared");
+        let lost = handed.map(|handed| handed.lost);
         let expected = match lost {
             Some(lost) => Expected { rows: group.rows() - lost.rows, differing: lost.differing..=lost.differing },
             // no more of them than rows that stood twice, as far as all is there
@@ -136,6 +128,28 @@ impl Joining<'_> {
         let replaced = Replaced::by(&proof, &new.replaces, group, expected, &compared).map_err(|why| stays(&new.key, why))?;
         let conflicts = if lost.is_some() { self.conflicts(&new) } else { Vec::new() };
         Ok(Joined::Compacted(Made { key: new.key.clone(), replaced, size: new.size, rows: new.rows, lost: lost.unwrap_or_default(), conflicts }))
+    }
+
+    /// The memory for reading all members at once.
+    async fn share(&self) -> Result<Share, Stopped> {
+        let Self { context, group, .. } = *self;
+        let budget = &context.budget;
+        let (count, needs) = (group.members.len() as u64, group.memory());
+        if let Some(first) = group.members.first().filter(|_| count > 2 && needs > budget.total()) {
+            let memory = [needs, Budget::memory_for(needs)].map(|bytes| ByteSize(bytes.next_multiple_of(1 << 20)));
+            let why = format!(
+                "its sequence stays as it is: {count} objects have to be read side by side, which takes {}; run compact with --memory {}",
+                memory[0], memory[1]
+            );
+            return Err(Stopped::Refused(first.key.clone(), why));
+        }
+        Ok(budget.take(needs + (count + 1) * (2 * MOST_ROOM - ROOM)).await)
+    }
+
+    /// Bytes of memory for rows of a host, of each object. They are taken twice: where a buffer grows it is copied.
+    fn room(&self, share: &Share) -> usize {
+        let each = share.bytes().saturating_sub(self.group.memory()) / (self.group.members.len() as u64 + 1);
+        ((each + ROOM) / 2).min(MOST_ROOM) as usize
     }
 
     /// Proves an object that an earlier run has made, and that what it replaces is gone, or known: a listing can lack an object.
@@ -155,7 +169,7 @@ impl Joining<'_> {
     }
 
     /// Writes the new object.
-    async fn write(&self, share: &Share) -> Result<Result<(Claim, Loss), Lost>, Stopped> {
+    async fn write(&self, share: &Share) -> Result<Result<(Claim, Handed), Lost>, Stopped> {
         let Self { context, partition, holdings, group } = *self;
         let Some(first) = group.members.first() else { return Err(Error::Internal("a compaction of nothing".into()).into()) };
         let (bucket, buckets) = (group.bucket, first.info.buckets);
@@ -167,41 +181,42 @@ impl Joining<'_> {
             writer.send(Message::Finish).await;
         }
         let Ended { written, end } = writer.join().await;
-        let lost = match (handed, end) {
+        let handed = match (handed, end) {
             // a writer that was not told to finish says that it was interrupted; that is no cause
             (Err(stopped), Ok(_) | Err(Error::Interrupted)) => return Err(stopped),
             (_, Err(e)) => return Err(e.into()),
             (Ok(_), Ok(Some(lost))) => return Ok(Err(lost)),
-            (Ok(lost), Ok(None)) => lost,
+            (Ok(handed), Ok(None)) => handed,
         };
         match <[Written; 1]>::try_from(written) {
-            Ok([Written { claim, .. }]) => Ok(Ok((claim, lost))),
+            Ok([Written { claim, .. }]) => Ok(Ok((claim, handed))),
             Err(written) => Err(Error::Internal(format!("{} objects were made of some that were to become one", written.len())).into()),
         }
     }
 
     /// Merges host after host.
-    async fn hand_over(&self, share: &Share, writer: &Writer) -> Result<Loss, Stopped> {
+    async fn hand_over(&self, share: &Share, writer: &Writer) -> Result<Handed, Stopped> {
         let sources = Sources::of(&self.group.members);
         let footers = LastFooter::default();
-        let mut members = Members::open(self.context, &footers, &self.group.members).await?;
-        let mut lost = Loss::default();
+        let mut members = Members::open(self.context, &footers, &self.group.members, self.room(share), None).await?;
+        let mut handed = Handed::default();
         for name in sources.hosts() {
             let host = Host::new(name);
             let windows = sources.windows(name);
             let snapshots = members.take(&host).await?;
-            let losses = self.merge(share, &host, &sources, (&windows, &snapshots), writer).await?;
+            let (sum, losses) = self.merge(share, &host, &sources, (&windows, &snapshots), writer).await?;
             losses.iter().for_each(|loss| {
-                lost.rows += loss.rows;
-                lost.differing += loss.differing;
+                handed.lost.rows += loss.rows;
+                handed.lost.differing += loss.differing;
             });
+            handed.sums.insert(host, sum);
             self.context.progress.hosts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         members.end().await?;
-        Ok(lost)
+        Ok(handed)
     }
 
-    /// Merges one host, and hands its rows over. Gives what was lost of each window.
+    /// Merges one host, and hands its rows over. Gives the sum of what was read, and what was lost of each window.
     async fn merge(
         &self,
         share: &Share,
@@ -209,7 +224,7 @@ impl Joining<'_> {
         sources: &Sources<'_>,
         (windows, snapshots): (&[Window], &[(usize, Arc<Snapshot>)]),
         writer: &Writer,
-    ) -> Result<Vec<Loss>, Stopped> {
+    ) -> Result<(Sum, Vec<Loss>), Stopped> {
         let of = |member: usize| snapshots.iter().find(|(of, _)| *of == member).map(|(_, snapshot)| snapshot);
         if let Some((stranger, _)) = snapshots.iter().find(|(member, _)| windows.iter().all(|window| window.member != *member)) {
             let key = self.group.members[*stranger].key.clone();
@@ -221,10 +236,12 @@ impl Joining<'_> {
         }
         let (of_window, inputs): (Vec<usize>, Vec<Input>) = merged.into_iter().unzip();
         let is_in_memory = snapshots.iter().all(|(_, snapshot)| snapshot.is_in_memory());
-        let loaded = if is_in_memory { usize::MAX } else { HOST as usize };
+        let loaded = if is_in_memory { usize::MAX } else { self.room(share) };
         let unread = |Unread { error, .. }: Unread| Stopped::By(Error::Spool(error));
         let workers = &self.context.workers;
-        let mut merge = workers.run(move || Merge::new(inputs)).await?.map_err(unread)?;
+        let read: Vec<Arc<Snapshot>> = snapshots.iter().map(|(_, snapshot)| Arc::clone(snapshot)).collect();
+        let (sum, merge) = workers.run(move || (Sum::of(&read), Merge::new(inputs))).await?;
+        let (sum, mut merge) = (sum.map_err(Error::Spool)?, merge.map_err(unread)?);
         let mut written = 0;
         loop {
             let piece = share.piece(is_in_memory).await;
@@ -250,7 +267,7 @@ impl Joining<'_> {
             fail_point::reach("joined");
             if let Some(losses) = losses {
                 self.context.progress.rows.fetch_add(written, std::sync::atomic::Ordering::Relaxed);
-                return Ok(losses);
+                return Ok((sum, losses));
             }
         }
     }
@@ -262,25 +279,46 @@ impl Joining<'_> {
         found.map_err(|why| stays(key, why))
     }
 
-    /// Compares the new object with what it was made of, host after host.
-    async fn compare(&self, new: &ObjectLedger) -> Result<Compared, Stopped> {
-        let footers = LastFooter::default();
+    /// Compares the new object with what it was made of: hosts by their sums of rows, as far as those are known, and row by row where they differ.
+    async fn compare(&self, share: &Share, new: &ObjectLedger, sums: Option<&BTreeMap<Host, Sum>>) -> Result<Compared, Stopped> {
+        let (footers, room) = (LastFooter::default(), self.room(share));
         let new = std::slice::from_ref(new);
-        let (of_new, of_members) = (Sources::of(new), Sources::of(&self.group.members));
-        let mut ours = Members::open(self.context, &footers, new).await?;
-        let mut theirs = Members::open(self.context, &footers, &self.group.members).await?;
-        // of what an earlier run has made, some members may be gone, with all that was there of a host
-        let hosts: BTreeSet<&str> = of_new.hosts().chain(of_members.hosts()).collect();
-        let mut all = Compared::default();
-        for host in hosts.into_iter().map(Host::new) {
-            let new = ours.take(&host).await?.pop().map(|(_, snapshot)| snapshot);
-            let members: Vec<Arc<Snapshot>> = theirs.take(&host).await?.into_iter().map(|(_, snapshot)| snapshot).collect();
-            let compared = self.context.workers.run(move || compact::compare(new.as_ref(), &members)).await?;
+        let entries = new.iter().chain(&self.group.members).flat_map(|object| object.entries.iter());
+        let hosts: BTreeSet<Host> = entries.map(|entry| Host::new(entry.host())).collect();
+        let (mut all, unlike) = match sums {
+            Some(sums) => self.unlike(Members::open(self.context, &footers, new, room, None).await?, &hosts, sums).await?,
+            None => (Compared::default(), hosts),
+        };
+        if unlike.is_empty() {
+            return Ok(all);
+        }
+        let only = sums.map(|_| &unlike);
+        let mut ours = Members::open(self.context, &footers, new, room, only).await?;
+        let mut theirs = Members::open(self.context, &footers, &self.group.members, room, only).await?;
+        for host in &unlike {
+            let (new, members) = (ours.snapshots(host).await?, theirs.snapshots(host).await?);
+            let compared = self.context.workers.run(move || compact::compare(new.first(), &members)).await?;
             all.add(compared.map_err(Error::Spool)?);
         }
         ours.end().await?;
         theirs.end().await?;
         Ok(all)
+    }
+
+    /// Hosts of which `new` has another sum of rows, and what the comparison of the others came to.
+    async fn unlike(&self, mut new: Members<'_>, hosts: &BTreeSet<Host>, sums: &BTreeMap<Host, Sum>) -> Result<(Compared, BTreeSet<Host>), Stopped> {
+        let (mut alike, mut unlike) = (Compared::default(), BTreeSet::new());
+        for host in hosts {
+            let snapshots = new.snapshots(host).await?;
+            let sum = self.context.workers.run(move || Sum::of(&snapshots)).await?.map_err(Error::Spool)?;
+            if sums.get(host) == Some(&sum) {
+                alike.add(Compared { rows: sum.rows(), ..Compared::default() });
+            } else {
+                unlike.insert(host.clone());
+            }
+        }
+        new.end().await?;
+        Ok((alike, unlike))
     }
 
     fn conflicts(&self, new: &ObjectLedger) -> Vec<Conflict> {
@@ -303,61 +341,4 @@ fn losses(windows: usize, of_window: &[usize], tallies: &[Tally]) -> Vec<Loss> {
         losses[*window] = Loss { rows: tally.rows - tally.written, differing: tally.superseded };
     }
     losses
-}
-
-/// Objects that are gone through side by side.
-struct Members<'a> {
-    context: &'a Context,
-    objects: &'a [ObjectLedger],
-    readers: Vec<Hosts<'a>>,
-}
-
-impl<'a> Members<'a> {
-    async fn open(context: &'a Context, footers: &'a LastFooter, objects: &'a [ObjectLedger]) -> Result<Self, Stopped> {
-        let mut readers = Vec::new();
-        for object in objects {
-            let source = catalog::Source { archive: &context.archive, workers: &context.workers, footers, object };
-            let opened = catalog::unless_damaged(Hosts::open(source, |_, _| true)).await?;
-            readers.push(opened.map_err(|why| refused(context, object, why))?);
-        }
-        Ok(Self { context, objects, readers })
-    }
-
-    /// The rows of a host, of each that has some.
-    async fn take(&mut self, host: &Host) -> Result<Vec<(usize, Arc<Snapshot>)>, Stopped> {
-        let context = self.context;
-        let objects = self.objects;
-        let take = async |(index, reader): (usize, &mut Hosts<'a>)| {
-            let object = &objects[index];
-            match catalog::unless_damaged(reader.host()).await?.map_err(|why| refused(context, object, why))? {
-                Some(next) if next == *host => {}
-                Some(next) if next < *host => {
-                    return Err(Stopped::Refused(object.key.clone(), format!("it stays as it is: its ledger does not name the host {next}")));
-                }
-                _ => return Ok(None),
-            }
-            let spool = Spool::new(&context.spool, HOST as usize, HOST as usize);
-            let times = object.key.partition.date.start()..=object.key.partition.date.end() - 1;
-            let snapshot = catalog::unless_damaged(reader.take(times, spool)).await?.map_err(|why| refused(context, object, why))?;
-            Ok(Some((index, Arc::new(snapshot))))
-        };
-        let taken = futures::future::try_join_all(self.readers.iter_mut().enumerate().map(take)).await?;
-        Ok(taken.into_iter().flatten().collect())
-    }
-
-    /// There must be nothing left.
-    async fn end(&mut self) -> Result<(), Stopped> {
-        for (object, reader) in self.objects.iter().zip(&mut self.readers) {
-            let left: Found<Option<Host>> = reader.host().await;
-            if let Some(host) = left?.map_err(|why| refused(self.context, object, why))? {
-                return Err(Stopped::Refused(object.key.clone(), format!("it stays as it is: its ledger does not name the host {host}")));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn refused(context: &Context, object: &ObjectLedger, why: NotOurs) -> Stopped {
-    let why = Unreadable::new(context.archive.name_of(&object.key), why);
-    Stopped::Refused(object.key.clone(), format!("it stays as it is: {why}"))
 }
