@@ -122,7 +122,7 @@ def has_null(value):
 
 
 # CronJobs whose keys may delete objects: each has a service account of its own, and no tree.
-DELETING = {"cc-archiver-compact"}
+DELETING = {"cc-archiver-compact", "cc-archiver-expire"}
 
 
 def cron_jobs(name, resources):
@@ -134,7 +134,7 @@ def cron_jobs(name, resources):
     for job, spec in crons.items():
         where = name if job == "cc-archiver" else f"{name}, {job}"
         cron_job(name, where, spec, accounts[job if job in DELETING else "cc-archiver"])
-        {"cc-archiver": archives, "cc-archiver-verify": verifies, "cc-archiver-compact": compacts}[job](name, where, spec)
+        {"cc-archiver": archives, "cc-archiver-verify": verifies, "cc-archiver-compact": compacts, "cc-archiver-expire": expires}[job](name, where, spec)
     of_others = {way for job, spec in crons.items() if job not in DELETING for way in ways_in(spec, accounts)}
     for job in DELETING & set(crons):
         expect(f"{name}, {job}", "it has keys or a role of its own", name == "base" or not of_others & ways_in(crons[job], accounts))
@@ -244,23 +244,34 @@ def verifies(name, where, cron):
     must("it writes nowhere", all(mount.get("readOnly") for mount in container.get("volumeMounts", [])))
 
 
-def compacts(name, where, cron):
+def deletes_weekly(where, cron, command):
     job = cron["jobTemplate"]["spec"]
     container = job["template"]["spec"]["containers"][0]
-    mounts = {mount["name"]: mount for mount in container.get("volumeMounts", [])}
 
     def must(what, condition):
         expect(where, what, condition)
 
-    must("it compacts", at(container, "args", 0) == "compact")
+    must(f"it runs {command}", at(container, "args", 0) == command)
     must("every week", re.fullmatch(r"\d+ \d+ \* \* [0-6]", cron.get("schedule", "")))
     must("a run ends before the next, a week later: activeDeadlineSeconds", 0 < job.get("activeDeadlineSeconds", 0) < 7 * 86_400)
     # it takes no lock, so it never ends with 4
     must("exit codes 2 and 3 are not tried again", at(job, "podFailurePolicy", "rules", 1, "onExitCodes", "values") == [2, 3])
     must("other failures are tried again", at(job, "podFailurePolicy", "rules", 1, "action") == "FailJob" and job.get("backoffLimit", 0) > 0)
+    return container, must
+
+
+def compacts(name, where, cron):
+    container, must = deletes_weekly(where, cron, "compact")
+    mounts = {mount["name"]: mount for mount in container.get("volumeMounts", [])}
     folder = next((entry.get("value") for entry in container.get("env", []) if entry["name"] == "TMPDIR"), None)
     must("values that memory has no room for have a folder", folder and folder == at(mounts, "tmp", "mountPath") and not at(mounts, "tmp", "readOnly"))
     must("it has nothing to do with the tree", "checkpoints" not in mounts)
+
+
+def expires(name, where, cron):
+    container, must = deletes_weekly(where, cron, "expire")
+    must("it says how long dates are kept, and long enough for a slip to be seen", any(re.fullmatch(r"--keep=\d{3,}days", arg) for arg in container.get("args", [])))
+    must("it writes nowhere", all(mount.get("readOnly") for mount in container.get("volumeMounts", [])))
 
 
 def network(name, resources):
@@ -337,6 +348,7 @@ ACTIONS = {
     "archive.json": {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"},
     "archive-tags.json": {"s3:PutObjectTagging", "s3:GetObjectTagging"},
     "archive-kms.json": {"kms:GenerateDataKey", "kms:Decrypt"},
+    "expire.json": {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject"},
     "compact.json": {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:DeleteObject"},
     "prune.json": {"s3:ListBucket", "s3:GetObject"},
     "read.json": {"s3:ListBucket", "s3:GetObject"},
@@ -354,7 +366,12 @@ def policy(file, value):
             expect(file.name, "it only allows", statement.get("Effect") == "Allow")
             bucket = "s3:ListBucket" in actions
             where = "arn:aws:s3:::monitoring" if bucket else "arn:aws:kms:" if "kms" in file.name else "arn:aws:s3:::monitoring/archive/*"
-            expect(file.name, f"{actions}: {where} and nothing more", resource == where or where.endswith(":kms:") and resource.startswith(where))
+            # expire writes marks and the table only
+            narrower = {f"arn:aws:s3:::monitoring/archive/{folder}/*" for folder in ["_cc-archiver", "_delta_log"]}
+            is_narrower = isinstance(resource, list) and file.name == "expire.json" and set(resource) == narrower
+            is_there = resource == where or where.endswith(":kms:") and resource.startswith(where)
+            expect(file.name, f"{actions}: {where} and nothing more", is_there or is_narrower)
+            expect(file.name, "it writes marks and the table only", file.name != "expire.json" or "s3:PutObject" not in actions or is_narrower)
             if bucket:
                 expect(file.name, "it lists below the archive only", at(statement, "Condition", "StringLike", "s3:prefix") == "archive/*")
         expect(file.name, f"it allows {sorted(allowed)}", allowed == ACTIONS[file.name])

@@ -237,6 +237,31 @@ def of_compact(large):
             expect(f"{file}: without {action} it fails", code != OK, said)
 
 
+def of_expire():
+    file, keep = "expire.json", ("--keep", "1day")
+    empty()
+    archiver, reader = User("archive.json"), User("read.json")
+    for command in [("archive", str(GOLDEN), archive), ("table", archive, "--init")]:
+        code, said = archiver.runs(*command)
+        expect(f"{file}: an archive with old dates: {command[0]}", code == OK, said)
+    copy = scratch / "to-expire"
+    as_root("cp", "--recursive", f"site/{bucket}/archive/", str(copy))
+    before = objects()
+    code, said = archiver.runs("expire", archive, *keep)
+    expect("archive.json: expire stops before it writes anything, and says why", code == 1 and "expire must be able to delete" in said and objects() == before, said)
+    user = User(file)
+    code, said = user.runs("expire", archive, *keep)
+    expect(f"{file}: all old dates are gone", code == OK and not [key for key in objects() if "cluster=" in key and key.endswith(".parquet")], said)
+    code, said = reader.runs("ls", archive)
+    expect(f"{file}: the floor is there", "kept from" in said, said)
+    nothing_more(file, user)
+    for action in actions_of(file):
+        empty()
+        as_root("cp", "--recursive", f"{copy}/", f"site/{bucket}/archive/")
+        code, said = User(file, without=action).runs("expire", archive, *keep)
+        expect(f"{file}: without {action} it fails", code != OK, said)
+
+
 def put_back(copy):
     """Puts an archive there whose objects were written days ago: MinIO takes that from this header, with which it replicates. Gives the keys."""
     empty()
@@ -256,6 +281,7 @@ def main():
         of_reader("prune.json", prunes)
         of_reader("read.json", lambda user: user.runs("verify", archive, "--read-data", "--decode"))
         of_compact(large)
+        of_expire()
     finally:
         as_root("rb", "--force", f"site/{bucket}")
         for user in User.every:
