@@ -179,5 +179,5 @@ fn an_archive_in_s3_is_told_as_one_in_a_directory_with_a_request_for_each_object
         let of_kind = |line: &&str| line.starts_with("cc_archiver_store_requests_total{") && line.contains(&format!("\"{kind}\"")) && line.contains("\"ok\"");
         text.lines().filter(of_kind).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
     };
-    assert_eq!((requests("get"), requests("list")), (31.0, 1.0), "the archive's own object, and 30 footers\n{text}");
+    assert_eq!((requests("get"), requests("list")), (31.0, 2.0), "the archive's own object, and 30 footers; the archive, and the marks of its floor\n{text}");
 }
