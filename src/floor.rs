@@ -25,6 +25,11 @@ impl Floor {
         Some(date) >= self.0
     }
 
+    /// The higher one of this floor and a date.
+    pub fn at_least(self, date: Date) -> Self {
+        self.max(Self(Some(date)))
+    }
+
     /// The first date that is kept, of those from this one on.
     pub fn first_from(self, date: Date) -> Date {
         self.0.map_or(date, |floor| floor.max(date))

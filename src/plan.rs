@@ -51,6 +51,11 @@ pub fn lies_below(file: &SnapshotFile, floor: Floor) -> bool {
     latest.is_some_and(|latest| !floor.keeps(latest))
 }
 
+/// The same, by its name and the header that was read, unless that cannot be believed.
+pub fn is_expired(file: &SnapshotFile, extent: Option<(i64, i64)>, floor: Floor) -> bool {
+    lies_below(file, floor) || Left::claimed(file, extent, floor).kept(floor).is_none()
+}
+
 /// True if the holdings of one date name this file.
 pub fn is_done(file: &SnapshotFile, host: &Host, digest: Digest, holdings: &Holdings) -> bool {
     let path = file.ledger_path(host);
@@ -81,12 +86,18 @@ pub enum Left {
 
 impl Left {
     /// What a source says of itself: by its header, which goes from one time to another, or by its name alone if the header cannot be read.
-    pub fn claimed(file: &SnapshotFile, extent: Option<(i64, i64)>) -> Self {
+    ///
+    /// One that cannot be believed is looked at: it may feed the first date that the `floor` keeps.
+    pub fn claimed(file: &SnapshotFile, extent: Option<(i64, i64)>, floor: Floor) -> Self {
         let home = file.home();
+        let looked_at = Self::Claimed(floor.first_from(home), floor.first_from(home));
+        if extent.is_none() {
+            return looked_at;
+        }
         let (first, last) = extent.map_or((None, None), |(from, to)| (Date::of(from.saturating_sub(MOST_STEP)), Date::of(to.saturating_sub(1))));
         let (first, last) = (first.unwrap_or(home).min(home), last.unwrap_or(home).max(home));
         // more than any snapshot has: what it really feeds is seen when it is decoded
-        if last.start() - first.start() < MOST_CLAIMED * DAY { Self::Claimed(first, last) } else { Self::Claimed(home, home) }
+        if last.start() - first.start() < MOST_CLAIMED * DAY { Self::Claimed(first, last) } else { looked_at }
     }
 
     /// The dates.
@@ -213,7 +224,7 @@ mod tests {
 
     fn plan(files: &ClusterFiles) -> ClusterPlan {
         let snapshots = &files.hosts[0].snapshots;
-        let left = |i: usize| Left::claimed(&snapshots[i], Some((snapshots[i].from, snapshots[i].from + DAY / 2)));
+        let left = |i: usize| Left::claimed(&snapshots[i], Some((snapshots[i].from, snapshots[i].from + DAY / 2)), Floor::default());
         let work = (0..snapshots.len()).map(|i| Work { host: 0, snapshot: i, left: left(i), changed: false }).collect();
         let bucket = Buckets::ONE.of(&files.cluster, "n1");
         ClusterPlan::new(bucket, Floor::default(), work, &BTreeMap::new())
@@ -221,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_claims_the_dates_of_its_header_and_of_its_name() {
-        let dates = |from, to| Left::claimed(&file(T0 + 4_000, 1), Some((from, to))).dates().len();
+        let dates = |from, to| Left::claimed(&file(T0 + 4_000, 1), Some((from, to)), Floor::default()).dates().len();
         assert_eq!(dates(T0 + 4_000, T0 + DAY), 1, "the end is not covered");
         assert_eq!(dates(T0, T0 + DAY / 2), 2, "its first samples may lie before midnight");
         assert_eq!(dates(T0 + 4_000, T0 + DAY + 4_000), 2);
@@ -229,7 +240,7 @@ mod tests {
         for (from, to) in [(0, T0 + 4_000), (T0 + 4_000, i64::MAX), (i64::MIN, i64::MAX), (T0 + 4_000, T0)] {
             assert_eq!(dates(from, to), 1, "{from} to {to} is not believed");
         }
-        assert_eq!(Left::claimed(&file(T0 + 4_000, 1), None).dates(), [file(T0 + 4_000, 1).home()]);
+        assert_eq!(Left::claimed(&file(T0 + 4_000, 1), None, Floor::default()).dates(), [file(T0 + 4_000, 1).home()]);
     }
 
     #[test]

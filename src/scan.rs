@@ -126,9 +126,8 @@ fn in_zip(entry: &DirEntry, stem: &[u8], found: &mut Vec<SnapshotFile>, set_asid
         Err(reason) => return set_aside.push(SetAside::new(path, reason)),
     };
     set_aside.extend(wrong.into_iter().map(|(member, reason)| SetAside::new(path.join(member), reason)));
-    for packed::Member { name: member, format, index, size } in members {
-        let digits = member.split('.').next().unwrap_or_default().as_bytes().to_owned();
-        match checked(OsStr::new(&member), &digits, &status) {
+    for packed::Member { name: member, stem, format, index, size } in members {
+        match checked(OsStr::new(&member), &stem, &status) {
             Ok((_, from)) => {
                 let packed = Packed { zip: name.into(), size: status.len(), index };
                 found.push(SnapshotFile { name: member.as_str().into(), from, format, size, mtime: mtime(&status), packed: Some(Box::new(packed)) });

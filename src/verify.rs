@@ -201,7 +201,7 @@ pub struct Report {
 pub struct Checkpoints {
     /// Archived, on all dates.
     pub archived: u64,
-    /// Not archived, and not to be: they begin on dates that are expired.
+    /// Not archived, and not to be: all of their dates are expired.
     pub below_the_floor: u64,
     /// Not archived, or not as they are now.
     pub not_archived: Vec<String>,
@@ -246,7 +246,7 @@ impl fmt::Display for Report {
         if let Some(local) = &self.checkpoints {
             line("local snapshots", format!("{} archived, {} not", thousands(local.archived), thousands(local.not_archived.len() as u64)))?;
             if local.below_the_floor > 0 {
-                writeln!(f, "  not archived any more, as they begin on expired dates: {}", thousands(local.below_the_floor))?;
+                writeln!(f, "  not archived any more, as all of their dates are expired: {}", thousands(local.below_the_floor))?;
             }
             local.not_archived.iter().try_for_each(|path| writeln!(f, "  not archived: {path}"))?;
         }

@@ -141,7 +141,7 @@ fn old_dates_go_and_nothing_of_them_comes_back(place: Place) {
     assert_eq!((site.place.all(), marks(&site)), before, "a dry run touches nothing");
     holds(&planned, &json!({"kept_from": "2026-03-03", "objects": 4, "rows": 1_080, "deleted": 0, "clock": []}));
     assert_eq!(planned["dates"][1]["partition"], "cluster=alex/date=2026-03-02");
-    assert_eq!([&planned["dates"][1]["rows"], &planned["on_disk"]["snapshots"]], [300, 6]);
+    assert_eq!([&planned["dates"][1]["rows"], &planned["on_disk"]["snapshots"]], [300, 4]);
 
     let done = site.expire(2, &[]).expect(0).summary();
     holds(&done, &json!({"kept_from": "2026-03-03", "objects": 4, "bytes": planned["bytes"].clone(), "rows": 1_080, "deleted": 4}));
@@ -200,6 +200,39 @@ fn a_late_snapshot_of_an_old_date_is_not_archived_and_one_that_crosses_the_floor
     let again = site.run("archive", &[]).expect(0).summary();
     holds(&again, &json!({"files": 0, "objects_written": 0, "already_archived": 7}));
     site.run("verify", &["--read-data", "--decode"]).expect(0);
+}
+
+#[test]
+fn a_header_that_is_not_believed_does_not_expire_rows_that_are_kept() {
+    let mut site = Site::new(Place::folder());
+    site.expire(2, &[]).expect(0);
+    // nine days: more than a header is believed to say
+    let long = Snapshot::minutes(MIDNIGHT + DAY, noise(30, 9 * 1_440));
+    site.tree.bin("alex", "n2", &long);
+    site.rows.extend(long.rows("alex", "n2"));
+    assert_eq!(
+        site.run("verify", &["--checkpoints", site.tree.path().to_str().expect("UTF-8")]).expect(0).summary()["checkpoints"]["not_archived"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
+    holds(&site.run("archive", &[]).expect(0).summary(), &json!({"files": 1, "below_the_floor": 4}));
+    site.assert_kept(&[("alex", 2), ("fritz", 2)]);
+    holds(&site.run("archive", &[]).expect(0).summary(), &json!({"files": 0, "already_archived": 7}));
+}
+
+#[test]
+fn what_crosses_the_floor_and_is_not_archived_is_not_called_expired() {
+    let site = Site::new(Place::folder());
+    site.expire(2, &[]).expect(0);
+    site.tree.bin("alex", "n3", &Snapshot::minutes(MIDNIGHT + 2 * DAY - 2 * HOUR, noise(21, 240)));
+    site.tree.bin("alex", "n3", &Snapshot::minutes(MIDNIGHT + 3 * DAY, noise(22, 60)));
+    let pruned = site.run("prune", &["--older-than", "1s", "--include-newest"]).expect(3).summary();
+    assert_eq!([&pruned["kept"]["expired"], &pruned["kept"]["not_archived"]], [4, 2], "{pruned}");
+    let tree = site.tree.path().to_str().expect("UTF-8").to_owned();
+    let local = site.run("verify", &["--checkpoints", &tree]).expect(0).summary();
+    assert_eq!(local["checkpoints"]["not_archived"].as_array().map(Vec::len), Some(2), "{local}");
+    assert_eq!(site.expire(2, &["--dry-run", "--checkpoints", &tree]).expect(0).summary()["on_disk"]["snapshots"], 4);
 }
 
 #[test]

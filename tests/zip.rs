@@ -109,7 +109,10 @@ fn what_is_wrong_with_a_member_or_an_archive_costs_only_itself() {
     let other = |n: i64| format!("{}.json", at(n));
     // the names that lead elsewhere, or that others have
     let (up, deep, readme) = (format!("../{}", other(5)), format!("c/n9/{}", other(6)), "README.txt".to_owned());
-    tree.write(&format!("c/n1/{T0}.zip"), &packed(&[(&name, &json), (&up, &json), (&deep, &json), (&readme, b"hello"), ("x.json", &json)]));
+    tree.write(
+        &format!("c/n1/{T0}.zip"),
+        &packed(&[(&name, &json), (&up, &json), (&deep, &json), (&readme, b"hello"), ("x.json", &json), (&format!("{T0}.old.json"), &json)]),
+    );
     // a bomb, whose directory says so
     let bomb = vec![b' '; 70 << 20];
     tree.write(&format!("c/n2/{T0}.zip"), &packed(&[(&name, &json), (&other(1), &bomb)]));
@@ -127,6 +130,13 @@ fn what_is_wrong_with_a_member_or_an_archive_costs_only_itself() {
     tree.write(&format!("c/n5/{T0}.zip"), &whole[..whole.len() - 30]);
     tree.write(&format!("c/n6/{T0}.zip"), b"");
     tree.write("c/n7/backup.zip", &whole);
+    // a sparse one, and one whose end says that there are very many
+    tree.write(&format!("c/n8/{T0}.zip"), &whole);
+    std::fs::File::options().write(true).open(tree.path().join(format!("c/n8/{T0}.zip"))).and_then(|file| file.set_len(47 << 30)).expect("grown");
+    let mut many = whole.clone();
+    let at = many.len() - 22 + 10;
+    many[at..at + 2].fill(0xff);
+    tree.write(&format!("c/n9/{T0}.zip"), &many);
     std::os::unix::fs::symlink(tree.path().join(format!("c/n1/{T0}.zip")), tree.path().join(format!("c/n7/{T0}.zip"))).expect("linked");
 
     let folder = tempfile::tempdir().expect("a folder");
@@ -137,6 +147,9 @@ fn what_is_wrong_with_a_member_or_an_archive_costs_only_itself() {
         (format!("n1/{T0}.zip/{up}"), "top of the zip"),
         (format!("n1/{T0}.zip/{deep}"), "top of the zip"),
         (format!("n1/{T0}.zip/x.json"), "not a unix time"),
+        (format!("n1/{T0}.zip/{T0}.old.json"), "not a unix time"),
+        (format!("n8/{T0}.zip"), "no archive of snapshots has more than 1073741824"),
+        (format!("n9/{T0}.zip"), "no archive of snapshots has more than 2000"),
         (format!("n2/{T0}.zip/{}", other(1)), "73400320 bytes come out of"),
         (format!("n3/{T0}.zip/{}", other(1)), "larger than its declared"),
         (format!("n4/{T0}.zip/{}", other(1)), "checksum"),
@@ -146,7 +159,7 @@ fn what_is_wrong_with_a_member_or_an_archive_costs_only_itself() {
     ] {
         assert!(said.iter().any(|said| said.contains(&place) && said.to_lowercase().contains(why)), "{place}: {why}: {said:#?}");
     }
-    assert_eq!(said.len(), 9, "{said:#?}");
+    assert_eq!(said.len(), 12, "{said:#?}");
     let expected: Vec<Row> = ["n1", "n2", "n3", "n4"].into_iter().flat_map(|host| good.rows("c", host)).collect();
     assert_same_rows("good ones", rows_of(&files_below(folder.path())), &expected);
     assert!(!tree.path().join(format!("c/{}", other(5))).exists());

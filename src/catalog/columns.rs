@@ -11,7 +11,7 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 
-use super::pages::{Plain, Unpacker, join_streams, keys, lengthen, not_ours, steps};
+use super::pages::{MOST_OF_PAGE, Plain, Unpacker, join_streams, keys, lengthen, not_ours, steps};
 use crate::data::Span;
 use crate::schema::SORTED_BY;
 
@@ -173,6 +173,10 @@ impl ChunkReader for Stored {
 struct Pages {
     reader: SerializedPageReader<Stored>,
     compression: Compression,
+    /// Bytes of a page, at most.
+    most: usize,
+    /// Values of a page, at most.
+    rows: usize,
 }
 
 impl Pages {
@@ -185,17 +189,23 @@ impl Pages {
         let rows = usize::try_from(group.num_rows()).unwrap_or(0);
         // pages are handed over as they are stored: a reader that decompresses has a context of its own for each column
         let as_stored = chunk.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build()?;
-        Ok(Self { reader: SerializedPageReader::new(Arc::clone(stored), &as_stored, rows, None)?, compression: chunk.compression() })
+        let most = usize::try_from(chunk.uncompressed_size()).unwrap_or(0).min(MOST_OF_PAGE);
+        let reader = SerializedPageReader::new(Arc::clone(stored), &as_stored, rows, None)?;
+        Ok(Self { reader, compression: chunk.compression(), most, rows: rows.min(MOST_OF_PAGE) })
     }
 
     /// The next page: its bytes as they are stored, its encoding, its values, and whether it is the dictionary.
     fn next(&mut self) -> Result<Option<(Bytes, Encoding, usize, bool)>> {
-        Ok(match self.reader.get_next_page()? {
+        let page = match self.reader.get_next_page()? {
             None => None,
             Some(Page::DictionaryPage { buf, num_values, encoding, .. }) => Some((buf, encoding, num_values as usize, true)),
             Some(Page::DataPage { buf, num_values, encoding, .. }) => Some((buf, encoding, num_values as usize, false)),
             Some(Page::DataPageV2 { .. }) => return Err(not_ours("pages of version 2")),
-        })
+        };
+        match page {
+            Some((.., values, _)) if values > self.rows => Err(not_ours("pages of more rows than there are")),
+            page => Ok(page),
+        }
     }
 }
 
@@ -225,7 +235,7 @@ impl<T: Plain + PartialEq> Runs<T> {
             self.runs.clear();
             self.at = 0;
             let Some((packed, encoding, rows, is_dictionary)) = self.pages.next()? else { return Ok(false) };
-            let mut page = unpacker.unpack(self.pages.compression, &packed)?;
+            let mut page = unpacker.unpack(self.pages.compression, &packed, self.pages.most)?;
             self.values.truncate(self.in_dictionary);
             match encoding {
                 Encoding::PLAIN | Encoding::PLAIN_DICTIONARY if is_dictionary => {
@@ -289,7 +299,7 @@ impl Times {
             if encoding != Encoding::DELTA_BINARY_PACKED {
                 return Err(unknown(encoding));
             }
-            self.time = steps(unpacker.unpack(self.pages.compression, &packed)?, rows, &mut self.steps)?;
+            self.time = steps(unpacker.unpack(self.pages.compression, &packed, self.pages.most)?, rows, &mut self.steps)?;
             self.left = rows;
         }
         Ok(true)
@@ -328,7 +338,7 @@ impl Values {
             self.bytes.clear();
             self.at = 0;
             let Some((packed, encoding, rows, _)) = self.pages.next()? else { return Ok(false) };
-            let page = unpacker.unpack(self.pages.compression, &packed)?;
+            let page = unpacker.unpack(self.pages.compression, &packed, self.pages.most)?;
             if Some(page.len()) != rows.checked_mul(4) {
                 return Err(not_ours("pages of another size"));
             }

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::basic::Compression;
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use tokio::sync::Mutex;
@@ -102,6 +103,12 @@ impl<'a> Hosts<'a> {
             Ok(Self { source, reader, metadata, groups, group: None, ahead: None, host: None })
         };
         looked(source, opened.await).await
+    }
+
+    /// True if all pages have checksums, which are looked at when they are decompressed: what is read of them is what was written.
+    pub fn has_checksums(&self) -> bool {
+        let columns = || self.metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
+        columns().all(|column| matches!(column.compression(), Compression::ZSTD(_)))
     }
 
     /// Whose rows come next; None at the end of the object.

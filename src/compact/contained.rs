@@ -32,8 +32,7 @@ impl Compared {
 
 /// A host's rows in short. It does not depend on the order in which they are gone through, nor on what object they are in.
 ///
-/// It is the sum, modulo 2^64, of a hash of each row: of its series, frequency, time and the bits of its value. Other rows have the same sum by a chance
-/// of one to 2^64.
+/// It is the sum, modulo 2^64, of a hash of each row: of its series, frequency, time and the bits of its value. It is made to find faults, not forgeries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sum {
     rows: u64,
@@ -70,10 +69,20 @@ impl Sum {
             let product = u128::from(of_times ^ time as u64) * u128::from(of_values ^ u64::from(value.to_bits()));
             let is_row = u64::from(!value.is_nan());
             self.rows += is_row;
-            self.hashes = self.hashes.wrapping_add(is_row * (product as u64 ^ (product >> 64) as u64));
+            self.hashes = self.hashes.wrapping_add(is_row * mixed(product as u64 ^ (product >> 64) as u64));
             time += span.frequency;
         }
     }
+}
+
+/// Spreads each bit of a number over all: sums of numbers that differ in few bits would often be equal. These are the shifts and factors of the finalizer of
+/// MurmurHash3.
+fn mixed(mut number: u64) -> u64 {
+    number ^= number >> 33;
+    number = number.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    number ^= number >> 33;
+    number = number.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    number ^ number >> 33
 }
 
 /// Two numbers that depend on the series and its frequency.

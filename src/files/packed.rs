@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use zip::{CompressionMethod, ZipArchive};
@@ -14,8 +15,18 @@ use super::{Compression, FileName, Format, most_decompressed};
 /// How the names of zip archives end.
 const END: &[u8] = b".zip";
 
-/// The most members of an archive. cc-metric-store put the snapshots of a clean-up into one.
-const MOST_MEMBERS: usize = 100_000;
+/// The most members of an archive, whose directory is read again for each of them. cc-metric-store put the snapshots of a clean-up into one.
+const MOST_MEMBERS: usize = 2_000;
+
+/// No archive is larger. A sparse file can claim anything.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// The end record of an archive: its mark, its length, and where it has the number of members.
+const END_MARK: &[u8] = b"PK\x05\x06";
+const END_LEN: usize = 22;
+const END_MEMBERS: usize = 10;
+/// The longest comment behind it.
+const MOST_COMMENT: usize = 0xffff;
 
 /// Where a snapshot lies that is in a zip archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +44,8 @@ pub struct Packed {
 pub struct Member {
     /// Its name.
     pub name: String,
+    /// The part of it before the format.
+    pub stem: Vec<u8>,
     /// What the name says.
     pub format: Format,
     /// Its index in the archive.
@@ -52,22 +65,44 @@ fn opened(file: &File) -> io::Result<ZipArchive<BufReader<&File>>> {
     catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| Err(io::Error::other("its directory makes no sense")))
 }
 
+fn check_count(members: usize) -> io::Result<()> {
+    if members > MOST_MEMBERS {
+        Err(io::Error::other(format!("it has {members} members, and no archive of snapshots has more than {MOST_MEMBERS}")))
+    } else {
+        Ok(())
+    }
+}
+
+/// Looks at what an archive claims, before its directory is read into memory.
+fn check_size(file: &File) -> io::Result<()> {
+    let size = file.metadata()?.len();
+    if size > MOST_BYTES {
+        return Err(io::Error::other(format!("it has {size} bytes, and no archive of snapshots has more than {MOST_BYTES}")));
+    }
+    let len = size.min((END_LEN + MOST_COMMENT) as u64);
+    let mut end = vec![0; len as usize];
+    file.read_exact_at(&mut end, size - len)?;
+    let record = end.windows(END_LEN).rfind(|record| record.starts_with(END_MARK));
+    let members = record.and_then(|record| record.get(END_MEMBERS..END_MEMBERS + 2)).and_then(|count| Some(u16::from_le_bytes(*count.first_chunk()?)));
+    check_count(members.ok_or_else(|| io::Error::other("it has no directory"))?.into())
+}
+
 /// The snapshots in an archive, and what is wrong with those members that only look like one: (name, reason). Others are left alone. Blocks.
 ///
 /// # Errors
 /// It is no zip archive, or its directory is damaged.
 #[allow(clippy::type_complexity, reason = "what is there, and what is wrong")]
 pub fn members(file: &File) -> io::Result<(Vec<Member>, Vec<(String, String)>)> {
+    check_size(file)?;
     let mut archive = opened(file)?;
-    if archive.len() > MOST_MEMBERS {
-        return Err(io::Error::other(format!("it has {} members, and no archive of snapshots has more than {MOST_MEMBERS}", archive.len())));
-    }
+    check_count(archive.len())?;
     let (mut found, mut wrong) = (Vec::new(), Vec::new());
     for index in 0..archive.len() {
         let member = archive.by_index_raw(index).map_err(io::Error::other)?;
         let name = String::from_utf8_lossy(member.name_raw()).into_owned();
         let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-        let Some((_, format)) = Format::of_name(last.as_bytes()) else { continue };
+        let Some((stem, format)) = Format::of_name(last.as_bytes()) else { continue };
+        let stem = stem.to_owned();
         let (size, packed) = (member.size(), member.compressed_size());
         let is_known = [CompressionMethod::Stored, CompressionMethod::Deflated].contains(&member.compression());
         let reason = if last != name {
@@ -81,7 +116,7 @@ pub fn members(file: &File) -> io::Result<(Vec<Member>, Vec<(String, String)>)> 
         } else if size > most_decompressed(packed) {
             format!("it says that {size} bytes come out of {packed}, which no snapshot has")
         } else {
-            found.push(Member { name, format, index, size });
+            found.push(Member { name, stem, format, index, size });
             continue;
         };
         wrong.push((name, reason));

@@ -14,7 +14,7 @@ use object_store::path::Path as Key;
 use tokio::time::Instant;
 
 use super::compacting::try_deleting;
-use super::{stopped_by, tabling};
+use super::{planning, stopped_by, tabling};
 use crate::catalog::{self, Listing, Surveyed};
 use crate::clock;
 use crate::error::{Error, Escaped, Result, SetAside};
@@ -171,22 +171,25 @@ impl Expiring<'_> {
         Ok(others)
     }
 
-    /// Snapshots that begin on dates that are not kept.
+    /// Snapshots all of whose dates are not kept.
     async fn on_disk(&self, root: &Path, floor: Date, floors: &Floors) -> Result<OnDisk> {
         let (owned, filter) = (root.to_owned(), Filter { clusters: self.settings.clusters.clone(), ..Filter::default() });
-        let tree = blocking(move || scan::scan(&owned, &filter)).await??;
-        let mut found = OnDisk::default();
-        for files in &tree.clusters {
-            let first = floors.of(&files.cluster).first_from(floor);
-            for (h, host) in files.hosts.iter().enumerate() {
-                for (s, file) in host.snapshots.iter().enumerate().filter(|(_, file)| file.home() < first) {
-                    found.snapshots += 1;
-                    found.bytes += file.size;
-                    found.paths.push(Escaped(&files.path_of(h, s)).to_string().into());
+        let floors = floors.clone();
+        let look = move || -> Result<OnDisk> {
+            let (tree, mut found) = (scan::scan(&owned, &filter)?, OnDisk::default());
+            for files in &tree.clusters {
+                let floor = floors.of(&files.cluster).at_least(floor);
+                for (h, host) in files.hosts.iter().enumerate() {
+                    for (s, file) in host.snapshots.iter().enumerate().filter(|(s, file)| planning::is_expired(&files.path_of(h, *s), file, floor)) {
+                        found.snapshots += 1;
+                        found.bytes += file.size;
+                        found.paths.push(Escaped(&files.path_of(h, s)).to_string().into());
+                    }
                 }
             }
-        }
-        Ok(found)
+            Ok(found)
+        };
+        blocking(look).await?
     }
 
     /// Deletes what lies below the floor, but what is not ours.

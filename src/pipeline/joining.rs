@@ -74,8 +74,8 @@ pub struct Made {
 struct Handed {
     /// Rows that stood twice.
     lost: Loss,
-    /// The rows of each host, before they were merged.
-    sums: BTreeMap<Host, Sum>,
+    /// The rows of each host, before they were merged; None if they could have been read wrong without a sign of it.
+    sums: Option<BTreeMap<Host, Sum>>,
 }
 
 /// The new object is not as it must be, so nothing is deleted.
@@ -116,7 +116,7 @@ impl Joining<'_> {
                 (proof.map_err(|why| stays(key, why))?, self.new_object(key, claim.object.size).await?, Some(handed))
             }
         };
-        let compared = self.compare(&share, &new, handed.as_ref().map(|handed| &handed.sums)).await?;
+        let compared = self.compare(&share, &new, handed.as_ref().and_then(|handed| handed.sums.as_ref())).await?;
         fail_point::reach("compared");
         let lost = handed.map(|handed| handed.lost);
         let expected = match lost {
@@ -199,7 +199,7 @@ impl Joining<'_> {
         let sources = Sources::of(&self.group.members);
         let footers = LastFooter::default();
         let mut members = Members::open(self.context, &footers, &self.group.members, self.room(share), None).await?;
-        let mut handed = Handed::default();
+        let mut handed = Handed { sums: members.have_checksums().then(BTreeMap::new), ..Handed::default() };
         for name in sources.hosts() {
             let host = Host::new(name);
             let windows = sources.windows(name);
@@ -209,7 +209,9 @@ impl Joining<'_> {
                 handed.lost.rows += loss.rows;
                 handed.lost.differing += loss.differing;
             });
-            handed.sums.insert(host, sum);
+            handed.sums.iter_mut().for_each(|sums| {
+                sums.insert(host.clone(), sum);
+            });
             self.context.progress.hosts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         members.end().await?;

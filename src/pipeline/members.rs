@@ -57,6 +57,11 @@ impl<'a> Members<'a> {
         Ok(Self { context, objects, readers, room, only })
     }
 
+    /// True if what is read of them has checksums.
+    pub fn have_checksums(&self) -> bool {
+        self.readers.iter().all(Hosts::has_checksums)
+    }
+
     /// The rows of a host, of each object that has some, with the object's index.
     pub async fn take(&mut self, host: &Host) -> Result<Vec<(usize, Arc<Snapshot>)>, Stopped> {
         let Self { context, objects, room, only, .. } = *self;

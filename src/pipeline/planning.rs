@@ -1,7 +1,7 @@
 //! From the scan and the ledgers to a plan, reading no more footers than the dates in question have.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
@@ -80,7 +80,7 @@ pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterF
                 }
             }
         }
-        let claimed = with_claims(context, files, found, refuted).await?;
+        let claimed = with_claims(context, files, floor, found, refuted).await?;
         let (found, gone) = above(claimed, floor);
         below.extend(gone);
         needed.extend(found.iter().flat_map(|item| item.left.dates()));
@@ -216,15 +216,21 @@ async fn left_of(context: &Context, files: &ClusterFiles, h: usize, s: usize, le
             }
             (Left::Exactly(left.into()), false)
         }
-        Known::New { changed } => (Left::claimed(file, None), changed),
+        Known::New { changed } => (Left::claimed(file, None, ledgers.floor), changed),
         Known::Unsure => return Err(Error::Internal("a digest always decides".into())),
     };
     Ok(Some(Work { host: h, snapshot: s, left, changed }))
 }
 
+/// True if the floor keeps nothing of a snapshot, by its name and its header. Blocks.
+pub fn is_expired(path: &Path, file: &SnapshotFile, floor: Floor) -> bool {
+    let extent = || read::through(path, file, |raw| checkpoint::claim(raw, Form::from(file))).ok().and_then(std::result::Result::ok);
+    !floor.keeps(file.home()) && (plan::lies_below(file, floor) || plan::is_expired(file, extent(), floor))
+}
+
 /// Says of sources that are new which dates they feed: those that were found, else by their headers. What cannot be read is reported when it is
 /// decoded.
-async fn with_claims(context: &Context, files: &ClusterFiles, mut work: Vec<Work>, refuted: &Refuted) -> Result<Vec<Work>> {
+async fn with_claims(context: &Context, files: &ClusterFiles, floor: Floor, mut work: Vec<Work>, refuted: &Refuted) -> Result<Vec<Work>> {
     let mut unread = Vec::new();
     for item in work.iter_mut().filter(|item| matches!(item.left, Left::Claimed(..))) {
         match refuted.get(&(item.host, item.snapshot)) {
@@ -233,9 +239,9 @@ async fn with_claims(context: &Context, files: &ClusterFiles, mut work: Vec<Work
         }
     }
     let place = |item: &&mut Work| (files.path_of(item.host, item.snapshot), files.hosts[item.host].snapshots[item.snapshot].clone());
-    let claim = |(path, file): (PathBuf, SnapshotFile)| {
+    let claim = move |(path, file): (PathBuf, SnapshotFile)| {
         let claim = read::through(&path, &file, |raw| checkpoint::claim(raw, Form::from(&file)));
-        Left::claimed(&file, claim.ok().and_then(std::result::Result::ok))
+        Left::claimed(&file, claim.ok().and_then(std::result::Result::ok), floor)
     };
     let read = |some: Vec<_>| context.workers.run(move || some.into_iter().map(claim).collect::<Vec<_>>());
     let some = unread.chunks(HEADERS_AT_A_TIME).map(|some| some.iter().map(place).collect());

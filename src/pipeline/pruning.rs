@@ -18,6 +18,7 @@ use crate::clock;
 use crate::error::{Error, Escaped, Result};
 use crate::fail_point;
 use crate::files::{ClusterFiles, Filter, Hashed, Place, SnapshotFile, Tree, Unread};
+use crate::floor::Floor;
 use crate::ledger::ObjectLedger;
 use crate::names::{DAY, Date, Host};
 use crate::object::Hashers;
@@ -230,6 +231,11 @@ impl Pruning {
         Ok(())
     }
 
+    async fn is_expired(&self, path: PathBuf, file: &SnapshotFile, floor: Floor) -> Result<bool> {
+        let file = file.clone();
+        self.reader.workers.run(move || planning::is_expired(&path, &file, floor)).await
+    }
+
     /// Hashes the candidates that a ledger may name, in order.
     async fn hash_all(
         &self,
@@ -248,7 +254,7 @@ impl Pruning {
                 may_be_archived.push((candidate, place, file.size));
             } else if self.archived_first.contains(&place.path()) {
                 summary.would_archive(&place.path(), file.size);
-            } else if !ledgers.floor.keeps(file.home()) {
+            } else if self.is_expired(place.path(), file, ledgers.floor).await? {
                 summary.count_kept(KeepReason::Expired);
             } else if let Some(object) = holdings.and_then(|holdings| holdings.unreadable_of(host.as_str())) {
                 summary.keep(KeepReason::NotProven, place.path(), planning::undecidable(object));

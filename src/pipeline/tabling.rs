@@ -98,7 +98,10 @@ pub async fn replace(archive: &Archive, gone: &BTreeSet<ObjectKey>, by: &[Object
         };
         check_store(archive).await?;
         // looked at after the log: what replaces them in turn is in the next version before it deletes them
-        let add = files_of(archive, by).await?;
+        let mut add = files_of(archive, by).await?;
+        // what has expired meanwhile goes, and must not come
+        let floors = catalog::floors(archive).await?;
+        add.retain(|key, _| floors.keeps(&key.partition));
         // where nothing comes, rows go with what goes
         let change = Change { is_rearrangement: !add.is_empty(), add, remove: gone.iter().map(ObjectKey::to_string).collect() };
         let now = clock::now().timestamp_millis();

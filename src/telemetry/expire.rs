@@ -56,7 +56,7 @@ pub struct ExpiredDate {
     pub rows: u64,
 }
 
-/// Snapshots on disk that begin on dates that are not kept.
+/// Snapshots on disk all of whose dates are not kept.
 #[derive(Debug, Default, Clone, Serialize)]
 pub struct OnDisk {
     /// How many.
@@ -104,7 +104,7 @@ impl fmt::Display for Expiry {
         }
         if let Some(OnDisk { snapshots, bytes, .. }) = &self.on_disk {
             let said = if *snapshots == 0 { String::new() } else { format!(", {}; archive passes over them, and prune leaves them", ByteSize(*bytes)) };
-            line("on disk", format!("{} snapshots begin on dates that are not kept{said}", thousands(*snapshots)))?;
+            line("on disk", format!("{} snapshots have only dates that are not kept{said}", thousands(*snapshots)))?;
         }
         self.clock.iter().try_for_each(|said| line("clock", said.clone()))?;
         line("time", format!("{:.1} s", self.seconds))?;

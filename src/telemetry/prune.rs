@@ -63,7 +63,7 @@ pub enum KeepReason {
     Damaged,
     /// It changed while this run looked at it.
     Changed,
-    /// It begins on a date that is expired, and is not archived: nothing proves it, and nobody archives it any more.
+    /// All of its dates are expired: nothing proves it, and nobody archives it any more.
     Expired,
 }
 
@@ -78,7 +78,7 @@ impl KeepReason {
         (Self::Undeletable, "undeletable", "they cannot be read or deleted"),
         (Self::Damaged, "damaged", "damaged, or named after a time in the future"),
         (Self::Changed, "changed", "they changed during this run"),
-        (Self::Expired, "expired", "they begin on expired dates, so that nothing proves them: delete them yourself if nobody needs them"),
+        (Self::Expired, "expired", "all of their dates are expired, so that nothing proves them: delete them yourself if nobody needs them"),
     ];
 }
 
