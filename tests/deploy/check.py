@@ -506,7 +506,7 @@ def systemd():
     folder = DEPLOY / "systemd"
     units = sorted([*folder.glob("*.service"), *folder.glob("*.timer")])
     examples = sorted((folder / "examples").glob("*.conf"))
-    expect("systemd", "units are missing", len(units) == 6 and len(examples) >= 3)
+    expect("systemd", "units are missing", len(units) == 8 and len(examples) >= 3)
     with_path(folder, units, examples)
     with tempfile.TemporaryDirectory() as root:
         Path(root, "etc").mkdir()

@@ -133,16 +133,18 @@ def large_tree():
 
 def interrupted(user, *command):
     """A run that a signal ends while an upload is under way: its exit code, and the uploads that it left."""
+    # an earlier part can have left some
+    before = set(open_uploads())
     process = user.command(*command, SLOWLY)
     deadline = time.monotonic() + 60
-    while not open_uploads():
+    while not set(open_uploads()) - before:
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
             sys.exit(f"no upload was begun: {process.communicate()[0]}")
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
-    return process.returncode, open_uploads()
+    return process.returncode, sorted(set(open_uploads()) - before)
 
 
 def deletes_nothing(file, user):
