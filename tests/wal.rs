@@ -206,6 +206,8 @@ fn samples_of_dates_that_have_expired_are_not_taken_and_hold_no_log() {
     site.append(&all[20..]);
     let run = site.run();
     assert_eq!((count(&run, "rows"), count(&run, "expired"), count(&run, "waiting")), (0, 60, 0));
+    // a tree in which nothing is would be named
+    site.tree.write("c/n2/current.wal", &log_of(&[]));
     std::fs::remove_file(site.log()).expect("removed");
     assert_eq!(count(&site.run(), "released"), 1);
 }
@@ -266,7 +268,32 @@ impl Site {
     }
 
     fn run(&self) -> Run {
-        archive(self.tree.path(), self.archive.path(), &["--wal-hold", &self.hold()]).expect(0)
+        self.run_to(0)
+    }
+
+    /// A run that ends with this exit code.
+    fn run_to(&self, code: i32) -> Run {
+        archive(self.tree.path(), self.archive.path(), &["--wal-hold", &self.hold()]).expect(code)
+    }
+
+    /// Names of the logs that are held.
+    fn held(&self) -> Vec<String> {
+        files_below(self.hold.path()).into_keys().filter(|name| name.ends_with(".wal")).collect()
+    }
+
+    /// The store deletes the log.
+    fn delete_log(&self) {
+        std::fs::remove_file(self.log()).expect("removed");
+    }
+
+    /// A snapshot of another host, after which all samples of the first hours are decided.
+    fn decide(&self) {
+        self.tree.bin("c", "n9", &loads(MIDNIGHT + 20 * HOUR, MIDNIGHT + 20 * HOUR, &noise(30, 5)));
+    }
+
+    /// How many rows there are of a host.
+    fn rows_of(&self, host: &str) -> usize {
+        rows_of(&files_below(self.archive.path())).iter().filter(|row| row.hostname == host).count()
     }
 
     fn times(&self) -> Vec<i64> {
@@ -298,7 +325,7 @@ fn a_crash_costs_nothing(site: &Site, linked: u64) {
     assert_eq!((count(&third, "waiting"), count(&third, "rows"), count(&third, "released")), (0, 720, 1));
     assert_eq!((count(&last, "logs"), count(&last, "rows")), (0, 0));
     assert_eq!(site.times().len(), 720 + 60);
-    assert_eq!(files_below(site.hold.path()).len(), 0, "nothing is held any more");
+    assert_eq!(site.held(), [""; 0], "nothing is held any more");
     verified(site.archive.path());
 }
 
@@ -342,7 +369,7 @@ fn regular_rounds_add_nothing_and_give_the_logs_up() {
         site.tree.bin("c", "n1", &loads(from, from + [0, 7, 30, 59, 20, 13][round], of_round));
         let run = site.run();
         assert_eq!(count(&run, "rows"), 0, "{round}");
-        assert_eq!(files_below(site.hold.path()).len(), if round == 0 { 1 } else { 2 }, "{round}: the last sample of a round is decided a round later");
+        assert_eq!(site.held().len(), if round == 0 { 1 } else { 2 }, "{round}: the last sample of a round is decided a round later");
     }
     assert_eq!(site.times().len(), 360);
 }
@@ -392,4 +419,53 @@ fn a_log_of_a_host_that_is_gone_from_the_tree_is_still_held_and_taken_when_all_i
     assert_eq!(run.summary()["logs"]["oldest_waiting"].as_i64(), Some(MIDNIGHT + 13));
     let run = archive(site.tree.path(), site.archive.path(), &["--wal-hold", &site.hold(), "--wal", "all"]).expect(0);
     assert_eq!((count(&run, "rows"), count(&run, "released")), (30, 1));
+}
+
+#[test]
+fn a_hold_belongs_to_one_tree() {
+    let (site, other) = (Site::new(), Site::new());
+    site.append(&samples(MIDNIGHT, 13, &noise(13, 30)));
+    site.run();
+    // its snapshots would decide what is held of the first tree
+    other.decide();
+    let refused = archive(other.tree.path(), other.archive.path(), &["--wal-hold", &site.hold()]).expect(2);
+    assert!(refused.stderr.contains("belongs to the tree"), "{}", refused.stderr);
+    let mut command = archiver();
+    let doctor = run(command.arg("doctor").arg(other.tree.path()).arg(other.archive.path()).args(["--wal-hold", &site.hold()]));
+    assert!(doctor.stdout.contains("holds logs of another tree"), "{}", doctor.stdout);
+    assert_eq!(site.held().len(), 1);
+    site.delete_log();
+    site.decide();
+    assert_eq!((count(&site.run(), "rows"), site.held().len()), (30, 0));
+}
+
+#[test]
+fn held_logs_of_a_host_whose_directory_cannot_be_listed_stay() {
+    let site = Site::new();
+    site.append(&samples(MIDNIGHT, 13, &noise(14, 30)));
+    site.run();
+    site.delete_log();
+    site.decide();
+    let (folder, elsewhere) = (site.tree.path().join("c/n1"), tempfile::tempdir().expect("a folder"));
+    std::fs::remove_dir(&folder).expect("removed");
+    std::os::unix::fs::symlink(elsewhere.path(), &folder).expect("made");
+    let run = site.run_to(3);
+    assert_eq!((count(&run, "rows"), count(&run, "released"), site.held().len()), (0, 0, 1));
+    std::fs::remove_file(&folder).expect("removed");
+    assert_eq!((count(&site.run(), "rows"), site.held().len()), (30, 0));
+}
+
+#[test]
+fn a_directory_that_is_renamed_takes_its_log_along() {
+    let site = Site::new();
+    let all = samples(MIDNIGHT, 13, &noise(28, 60));
+    site.append(&all[..30]);
+    site.run();
+    std::fs::rename(site.tree.path().join("c/n1"), site.tree.path().join("c/n2")).expect("renamed");
+    assert_eq!(count(&site.run(), "linked"), 1);
+    assert_eq!(site.held().iter().filter(|name| name.contains("/n1/")).count(), 0, "{:?}", site.held());
+    std::fs::remove_file(site.tree.path().join("c/n2/current.wal")).expect("removed");
+    site.decide();
+    assert_eq!(count(&site.run(), "rows"), 30);
+    assert_eq!((site.rows_of("n1"), site.rows_of("n2")), (0, 30));
 }
