@@ -469,3 +469,29 @@ fn a_directory_that_is_renamed_takes_its_log_along() {
     assert_eq!(count(&site.run(), "rows"), 30);
     assert_eq!((site.rows_of("n1"), site.rows_of("n2")), (0, 30));
 }
+
+#[test]
+fn two_snapshots_that_share_cells_do_not_double_what_a_log_gave() {
+    let (tree, place) = (Tree::new(), tempfile::tempdir().expect("a folder"));
+    let values = noise(29, 150);
+    tree.write("c/n1/current.wal", &log_of(&samples(MIDNIGHT, 13, &values[..100])));
+    with_logs(&tree, place.path());
+    tree.bin("c", "n1", &loads(MIDNIGHT, MIDNIGHT + 40, &values[..100]));
+    tree.bin("c", "n1", &loads(MIDNIGHT + 50 * 60, MIDNIGHT + 50 * 60 + 40, &values[50..]));
+    archive(tree.path(), place.path(), &[]).expect(0);
+    assert_eq!(times(place.path()).len(), 150);
+}
+
+#[test]
+fn doctor_tries_a_link_also_where_another_one_was_left() {
+    let site = Site::new();
+    site.append(&samples(MIDNIGHT, 13, &noise(31, 10)));
+    site.run();
+    std::fs::write(Path::new(&site.hold()).join(".cc-archiver-trial"), "").expect("written");
+    let said = || {
+        let mut command = archiver();
+        run(command.arg("doctor").arg(site.tree.path()).arg(site.archive.path()).args(["--wal-hold", &site.hold()])).stdout
+    };
+    assert!(!said().contains("no link can be made"), "{}", said());
+    assert_eq!(site.held().len(), 1);
+}
