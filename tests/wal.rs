@@ -421,6 +421,11 @@ fn a_log_of_a_host_that_is_gone_from_the_tree_is_still_held_and_taken_when_all_i
     assert_eq!((count(&run, "rows"), count(&run, "released")), (30, 1));
 }
 
+/// What a run has set aside, as text.
+fn set_aside(run: &Run) -> String {
+    run.summary()["set_aside"].to_string()
+}
+
 #[test]
 fn a_hold_belongs_to_one_tree() {
     let (site, other) = (Site::new(), Site::new());
@@ -453,6 +458,92 @@ fn held_logs_of_a_host_whose_directory_cannot_be_listed_stay() {
     assert_eq!((count(&run, "rows"), count(&run, "released"), site.held().len()), (0, 0, 1));
     std::fs::remove_file(&folder).expect("removed");
     assert_eq!((count(&site.run(), "rows"), site.held().len()), (30, 0));
+}
+
+#[test]
+fn a_log_that_is_not_understood_is_kept_and_named_and_others_are_taken() {
+    let site = Site::new();
+    let mut later_version = log_of(&samples(MIDNIGHT, 13, &noise(15, 30)));
+    later_version[0] += 1;
+    site.decide();
+    // one that is cut before its first record has nothing in it
+    site.tree.write("c/n1/current.wal", &later_version[..2]);
+    site.run();
+    site.delete_log();
+    assert_eq!(count(&site.run(), "released"), 1);
+    site.tree.write("c/n1/current.wal", &later_version);
+    let run = site.run_to(3);
+    assert!(set_aside(&run).contains("it is no log that is known"), "{}", set_aside(&run));
+    site.delete_log();
+    site.append(&samples(MIDNIGHT, 13, &noise(16, 20)));
+    assert_eq!(count(&site.run_to(3), "rows"), 20);
+    site.delete_log();
+    assert_eq!((count(&site.run_to(3), "released"), site.held().len()), (1, 1));
+    let held = files_below(site.hold.path());
+    assert_eq!(held[&site.held()[0]], later_version);
+}
+
+#[test]
+fn a_damaged_log_is_held_until_it_is_removed_and_a_torn_one_is_not() {
+    let site = Site::new();
+    site.decide();
+    let mut damaged = log_of(&samples(MIDNIGHT, 13, &noise(17, 30)));
+    damaged[300..500].fill(0);
+    site.tree.write("c/n1/current.wal", &damaged);
+    let run = site.run();
+    let rows = count(&run, "rows");
+    assert!((20..30).contains(&rows), "{rows}: the store has it yet");
+    site.delete_log();
+    for _ in 0..2 {
+        let run = site.run_to(3);
+        assert!(set_aside(&run).contains("bytes of it are damaged"), "{}", set_aside(&run));
+        assert_eq!((count(&run, "rows"), count(&run, "taken"), site.held().len()), (0, rows, 1));
+    }
+    std::fs::remove_file(site.hold.path().join(&site.held()[0])).expect("removed");
+
+    // the store crashed while it wrote, and went on
+    let torn = log_of(&samples(MIDNIGHT + HOUR, 13, &noise(18, 30)));
+    let behind = log_of(&samples(MIDNIGHT + 2 * HOUR, 13, &noise(19, 30)));
+    site.tree.write("c/n1/current.wal", &[&torn[..torn.len() - 9], &behind[4..]].concat());
+    let run = site.run();
+    assert_eq!((count(&run, "rows"), run.summary()["logs"]["damage"].as_array().map(Vec::len)), (59, Some(1)));
+    site.delete_log();
+    assert_eq!((count(&site.run(), "released"), site.held().len()), (1, 0));
+}
+
+#[test]
+fn samples_of_the_future_are_passed_over_and_named_and_old_ones_are_taken() {
+    let site = Site::new();
+    site.decide();
+    let regular = samples(MIDNIGHT, 13, &noise(24, 10));
+    site.append(&[&[(100, 1.0)], &regular[..], &[(4_102_444_800, 1.0), (253_402_300_799, 2.0), (i64::MAX, 3.0), (-1, 4.0)]].concat());
+    let run = site.run();
+    assert_eq!((count(&run, "rows"), count(&run, "waiting"), count(&run, "records")), (11, 0, 11));
+    let damage = run.summary()["logs"]["damage"].to_string();
+    assert!(damage.contains("4 samples of the log were passed over"), "{damage}");
+    assert_eq!((site.rows_of("n1"), times(site.archive.path())[0]), (11, 100));
+    site.delete_log();
+    assert_eq!((count(&site.run(), "released"), site.held().len()), (1, 0));
+    verified(site.archive.path());
+}
+
+#[test]
+fn a_series_whose_frequency_has_changed_loses_no_sample() {
+    let site = Site::new();
+    let bits = |seed: u64, count: usize| noise(seed, count).into_iter().map(|value| f32::from(u8::from(value > 0.5))).collect::<Vec<f32>>();
+    let every = |step: i64, start: i64, values: &[f32]| {
+        let root = Level::default().metric("load", step, start, values);
+        Snapshot { from: start, to: start + step * values.len() as i64, root }
+    };
+    site.tree.bin("c", "n1", &every(600, MIDNIGHT, &bits(25, 36)));
+    site.tree.bin("c", "n1", &every(10, MIDNIGHT + 6 * HOUR, &bits(26, 720)));
+    site.decide();
+    let of_log: Vec<(i64, f32)> = bits(27, 720).into_iter().enumerate().map(|(i, value)| (MIDNIGHT + 8 * HOUR + 10 * i as i64 + 3, value)).collect();
+    // the last one makes the run look at the times of the longer step, too
+    site.append(&[&of_log[..], &[(MIDNIGHT + 5 * HOUR, 7.0)]].concat());
+    let run = site.run();
+    assert_eq!((count(&run, "rows"), count(&run, "shadowed"), count(&run, "waiting")), (720, 1, 0));
+    assert_eq!(site.rows_of("n1"), 36 + 720 + 720);
 }
 
 #[test]
