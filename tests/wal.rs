@@ -586,3 +586,18 @@ fn doctor_tries_a_link_also_where_another_one_was_left() {
     assert!(!said().contains("no link can be made"), "{}", said());
     assert_eq!(site.held().len(), 1);
 }
+
+#[test]
+fn logs_of_more_dates_than_objects_are_open_make_one_object_for_each_date() {
+    let (tree, place) = (Tree::new(), tempfile::tempdir().expect("a folder"));
+    for host in 0..3 {
+        let all: Vec<(i64, f32)> = (0..14).flat_map(|date| samples(MIDNIGHT + 24 * HOUR * date, 13, &noise(40 + host, 10))).collect();
+        tree.write(&format!("c/n{host}/current.wal"), &log_of(&all));
+    }
+    let run = archive(tree.path(), place.path(), &["--wal", "all"]).expect(0);
+    assert_eq!((count(&run, "rows"), count(&run, "taken"), count(&run, "records")), (420, 0, 420));
+    assert_eq!(files_below(place.path()).keys().filter(|key| key.ends_with(".parquet")).count(), 14);
+    assert_eq!(times(place.path()).len(), 420);
+    assert_eq!((count(&with_logs(&tree, place.path()), "rows"), count(&with_logs(&tree, place.path()), "taken")), (0, 420));
+    verified(place.path());
+}

@@ -83,7 +83,7 @@ pub struct Logs<'a> {
 pub struct LogRun<'a> {
     logs: &'a Logs<'a>,
     summary: &'a mut Summary,
-    /// Hosts of which rows were not written, as another writer was faster.
+    /// Hosts of which rows were not written, as another writer was faster, or too many objects were open.
     again: BTreeSet<usize>,
     /// What became of the logs of each host.
     judged: BTreeMap<usize, Settled>,
@@ -175,13 +175,14 @@ impl<'a> LogRun<'a> {
         Self { logs, summary, again: BTreeSet::new(), judged: BTreeMap::new(), kept: BTreeMap::new(), unproven: BTreeSet::new() }
     }
 
-    /// Judges and writes, and again where another writer was faster. Gives what became of the logs of hosts of which all is archived and proven.
+    /// Judges and writes, and again what is left: where another writer was faster, and dates for which no object was free. Gives what became of the logs of hosts of which all is archived and proven.
     pub async fn run(mut self) -> Result<BTreeMap<usize, Settled>> {
         let (mut left, mut lost): (BTreeSet<usize>, u64) = ((0..self.logs.hosts.len()).collect(), 0);
         loop {
             let written = self.summary.objects_written;
             self.round(&left).await?;
             left = std::mem::take(&mut self.again);
+            left.retain(|host| !self.unproven.contains(host));
             if left.is_empty() {
                 break;
             }
@@ -237,7 +238,10 @@ impl<'a> LogRun<'a> {
         while let Some((host, judged, share)) = judged.try_next().await? {
             match judged {
                 Ok(judged) => {
-                    self.judged.insert(host, Settled::new(&judged, &logs.hosts[host]));
+                    let mut settled = Settled::new(&judged, &logs.hosts[host]);
+                    // rows of this run's earlier rounds are not those of earlier runs
+                    settled.summary.taken = self.judged.get(&host).map_or(settled.summary.taken, |before| before.summary.taken);
+                    self.judged.insert(host, settled);
                     self.write(bucket, ToWrite { host, judged, share }, open).await?;
                 }
                 Err(reason) => self.keep(host, reason),
@@ -250,11 +254,10 @@ impl<'a> LogRun<'a> {
     async fn write(&mut self, bucket: Bucket, ToWrite { host, judged, share }: ToWrite, open: &mut BTreeMap<Date, Open>) -> Result<()> {
         let (context, Judged { days, logs, ledgers, .. }) = (self.logs.context, judged);
         for (date, series) in days {
-            if !open.contains_key(&date)
-                && open.len() >= context.budget.open_objects()
-                && let Some((first, partition)) = open.pop_first()
-            {
-                self.close(first, partition, true).await?;
+            // the next round has room for it, and knows what was written in this one
+            if !open.contains_key(&date) && open.len() >= context.budget.open_objects() {
+                self.again.insert(host);
+                continue;
             }
             let Some(holdings) = ledgers.get(&date) else {
                 self.keep(host, format!("kept: it was not looked at what the archive holds of {date}"));
