@@ -1,15 +1,17 @@
 //! Stage 1b: logs are held, so that nothing of them is lost before it is decided what snapshots have of it.
 //!
 //! A hard link keeps what the store appends until it removes the log, and after that. Where there can be no link, what is new is copied
-//! in each run. Held logs lie in `<hold>/<cluster>/<host>/`, never in the tree.
+//! in each run. Held logs lie in `<hold>/<cluster>/<host>/`, never in the tree. What is decided of them is said by the snapshots of their tree, so
+//! a hold belongs to one.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use crate::error::Escaped;
 use crate::files::{mtime, trusted};
 use crate::names::{Cluster, Digest, Host};
 
@@ -18,6 +20,9 @@ const LINK: &str = "link-";
 const COPY: &str = "copy-";
 /// How they end.
 const END: &str = ".wal";
+
+/// The file that names the tree whose logs are held.
+const TREE: &str = "tree-of-these-logs";
 
 /// Bytes that are compared, or copied, at a time.
 const PIECE: usize = 256 << 10;
@@ -36,6 +41,45 @@ impl Hold {
 
     fn of_host(&self, cluster: &Cluster, host: &Host) -> PathBuf {
         self.folder.join(cluster.as_str()).join(host.as_str())
+    }
+
+    /// The file that names the tree whose logs are held.
+    pub fn marker(&self) -> PathBuf {
+        self.folder.join(TREE)
+    }
+
+    /// Binds the folder to a tree, if it is not bound yet: by its canonical path, as numbers of devices change with a reboot. Gives the path of the
+    /// tree that it belongs to, if that is another one. Blocks.
+    ///
+    /// # Errors
+    /// The folder cannot be written, or there is no such tree.
+    pub fn bind(&self, tree: &Path) -> io::Result<Option<String>> {
+        let own = Escaped(&fs::canonicalize(tree)?).to_string();
+        fs::create_dir_all(&self.folder)?;
+        let mut marker = OpenOptions::new().read(true).append(true).create(true).open(self.marker())?;
+        if self.bound()?.is_none() {
+            marker.write_all(format!("{own}\n").as_bytes())?;
+            marker.sync_all()?;
+        }
+        // of two runs that write at the same time the first one counts
+        self.other_than(tree)
+    }
+
+    /// The path of the tree that the folder belongs to, if it is not this one. Blocks.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or there is no such tree.
+    pub fn other_than(&self, tree: &Path) -> io::Result<Option<String>> {
+        let own = Escaped(&fs::canonicalize(tree)?).to_string();
+        Ok(self.bound()?.filter(|tree| *tree != own))
+    }
+
+    fn bound(&self) -> io::Result<Option<String>> {
+        match File::open(self.marker()) {
+            Ok(marker) => BufReader::new(marker).lines().next().transpose(),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     /// Holds the log at `live`, or what is new of it. Gives where. None if there is no log, or nothing in it: `first` gives how many bytes it has up to the
@@ -94,6 +138,15 @@ impl Hold {
         Ok(found)
     }
 
+    /// Gives a held log up that is held under another name as well. False if the other one is not held.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn release_twin(&self, held: &Path, other: &Path) -> io::Result<bool> {
+        let is_twin = held != other && other.starts_with(&self.folder) && identity(held).is_some_and(|of_held| identity(other) == Some(of_held));
+        if is_twin { self.release(held, fs::symlink_metadata(held)?.len()) } else { Ok(false) }
+    }
+
     /// Gives a held log up, if it still has so many bytes, and the folders in which there is nothing more. True if it is gone.
     ///
     /// # Errors
@@ -109,9 +162,23 @@ impl Hold {
     }
 }
 
+/// True if a held log is a link.
+pub fn is_link(held: &Path) -> bool {
+    begins(held, LINK)
+}
+
 /// True if a held log is a copy.
 pub fn is_copy(held: &Path) -> bool {
-    held.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(COPY.as_bytes()))
+    begins(held, COPY)
+}
+
+fn begins(path: &Path, with: &str) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(with.as_bytes()))
+}
+
+/// Device and inode of a file, if it is there.
+pub fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|status| (status.dev(), status.ino()))
 }
 
 /// What is in a folder, by name; nothing if there is none. Names that are not UTF-8 are nobody's.
@@ -126,7 +193,7 @@ fn entries(folder: &Path) -> io::Result<Vec<(String, fs::DirEntry)>> {
 }
 
 fn is_same(path: &Path, status: &fs::Metadata) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == (status.dev(), status.ino()))
+    identity(path) == Some((status.dev(), status.ino()))
 }
 
 /// The store may have put another log in its place before it was linked: then the link gets that one's name.
@@ -248,6 +315,23 @@ mod tests {
         assert!(site.hold.release(&held, 12).expect("removed"));
         assert_eq!(site.held(), [b"other".to_vec()]);
         assert!(!site.hold.release(&site.live(), 5).expect("looked at"), "what is not held is not touched");
+    }
+
+    #[test]
+    fn a_hold_belongs_to_the_first_tree_that_it_is_used_for() {
+        let site = Site::new();
+        let [one, other] = ["one", "other"].map(|name| site.folder.path().join(name));
+        [&one, &other].into_iter().for_each(|tree| fs::create_dir(tree).expect("made"));
+        assert_eq!(site.hold.other_than(&one).expect("looked at"), None, "it is nobody's yet");
+        assert_eq!(site.hold.bind(&one).expect("bound"), None);
+        assert_eq!(site.hold.bind(&site.folder.path().join("other/../one")).expect("bound"), None, "another way to the same tree");
+        let of = site.hold.bind(&other).expect("looked at").expect("it is refused");
+        assert_eq!(of, Escaped(&fs::canonicalize(&one).expect("there")).to_string());
+        assert_eq!(site.hold.hosts().expect("listed"), []);
+        // a run was killed before it had written the name
+        fs::write(site.hold.marker(), "").expect("emptied");
+        assert_eq!(site.hold.bind(&other).expect("bound"), None);
+        assert!(site.hold.bind(&one).expect("looked at").is_some());
     }
 
     #[test]

@@ -138,28 +138,39 @@ impl Merge {
     }
 }
 
-/// Passes over cells of new parts that are samples which were taken from a log: each row of it is one cell, less than a step away. Gives
-/// the input of each.
+/// A sample that was taken from a log.
+struct Taken {
+    time: i64,
+    bits: u32,
+    input: usize,
+    /// The instant of the cell that is this sample, once one is.
+    cell: Option<i64>,
+}
+
+/// Passes over cells of new parts that are samples which were taken from a log: each row of it is one cell, less than a step away, in all parts that
+/// have this cell. Gives the input of each.
 fn absorb(parts: &mut [Part], tallies: &mut [Tally]) -> Vec<usize> {
-    let row = |part: &Part, i: usize| (part.span.time(i), part.span.value(&part.values, i).to_bits(), part.input);
+    let row = |part: &Part, i: usize| Taken { time: part.span.time(i), bits: part.span.value(&part.values, i).to_bits(), input: part.input, cell: None };
     let of_log = parts.iter().filter(|part| part.of_log);
-    let mut rows: Vec<(i64, u32, usize)> = of_log.flat_map(|part| (0..part.span.len).map(|i| row(part, i))).collect();
-    rows.retain(|(_, bits, _)| !f32::from_bits(*bits).is_nan());
-    rows.sort_unstable();
+    let mut rows: Vec<Taken> = of_log.flat_map(|part| (0..part.span.len).map(|i| row(part, i))).collect();
+    rows.retain(|row| !f32::from_bits(row.bits).is_nan());
+    rows.sort_unstable_by_key(|row| (row.time, row.bits, row.input));
     let mut absorbed = Vec::new();
     for part in parts.iter_mut().filter(|part| !part.held) {
         let mut changed: Option<Vec<u8>> = None;
         for i in 0..if rows.is_empty() { 0 } else { part.span.len } {
             let (time, bits, step) = (part.span.time(i), part.span.value(&part.values, i).to_bits(), part.span.frequency);
-            let from = rows.partition_point(|(row, ..)| *row <= time - step);
-            let near = rows[from..].iter().take_while(|(row, ..)| *row < time + step);
-            let Some(at) = near.enumerate().filter(|(_, row)| row.1 == bits).min_by_key(|(_, row)| row.0.abs_diff(time)).map(|(at, _)| at) else { continue };
-            let (.., holder) = rows.remove(from + at);
+            let from = rows.partition_point(|row| row.time <= time - step);
+            let near = rows[from..].iter_mut().take_while(|row| row.time < time + step);
+            // the row of this cell in another part comes before one that is free
+            let fitting = near.filter(|row| row.bits == bits && row.cell.is_none_or(|cell| cell == time));
+            let Some(row) = fitting.min_by_key(|row| (row.cell.is_none(), row.time.abs_diff(time))) else { continue };
+            row.cell = Some(time);
             let values = changed.get_or_insert_with(|| part.values[part.span.bytes()].to_vec());
             values[4 * i..4 * i + 4].copy_from_slice(&f32::NAN.to_le_bytes());
             let tally = &mut tallies[part.input];
             (tally.rows, tally.held) = (tally.rows + 1, tally.held + 1);
-            tally.holders.insert(holder);
+            tally.holders.insert(row.input);
             tally.reach(time);
             absorbed.push(part.input);
         }
@@ -357,5 +368,19 @@ mod tests {
         let tally = &merge.tallies()[0];
         assert_eq!((tally.rows, tally.written, tally.held, tally.nan, tally.extent), (4, 3, 1, 0, Some((120, 300))));
         assert_eq!(tally.holders.iter().copied().collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn a_cell_that_two_new_snapshots_share_is_one_sample_of_a_log() {
+        let input = |snapshot: Snapshot, of_log| Input { series: Arc::new(snapshot).cursor(), held: of_log, of_log, times: 0..86_400 };
+        let (first, second) = (snapshot(40, 60, &[1.0, 2.0, 3.0]), snapshot(100, 60, &[2.0, 3.0, 4.0]));
+        let of_log = snapshot(13, 60, &[1.0, 2.0, 3.0]);
+        let mut merge = Merge::new(vec![input(first, false), input(second, false), input(of_log, true)]).expect("in memory");
+        let series = merge.next_series().expect("in memory").expect("a series");
+        let rows: Vec<i64> =
+            series.pieces.iter().flat_map(|p| (0..p.span.len).filter(|i| !p.span.value(&series.values[p.of], *i).is_nan()).map(|i| p.span.time(i))).collect();
+        assert_eq!(rows, [220], "only the fourth is new");
+        let counts: Vec<_> = merge.tallies()[..2].iter().map(|tally| (tally.rows, tally.written, tally.held, tally.nan)).collect();
+        assert_eq!(counts, [(3, 0, 3, 0), (3, 1, 2, 0)]);
     }
 }

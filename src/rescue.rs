@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::data::{SeriesKey, Span, Steps};
+use crate::names::MOST_STEP;
 
 mod cells;
 
@@ -33,11 +34,11 @@ pub struct LoggedSeries {
 }
 
 impl LoggedSeries {
-    /// The step that is the most common between its samples, in s.
+    /// The step that is the most common between its samples, in s; no more than any series has.
     pub fn step(&self) -> Option<i64> {
         let mut steps = Steps::default();
         self.samples.iter().for_each(|sample| steps.add(sample.time));
-        steps.most_common()
+        steps.most_common().map(|step| step.min(MOST_STEP))
     }
 }
 
@@ -87,9 +88,10 @@ impl Decided {
     }
 }
 
-/// Says of each sample of a series what becomes of it. `step` is the series' frequency in s; no sample lies further than that from its cell.
+/// Says of each sample of a series what becomes of it. `step` is the series' frequency in s: no sample lies further than that from its cell in a
+/// snapshot that is yet to come. What is known of snapshots has steps of its own.
 pub fn judge(samples: &[Sample], known: &Known, step: i64, decided: Decided, times: &Range<i64>) -> Vec<Fate> {
-    let (archived, on_disk) = (known.archived.pairs(samples, step), known.on_disk.pairs(samples, step));
+    let (archived, on_disk) = (known.archived.pairs(samples), known.on_disk.pairs(samples));
     let fate = |sample: &Sample| {
         if known.taken.contains(&sample.time) {
             return Fate::Taken;
@@ -97,13 +99,13 @@ pub fn judge(samples: &[Sample], known: &Known, step: i64, decided: Decided, tim
         if !times.contains(&sample.time) || !decided.holds(sample.time, step) {
             return Fate::Waiting;
         }
-        if known.archived.cover(sample, step) {
+        if known.archived.cover(sample) {
             return Fate::Covered;
         }
-        if known.on_disk.cover(sample, step) || known.on_disk.shadow(sample, step, &on_disk) {
+        if known.on_disk.cover(sample) || known.on_disk.shadow(sample, &on_disk) {
             return Fate::Waiting;
         }
-        if known.archived.shadow(sample, step, &archived) { Fate::Shadowed } else { Fate::Row }
+        if known.archived.shadow(sample, &archived) { Fate::Shadowed } else { Fate::Row }
     };
     let mut fates: Vec<Fate> = samples.iter().map(fate).collect();
     // of several of one time the last one counts
@@ -144,7 +146,7 @@ mod tests {
 
     fn cells(start: i64, values: &[f32]) -> Cells {
         let mut cells = Cells::default();
-        values.iter().enumerate().for_each(|(i, value)| cells.add(start + 60 * i as i64, *value));
+        values.iter().enumerate().for_each(|(i, value)| cells.add(start + 60 * i as i64, *value, 60));
         cells.settle();
         cells
     }
@@ -193,6 +195,28 @@ mod tests {
     fn what_only_the_disk_has_is_not_decided() {
         let known = Known { on_disk: cells(1_010, &[1.0]), ..Known::default() };
         assert_eq!(judge(&samples(&[(1_000, 1.0), (1_120, 1.0)]), &known, 60, Decided::All, &ALWAYS), [Waiting, Row]);
+    }
+
+    #[test]
+    fn each_cell_has_its_own_step() {
+        let mut archived = Cells::default();
+        // an hour of a series that had a value every ten minutes, then one every ten seconds, of a few values that come again and again
+        (0..6).for_each(|i| archived.add(600 * i, (i % 2) as f32, 600));
+        (0..60).for_each(|i| archived.add(3_600 + 10 * i, (i % 2) as f32, 10));
+        archived.settle();
+        let known = Known { archived, ..Known::default() };
+        let of_log = samples(&[(590, 1.0), (1_190, 5.0), (3_603, 0.0), (4_200, 0.0), (4_210, 1.0), (4_220, 0.0)]);
+        assert_eq!(judge(&of_log, &known, 600, Decided::All, &ALWAYS), [Covered, Shadowed, Covered, Row, Row, Row]);
+    }
+
+    #[test]
+    fn a_guessed_step_is_no_longer_than_any() {
+        let key = SeriesKey { metric: "m".into(), selector: std::sync::Arc::new(crate::names::Selector::node()) };
+        let step = |times: &[i64]| {
+            let samples = times.iter().map(|time| Sample { time: *time, value: 1.0, log: 0 }).collect();
+            LoggedSeries { key: key.clone(), samples }.step()
+        };
+        assert_eq!((step(&[0]), step(&[0, 30, 60]), step(&[0, 21_600])), (None, Some(30), Some(MOST_STEP)));
     }
 
     #[test]

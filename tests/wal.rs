@@ -206,6 +206,8 @@ fn samples_of_dates_that_have_expired_are_not_taken_and_hold_no_log() {
     site.append(&all[20..]);
     let run = site.run();
     assert_eq!((count(&run, "rows"), count(&run, "expired"), count(&run, "waiting")), (0, 60, 0));
+    // a tree in which nothing is would be named
+    site.tree.write("c/n2/current.wal", &log_of(&[]));
     std::fs::remove_file(site.log()).expect("removed");
     assert_eq!(count(&site.run(), "released"), 1);
 }
@@ -266,7 +268,32 @@ impl Site {
     }
 
     fn run(&self) -> Run {
-        archive(self.tree.path(), self.archive.path(), &["--wal-hold", &self.hold()]).expect(0)
+        self.run_to(0)
+    }
+
+    /// A run that ends with this exit code.
+    fn run_to(&self, code: i32) -> Run {
+        archive(self.tree.path(), self.archive.path(), &["--wal-hold", &self.hold()]).expect(code)
+    }
+
+    /// Names of the logs that are held.
+    fn held(&self) -> Vec<String> {
+        files_below(self.hold.path()).into_keys().filter(|name| name.ends_with(".wal")).collect()
+    }
+
+    /// The store deletes the log.
+    fn delete_log(&self) {
+        std::fs::remove_file(self.log()).expect("removed");
+    }
+
+    /// A snapshot of another host, after which all samples of the first hours are decided.
+    fn decide(&self) {
+        self.tree.bin("c", "n9", &loads(MIDNIGHT + 20 * HOUR, MIDNIGHT + 20 * HOUR, &noise(30, 5)));
+    }
+
+    /// How many rows there are of a host.
+    fn rows_of(&self, host: &str) -> usize {
+        rows_of(&files_below(self.archive.path())).iter().filter(|row| row.hostname == host).count()
     }
 
     fn times(&self) -> Vec<i64> {
@@ -298,7 +325,7 @@ fn a_crash_costs_nothing(site: &Site, linked: u64) {
     assert_eq!((count(&third, "waiting"), count(&third, "rows"), count(&third, "released")), (0, 720, 1));
     assert_eq!((count(&last, "logs"), count(&last, "rows")), (0, 0));
     assert_eq!(site.times().len(), 720 + 60);
-    assert_eq!(files_below(site.hold.path()).len(), 0, "nothing is held any more");
+    assert_eq!(site.held(), [""; 0], "nothing is held any more");
     verified(site.archive.path());
 }
 
@@ -342,7 +369,7 @@ fn regular_rounds_add_nothing_and_give_the_logs_up() {
         site.tree.bin("c", "n1", &loads(from, from + [0, 7, 30, 59, 20, 13][round], of_round));
         let run = site.run();
         assert_eq!(count(&run, "rows"), 0, "{round}");
-        assert_eq!(files_below(site.hold.path()).len(), if round == 0 { 1 } else { 2 }, "{round}: the last sample of a round is decided a round later");
+        assert_eq!(site.held().len(), if round == 0 { 1 } else { 2 }, "{round}: the last sample of a round is decided a round later");
     }
     assert_eq!(site.times().len(), 360);
 }
@@ -392,4 +419,185 @@ fn a_log_of_a_host_that_is_gone_from_the_tree_is_still_held_and_taken_when_all_i
     assert_eq!(run.summary()["logs"]["oldest_waiting"].as_i64(), Some(MIDNIGHT + 13));
     let run = archive(site.tree.path(), site.archive.path(), &["--wal-hold", &site.hold(), "--wal", "all"]).expect(0);
     assert_eq!((count(&run, "rows"), count(&run, "released")), (30, 1));
+}
+
+/// What a run has set aside, as text.
+fn set_aside(run: &Run) -> String {
+    run.summary()["set_aside"].to_string()
+}
+
+#[test]
+fn a_hold_belongs_to_one_tree() {
+    let (site, other) = (Site::new(), Site::new());
+    site.append(&samples(MIDNIGHT, 13, &noise(13, 30)));
+    site.run();
+    // its snapshots would decide what is held of the first tree
+    other.decide();
+    let refused = archive(other.tree.path(), other.archive.path(), &["--wal-hold", &site.hold()]).expect(2);
+    assert!(refused.stderr.contains("belongs to the tree"), "{}", refused.stderr);
+    let mut command = archiver();
+    let doctor = run(command.arg("doctor").arg(other.tree.path()).arg(other.archive.path()).args(["--wal-hold", &site.hold()]));
+    assert!(doctor.stdout.contains("holds logs of another tree"), "{}", doctor.stdout);
+    assert_eq!(site.held().len(), 1);
+    site.delete_log();
+    site.decide();
+    assert_eq!((count(&site.run(), "rows"), site.held().len()), (30, 0));
+}
+
+#[test]
+fn held_logs_of_a_host_whose_directory_cannot_be_listed_stay() {
+    let site = Site::new();
+    site.append(&samples(MIDNIGHT, 13, &noise(14, 30)));
+    site.run();
+    site.delete_log();
+    site.decide();
+    let (folder, elsewhere) = (site.tree.path().join("c/n1"), tempfile::tempdir().expect("a folder"));
+    std::fs::remove_dir(&folder).expect("removed");
+    std::os::unix::fs::symlink(elsewhere.path(), &folder).expect("made");
+    let run = site.run_to(3);
+    assert_eq!((count(&run, "rows"), count(&run, "released"), site.held().len()), (0, 0, 1));
+    std::fs::remove_file(&folder).expect("removed");
+    assert_eq!((count(&site.run(), "rows"), site.held().len()), (30, 0));
+}
+
+#[test]
+fn a_log_that_is_not_understood_is_kept_and_named_and_others_are_taken() {
+    let site = Site::new();
+    let mut later_version = log_of(&samples(MIDNIGHT, 13, &noise(15, 30)));
+    later_version[0] += 1;
+    site.decide();
+    // one that is cut before its first record has nothing in it
+    site.tree.write("c/n1/current.wal", &later_version[..2]);
+    site.run();
+    site.delete_log();
+    assert_eq!(count(&site.run(), "released"), 1);
+    site.tree.write("c/n1/current.wal", &later_version);
+    let run = site.run_to(3);
+    assert!(set_aside(&run).contains("it is no log that is known"), "{}", set_aside(&run));
+    site.delete_log();
+    site.append(&samples(MIDNIGHT, 13, &noise(16, 20)));
+    assert_eq!(count(&site.run_to(3), "rows"), 20);
+    site.delete_log();
+    assert_eq!((count(&site.run_to(3), "released"), site.held().len()), (1, 1));
+    let held = files_below(site.hold.path());
+    assert_eq!(held[&site.held()[0]], later_version);
+}
+
+#[test]
+fn a_damaged_log_is_held_until_it_is_removed_and_a_torn_one_is_not() {
+    let site = Site::new();
+    site.decide();
+    let mut damaged = log_of(&samples(MIDNIGHT, 13, &noise(17, 30)));
+    damaged[300..500].fill(0);
+    site.tree.write("c/n1/current.wal", &damaged);
+    let run = site.run();
+    let rows = count(&run, "rows");
+    assert!((20..30).contains(&rows), "{rows}: the store has it yet");
+    site.delete_log();
+    for _ in 0..2 {
+        let run = site.run_to(3);
+        assert!(set_aside(&run).contains("bytes of it are damaged"), "{}", set_aside(&run));
+        assert_eq!((count(&run, "rows"), count(&run, "taken"), site.held().len()), (0, rows, 1));
+    }
+    std::fs::remove_file(site.hold.path().join(&site.held()[0])).expect("removed");
+
+    // the store crashed while it wrote, and went on
+    let torn = log_of(&samples(MIDNIGHT + HOUR, 13, &noise(18, 30)));
+    let behind = log_of(&samples(MIDNIGHT + 2 * HOUR, 13, &noise(19, 30)));
+    site.tree.write("c/n1/current.wal", &[&torn[..torn.len() - 9], &behind[4..]].concat());
+    let run = site.run();
+    assert_eq!((count(&run, "rows"), run.summary()["logs"]["damage"].as_array().map(Vec::len)), (59, Some(1)));
+    site.delete_log();
+    assert_eq!((count(&site.run(), "released"), site.held().len()), (1, 0));
+}
+
+#[test]
+fn samples_of_the_future_are_passed_over_and_named_and_old_ones_are_taken() {
+    let site = Site::new();
+    site.decide();
+    let regular = samples(MIDNIGHT, 13, &noise(24, 10));
+    site.append(&[&[(100, 1.0)], &regular[..], &[(4_102_444_800, 1.0), (253_402_300_799, 2.0), (i64::MAX, 3.0), (-1, 4.0)]].concat());
+    let run = site.run();
+    assert_eq!((count(&run, "rows"), count(&run, "waiting"), count(&run, "records")), (11, 0, 11));
+    let damage = run.summary()["logs"]["damage"].to_string();
+    assert!(damage.contains("4 samples of the log were passed over"), "{damage}");
+    assert_eq!((site.rows_of("n1"), times(site.archive.path())[0]), (11, 100));
+    site.delete_log();
+    assert_eq!((count(&site.run(), "released"), site.held().len()), (1, 0));
+    verified(site.archive.path());
+}
+
+#[test]
+fn a_series_whose_frequency_has_changed_loses_no_sample() {
+    let site = Site::new();
+    let bits = |seed: u64, count: usize| noise(seed, count).into_iter().map(|value| f32::from(u8::from(value > 0.5))).collect::<Vec<f32>>();
+    let every = |step: i64, start: i64, values: &[f32]| {
+        let root = Level::default().metric("load", step, start, values);
+        Snapshot { from: start, to: start + step * values.len() as i64, root }
+    };
+    site.tree.bin("c", "n1", &every(600, MIDNIGHT, &bits(25, 36)));
+    site.tree.bin("c", "n1", &every(10, MIDNIGHT + 6 * HOUR, &bits(26, 720)));
+    site.decide();
+    let of_log: Vec<(i64, f32)> = bits(27, 720).into_iter().enumerate().map(|(i, value)| (MIDNIGHT + 8 * HOUR + 10 * i as i64 + 3, value)).collect();
+    // the last one makes the run look at the times of the longer step, too
+    site.append(&[&of_log[..], &[(MIDNIGHT + 5 * HOUR, 7.0)]].concat());
+    let run = site.run();
+    assert_eq!((count(&run, "rows"), count(&run, "shadowed"), count(&run, "waiting")), (720, 1, 0));
+    assert_eq!(site.rows_of("n1"), 36 + 720 + 720);
+}
+
+#[test]
+fn a_directory_that_is_renamed_takes_its_log_along() {
+    let site = Site::new();
+    let all = samples(MIDNIGHT, 13, &noise(28, 60));
+    site.append(&all[..30]);
+    site.run();
+    std::fs::rename(site.tree.path().join("c/n1"), site.tree.path().join("c/n2")).expect("renamed");
+    assert_eq!(count(&site.run(), "linked"), 1);
+    assert_eq!(site.held().iter().filter(|name| name.contains("/n1/")).count(), 0, "{:?}", site.held());
+    std::fs::remove_file(site.tree.path().join("c/n2/current.wal")).expect("removed");
+    site.decide();
+    assert_eq!(count(&site.run(), "rows"), 30);
+    assert_eq!((site.rows_of("n1"), site.rows_of("n2")), (0, 30));
+}
+
+#[test]
+fn two_snapshots_that_share_cells_do_not_double_what_a_log_gave() {
+    let (tree, place) = (Tree::new(), tempfile::tempdir().expect("a folder"));
+    let values = noise(29, 150);
+    tree.write("c/n1/current.wal", &log_of(&samples(MIDNIGHT, 13, &values[..100])));
+    with_logs(&tree, place.path());
+    tree.bin("c", "n1", &loads(MIDNIGHT, MIDNIGHT + 40, &values[..100]));
+    tree.bin("c", "n1", &loads(MIDNIGHT + 50 * 60, MIDNIGHT + 50 * 60 + 40, &values[50..]));
+    archive(tree.path(), place.path(), &[]).expect(0);
+    assert_eq!(times(place.path()).len(), 150);
+}
+
+#[test]
+fn doctor_tries_a_link_also_where_another_one_was_left() {
+    let site = Site::new();
+    site.append(&samples(MIDNIGHT, 13, &noise(31, 10)));
+    site.run();
+    std::fs::write(Path::new(&site.hold()).join(".cc-archiver-trial"), "").expect("written");
+    let said = || {
+        let mut command = archiver();
+        run(command.arg("doctor").arg(site.tree.path()).arg(site.archive.path()).args(["--wal-hold", &site.hold()])).stdout
+    };
+    assert!(!said().contains("no link can be made"), "{}", said());
+    assert_eq!(site.held().len(), 1);
+}
+
+#[test]
+fn logs_of_more_dates_than_objects_are_open_make_one_object_for_each_date() {
+    let (tree, place) = (Tree::new(), tempfile::tempdir().expect("a folder"));
+    for host in 0..3 {
+        let all: Vec<(i64, f32)> = (0..14).flat_map(|date| samples(MIDNIGHT + 24 * HOUR * date, 13, &noise(40 + host, 10))).collect();
+        tree.write(&format!("c/n{host}/current.wal"), &log_of(&all));
+    }
+    let run = archive(tree.path(), place.path(), &["--wal", "all"]).expect(0);
+    assert_eq!((count(&run, "rows"), count(&run, "taken"), count(&run, "records")), (420, 0, 420));
+    assert_eq!(files_below(place.path()).keys().filter(|key| key.ends_with(".parquet")).count(), 14);
+    assert_eq!(times(place.path()).len(), 420);
+    assert_eq!((count(&with_logs(&tree, place.path()), "rows"), count(&with_logs(&tree, place.path()), "taken")), (0, 420));
+    verified(place.path());
 }

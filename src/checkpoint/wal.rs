@@ -99,7 +99,7 @@ pub struct Lost {
     pub from: u64,
     /// Byte offset behind the last: of the next good record, or of the end.
     pub to: u64,
-    /// True if the log ends in the middle of the record that they begin with.
+    /// True if the record that they begin with is torn: the log ends in the middle of it, or was gone on with there.
     pub is_torn: bool,
     /// What is wrong with the first record of them.
     pub reason: String,
@@ -155,7 +155,12 @@ impl<R: Read> Log<R> {
         }
         match self.frame(false)? {
             Frame::End => Ok(None),
-            Frame::Bad(wrong) => self.look_for_record(1, matches!(wrong, Wrong::Cut), wrong.to_string()).map(|lost| Some(Piece::Lost(lost))),
+            Frame::Bad(wrong) => {
+                let end = self.announced()?;
+                let lost = self.look_for_record(1, matches!(wrong, Wrong::Cut), wrong.to_string())?;
+                let is_torn = lost.is_torn || end.is_some_and(|end| lost.to < end);
+                Ok(Some(Piece::Lost(Lost { is_torn, ..lost })))
+            }
             Frame::Good(len) => {
                 let (at, begin) = (self.at, self.begin);
                 self.take(HEAD + len + SUM);
@@ -202,6 +207,14 @@ impl<R: Read> Log<R> {
         }
         let (found, said) = (crc32fast::hash(payload), u32::from_le_bytes(*sum));
         Ok(if found == said { layout } else { Frame::Bad(Wrong::Sum { found, said }) })
+    }
+
+    /// Where the record ends that begins here, if one does.
+    fn announced(&mut self) -> io::Result<Option<u64>> {
+        let at = self.at;
+        let head = self.at_hand(HEAD)?.strip_prefix(&RECORD).and_then(|rest| rest.first_chunk());
+        let len = head.map(|len| u32::from_le_bytes(*len) as usize).filter(|len| *len <= MOST);
+        Ok(len.map(|len| at + (HEAD + len + SUM) as u64))
     }
 
     /// Passes over bytes up to the next good record, `skip` of them in any case.
@@ -375,7 +388,8 @@ mod tests {
         // torn, and gone on with
         let torn = [&whole[..whole.len() - 3], &records[0]].concat();
         let (times, lost) = all_of(&torn);
-        assert_eq!((times, lost[0].to - lost[0].from), (vec![0, 1, 2, 3, 0], size as u64 - 3));
+        assert_eq!((times, lost[0].to - lost[0].from, lost[0].is_torn), (vec![0, 1, 2, 3, 0], size as u64 - 3, true));
+        assert!(!wrong(17, 0x0a).1[0].is_torn, "a byte of it is wrong");
     }
 
     #[test]

@@ -51,7 +51,7 @@ async fn examine_tree(settings: &DoctorSettings) -> Result<Vec<Check>> {
         let now = clock::now().timestamp();
         let mut checks = doctor::check_tree(root, &tree, &settings.wishes, now);
         checks.extend(decode_newest(&tree, now));
-        checks.extend(logs::examine(&tree, settings.wishes.hold.as_deref(), now));
+        checks.extend(logs::examine(root, &tree, settings.wishes.hold.as_deref(), now));
         checks.extend(doctor::check_user(Path::new("/"), settings.config.as_deref()));
         // a lock file is not made here: it might be somebody else's then
         let lock_file = settings.lock_file.as_deref();

@@ -3,17 +3,17 @@
 //! Nothing is remembered but what the archive says. Each run judges all samples anew, with the same result: what was taken is there, by
 //! series and time. So a run that was killed is followed by one that does the rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::Context;
 use crate::catalog;
 use crate::checkpoint::{Log, Piece};
 use crate::clock;
-use crate::error::{Error, Result, SetAside};
+use crate::error::{Error, Escaped, Result, SetAside};
 use crate::fail_point;
 use crate::files::trusted::ReadFrom;
 use crate::files::{ClusterFiles, Filter, LOG_NAME, SnapshotFile, Tree};
@@ -64,12 +64,18 @@ pub struct Found {
 /// Looks for logs, and holds them. None if they are not asked for.
 ///
 /// # Errors
-/// The hold cannot be listed.
+/// The hold cannot be listed, or belongs to another tree.
 pub async fn find(settings: &ArchiveSettings, tree: &Tree) -> Result<Option<Found>> {
     if settings.dry_run || !settings.looks_at_logs() {
         return Ok(None);
     }
-    let mut found = Found { hold: settings.wal_hold.as_deref().map(Hold::new), ..Found::default() };
+    let mut found = Found::default();
+    if let Some(folder) = &settings.wal_hold {
+        match bound(Hold::new(folder), &settings.checkpoints).await? {
+            Ok(hold) => found.hold = Some(hold),
+            Err(e) => found.failed.push(SetAside::new(folder, format!("no logs can be held in it: {e}"))),
+        }
+    }
     let mut hosts: BTreeMap<Cluster, BTreeMap<Host, LogHost>> = BTreeMap::new();
     let root = settings.checkpoints.clone();
     for files in &tree.clusters {
@@ -82,8 +88,10 @@ pub async fn find(settings: &ArchiveSettings, tree: &Tree) -> Result<Option<Foun
         }
     }
     let filter = settings.filter.clone();
+    let unlisted: BTreeSet<PathBuf> = tree.set_aside.iter().map(|note| note.path.clone()).collect();
     let found = blocking(move || {
-        found.look(&filter, &root, hosts)?;
+        found.look(&filter, (&root, &unlisted), hosts)?;
+        found.pass_over_renamed();
         Ok::<_, io::Error>(found)
     });
     let hold = settings.wal_hold.as_deref().unwrap_or(&settings.checkpoints);
@@ -92,13 +100,32 @@ pub async fn find(settings: &ArchiveSettings, tree: &Tree) -> Result<Option<Foun
     Ok(Some(found))
 }
 
+/// The hold, if it is this tree's; in the result why nothing can be held in it.
+async fn bound(hold: Hold, tree: &Path) -> Result<io::Result<Hold>> {
+    let (of_tree, tree) = (hold.clone(), tree.to_owned());
+    match blocking(move || of_tree.bind(&tree)).await? {
+        Ok(Some(other)) => Err(Error::Usage(format!(
+            "the hold of logs {} belongs to the tree {other}\n  hint: give each tree a hold of its own; if this one has moved, remove that file",
+            Escaped(&hold.marker())
+        ))),
+        bound => Ok(bound.map(|_| hold)),
+    }
+}
+
 impl Found {
-    /// Holds the logs of `hosts`, and adds those that are only held. Blocks.
-    fn look(&mut self, filter: &Filter, root: &std::path::Path, mut hosts: BTreeMap<Cluster, BTreeMap<Host, LogHost>>) -> io::Result<()> {
+    /// Holds the logs of `hosts`, and adds those that are only held. Where a directory could not be listed it is not known what snapshots have: its
+    /// held logs stay as they are. Blocks.
+    fn look(
+        &mut self,
+        filter: &Filter,
+        (root, unlisted): (&Path, &BTreeSet<PathBuf>),
+        mut hosts: BTreeMap<Cluster, BTreeMap<Host, LogHost>>,
+    ) -> io::Result<()> {
         let held = self.hold.as_ref().map(Hold::hosts).transpose()?.unwrap_or_default();
         for (cluster, host) in held {
-            if filter.admits_cluster(cluster.as_str()) && filter.admits_host(cluster.as_str(), host.as_str()) {
-                let path = root.join(cluster.as_str()).join(host.as_str());
+            let path = root.join(cluster.as_str()).join(host.as_str());
+            let is_listed = !path.ancestors().take(2).any(|folder| unlisted.contains(folder));
+            if is_listed && filter.admits_cluster(cluster.as_str()) && filter.admits_host(cluster.as_str(), host.as_str()) {
                 let only_held = LogHost { host: host.clone(), path, snapshots: Vec::new(), logs: Vec::new(), live: None };
                 hosts.entry(cluster).or_default().entry(host).or_insert(only_held);
             }
@@ -127,10 +154,29 @@ impl Found {
             }
         }
         host.logs = self.hold.as_ref().map(|hold| hold.logs(cluster, &host.host)).transpose()?.unwrap_or_default();
-        let copies = host.logs.iter().filter(|log| hold::is_copy(log)).count();
-        self.held = (self.held.0 + (host.logs.len() - copies) as u64, self.held.1 + copies as u64);
         host.logs.extend(host.live.clone().filter(|live| !host.logs.contains(live)));
         Ok(())
+    }
+
+    /// A directory that was renamed has its log under its new name: what is held under the old one is the same file, and counts once.
+    fn pass_over_renamed(&mut self) {
+        let live = self.clusters.iter().flat_map(|(_, hosts)| hosts).filter_map(|host| host.live.clone());
+        let live: BTreeMap<(u64, u64), PathBuf> = live.filter_map(|path| Some((hold::identity(&path)?, path))).collect();
+        let Self { hold, clusters, held, .. } = self;
+        let Some(hold) = hold else { return };
+        for host in clusters.iter_mut().flat_map(|(_, hosts)| hosts) {
+            host.logs.retain(|log| {
+                let Some(other) = hold::identity(log).and_then(|of_log| live.get(&of_log)).filter(|other| *other != log) else { return true };
+                if let Err(e) = hold.release_twin(log, other) {
+                    tracing::warn!(path = %Escaped(log), "a held log cannot be given up: {e}");
+                }
+                false
+            });
+            let copies = host.logs.iter().filter(|log| hold::is_copy(log)).count() as u64;
+            let links = host.logs.iter().filter(|log| hold::is_link(log)).count() as u64;
+            *held = (held.0 + links, held.1 + copies);
+        }
+        clusters.iter_mut().for_each(|(_, hosts)| hosts.retain(|host| !host.logs.is_empty()));
     }
 
     /// Makes rows of what no snapshot has, and gives up the held logs of which everything is decided, archived and proven.
@@ -166,7 +212,7 @@ async fn release(hold: &Hold, path: PathBuf, size: u64, summary: &mut Summary) -
     let (hold, held) = (hold.clone(), path.clone());
     match blocking(move || hold.release(&held, size)).await? {
         Ok(is_gone) => summary.logs.get_or_insert_default().released += u64::from(is_gone),
-        Err(e) => tracing::warn!(path = %crate::error::Escaped(&path), "a held log cannot be given up: {e}"),
+        Err(e) => tracing::warn!(path = %Escaped(&path), "a held log cannot be given up: {e}"),
     }
     fail_point::reach("released");
     Ok(())

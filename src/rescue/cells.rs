@@ -7,50 +7,62 @@ use super::Sample;
 /// So many pairs on either side of a sample say how far its cell is off.
 const NEARBY: usize = 4;
 
-/// Times and values of a series' cells that hold one.
+/// A series' cells that hold a value.
 #[derive(Debug, Default)]
-pub struct Cells(Vec<(i64, f32)>);
+pub struct Cells {
+    cells: Vec<Cell>,
+    /// The largest step of one.
+    most: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    time: i64,
+    value: f32,
+    /// The frequency of its snapshot in s: no sample in it lies further away.
+    step: i64,
+}
 
 /// Samples that stand in exactly one cell: for each grid of times, by the time of the sample, how far behind it its cell is, in s.
-pub type Pairs = BTreeMap<i64, Vec<(i64, i64)>>;
+pub type Pairs = BTreeMap<(i64, i64), Vec<(i64, i64)>>;
 
 impl Cells {
     /// Adds a cell; NaN is none. [`Self::settle`] must follow.
-    pub fn add(&mut self, time: i64, value: f32) {
+    pub fn add(&mut self, time: i64, value: f32, step: i64) {
         if !value.is_nan() {
-            self.0.push((time, value));
+            self.cells.push(Cell { time, value, step });
+            self.most = self.most.max(step);
         }
     }
 
     /// All cells are there.
     pub fn settle(&mut self) {
-        self.0.sort_by_key(|(time, _)| *time);
+        self.cells.sort_by_key(|cell| cell.time);
     }
 
-    /// Those less than a step from `time`.
-    fn around(&self, time: i64, step: i64) -> &[(i64, f32)] {
-        let from = self.0.partition_point(|(cell, _)| *cell <= time.saturating_sub(step));
-        let to = self.0.partition_point(|(cell, _)| *cell < time.saturating_add(step));
-        &self.0[from..to.max(from)]
+    /// Those less than a step of theirs from `time`.
+    fn around(&self, time: i64) -> impl Iterator<Item = &Cell> {
+        let from = self.cells.partition_point(|cell| cell.time <= time.saturating_sub(self.most));
+        let to = self.cells.partition_point(|cell| cell.time < time.saturating_add(self.most));
+        self.cells[from..to.max(from)].iter().filter(move |cell| (cell.time - time).abs() < cell.step)
     }
 
-    fn of<'a>(&'a self, sample: &'a Sample, step: i64) -> impl Iterator<Item = i64> + 'a {
-        let is_same = |(_, value): &&(i64, f32)| value.to_bits() == sample.value.to_bits();
-        self.around(sample.time, step).iter().filter(is_same).map(|(time, _)| *time)
+    fn of<'a>(&'a self, sample: &'a Sample) -> impl Iterator<Item = &'a Cell> {
+        self.around(sample.time).filter(|cell| cell.value.to_bits() == sample.value.to_bits())
     }
 
     /// True if one of the cells around a sample has its value.
-    pub fn cover(&self, sample: &Sample, step: i64) -> bool {
-        self.of(sample, step).next().is_some()
+    pub fn cover(&self, sample: &Sample) -> bool {
+        self.of(sample).next().is_some()
     }
 
     /// What samples and cells tell of how far cells are off.
-    pub fn pairs(&self, samples: &[Sample], step: i64) -> Pairs {
+    pub fn pairs(&self, samples: &[Sample]) -> Pairs {
         let mut pairs = Pairs::new();
         for sample in samples {
-            let mut found = self.of(sample, step);
+            let mut found = self.of(sample);
             if let (Some(cell), None) = (found.next(), found.next()) {
-                pairs.entry(cell.rem_euclid(step)).or_default().push((sample.time, cell - sample.time));
+                pairs.entry(cell.grid()).or_default().push((sample.time, cell.time - sample.time));
             }
         }
         pairs.values_mut().for_each(|of_grid| of_grid.sort_unstable());
@@ -58,24 +70,31 @@ impl Cells {
     }
 
     /// True if the cell of a sample that is not covered holds the value of another one.
-    pub fn shadow(&self, sample: &Sample, step: i64, pairs: &Pairs) -> bool {
-        self.around(sample.time, step).iter().any(|(cell, _)| {
-            let off = cell - sample.time;
-            match pairs.get(&cell.rem_euclid(step)).and_then(|of_grid| offsets(of_grid, sample.time)) {
+    pub fn shadow(&self, sample: &Sample, pairs: &Pairs) -> bool {
+        self.around(sample.time).any(|cell| {
+            let (off, step) = (cell.time - sample.time, cell.step);
+            match pairs.get(&cell.grid()).and_then(|of_grid| offsets(of_grid, sample.time)) {
                 _ if off == 0 => true,
                 Some((least, most)) => {
                     let distance = |off: i64| (least - off).max(off - most).max(0);
                     distance(off) < distance(off - step).min(distance(off + step))
                 }
                 // no pair tells which of the two around it is its cell
-                None if off < 0 => self.holds(cell + step),
-                None => self.holds(cell - step),
+                None if off < 0 => self.holds(cell.time + step),
+                None => self.holds(cell.time - step),
             }
         })
     }
 
     fn holds(&self, time: i64) -> bool {
-        self.0.binary_search_by_key(&time, |(cell, _)| *cell).is_ok()
+        self.cells.binary_search_by_key(&time, |cell| cell.time).is_ok()
+    }
+}
+
+impl Cell {
+    /// The grid of times that it stands on: its step, and the rest of its time.
+    fn grid(&self) -> (i64, i64) {
+        (self.step, self.time.rem_euclid(self.step))
     }
 }
 

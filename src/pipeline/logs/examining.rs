@@ -9,12 +9,17 @@ use crate::error::Escaped;
 use crate::files::trusted::{self, ReadFrom};
 use crate::files::{LOG_NAME, Tree};
 use crate::hold::Hold;
+use crate::random;
 
-/// A link that is tried, and removed at once.
-const TRIAL: &str = ".cc-archiver-trial";
+/// How the name of a link begins that is tried, and removed at once.
+const TRIAL: &str = ".cc-archiver-trial-";
 
-/// What is to be said of the logs of a tree, and of those that are held. Blocks.
-pub fn examine(tree: &Tree, hold: Option<&Path>, now: i64) -> Option<Check> {
+/// What is to be said of the logs of the tree at `root`, and of those that are held. Blocks.
+pub fn examine(root: &Path, tree: &Tree, hold: Option<&Path>, now: i64) -> Option<Check> {
+    if let Some((folder, other)) = hold.and_then(|folder| Some((folder, Hold::new(folder).other_than(root).ok()??))) {
+        let found = format!("{} holds logs of another tree: {other}", Escaped(folder));
+        return Some(Check::error("logs", found, "give each tree a hold of its own: a run on this one is refused"));
+    }
     let with_log = tree.clusters.iter().flat_map(|files| files.hosts.iter().filter(|host| host.has_log).map(|host| files.path.join(host.host.as_str())));
     let live: Vec<PathBuf> = with_log.map(|path| path.join(LOG_NAME)).collect();
     let held = |folder: &Path| {
@@ -39,14 +44,15 @@ fn first(path: &Path) -> Option<(i64, u64)> {
     let mut log = Log::new(BufReader::new(ReadFrom { file: &file, at: 0 }));
     loop {
         if let Piece::Record(record) = log.next().ok()?? {
-            return Some((record.time, (size - record.at).div_ceil(record.end - record.at)));
+            return Some((record.time, size.saturating_sub(record.at).div_ceil(record.end - record.at)));
         }
     }
 }
 
 /// Why logs are copied and not linked, if they are: a link is tried, and nothing of it stays.
 fn copies(hold: &Path, log: Option<&PathBuf>) -> Option<String> {
-    let trial = hold.join(TRIAL);
+    // another one may try at the same time, or have been killed before it removed its own
+    let trial = hold.join(format!("{TRIAL}{}", random::token().ok()?));
     match std::fs::hard_link(log?, &trial) {
         Ok(()) => std::fs::remove_file(&trial).err().map(|e| format!("{}: {e}", Escaped(&trial))),
         Err(e) => Some(format!("no link can be made in {}: {e}", Escaped(hold))),

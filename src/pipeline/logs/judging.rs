@@ -72,14 +72,11 @@ pub fn judge(logged: Logged, mut around: Around, Rules { decided, times, floor }
     let usual = steps.iter().max_by_key(|(_, count)| **count).map_or(USUAL_STEP, |(step, _)| *step);
     let mut judged = Judged { waiting: vec![0; logs.len()], logs, ..Judged::default() };
     for series in series {
-        let (known, frequency) = around.of(&series.key)?;
-        let step = frequency.or_else(|| series.step()).unwrap_or(usual);
+        let (known, told) = around.of(&series.key)?;
+        let step = told.map(|told| told.latest).or_else(|| series.step()).unwrap_or(usual);
         // without a frequency a sample may be as far from its cell as any
-        let decided = match (*decided, frequency) {
-            (Decided::Before(from), None) => Decided::Before(from.saturating_sub((MOST_STEP - step).max(0))),
-            (decided, _) => decided,
-        };
-        let mut fates = rescue::judge(&series.samples, &known, step, decided, times);
+        let most = told.map_or(MOST_STEP, |told| told.most);
+        let mut fates = rescue::judge(&series.samples, &known, most, *decided, times);
         let is_kept = |sample: &Sample| Date::of(sample.time).is_some_and(|date| floor.keeps(date));
         fates.iter_mut().zip(&series.samples).filter(|(_, sample)| !is_kept(sample)).for_each(|(fate, _)| *fate = Fate::Expired);
         judged.take(series, step, &fates);

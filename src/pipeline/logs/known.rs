@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::files::SnapshotFile;
 use crate::floor::Floor;
 use crate::ledger::{Holdings, ObjectLedger};
-use crate::names::{Date, Digest, Host, MOST_STEP};
+use crate::names::{Date, Digest, END_OF_TIME, Host, MOST_STEP};
 use crate::plan;
 use crate::read;
 use crate::rescue::Known;
@@ -32,8 +32,8 @@ pub struct Wanted<'a> {
     pub path: PathBuf,
     /// Its snapshots on disk.
     pub snapshots: &'a [SnapshotFile],
-    /// Times of the first and the last sample of its logs.
-    pub extent: (i64, i64),
+    /// Times around the samples of its logs: see [`around`].
+    pub times: Vec<(i64, i64)>,
     /// From which date on the archive keeps rows.
     pub floor: Floor,
 }
@@ -51,28 +51,45 @@ enum Standing {
 
 /// Snapshots of a host around its logs, gone through series by series.
 pub struct Around {
-    times: (i64, i64),
+    times: Vec<(i64, i64)>,
     cursors: Vec<(Cursor, Standing)>,
 }
 
-impl Wanted<'_> {
-    /// Times around the samples, in which there can be cells of theirs.
-    fn times(&self) -> (i64, i64) {
-        (self.extent.0.saturating_sub(MOST_STEP).max(0), self.extent.1.saturating_add(MOST_STEP))
-    }
+/// What snapshots say of a series' frequency, in s.
+#[derive(Debug, Clone, Copy)]
+pub struct Told {
+    /// That of the latest of them.
+    pub latest: i64,
+    /// The largest, but no more than any cell is off.
+    pub most: i64,
+}
 
+/// Times in which there can be cells of samples, by the times of the first and the last sample of each date: first and last of each stretch, in order.
+pub fn around(dates: &BTreeMap<Date, (i64, i64)>) -> Vec<(i64, i64)> {
+    let mut stretches = Vec::<(i64, i64)>::new();
+    for (first, last) in dates.values() {
+        let (first, last) = ((first - MOST_STEP).max(0), (last + MOST_STEP).min(END_OF_TIME - 1));
+        match stretches.last_mut() {
+            Some(before) if first <= before.1 => before.1 = last,
+            _ => stretches.push((first, last)),
+        }
+    }
+    stretches
+}
+
+impl Wanted<'_> {
     /// Dates of which it must be known what the archive holds: those of the samples, and the homes of snapshots that overlap them.
     pub async fn dates(&self) -> Result<(BTreeSet<Date>, Vec<SnapshotFile>)> {
-        let (first, last) = self.times();
+        let last = self.times.last().map_or(0, |(_, last)| *last);
         let files: Vec<SnapshotFile> = self.snapshots.iter().filter(|file| file.from <= last).cloned().collect();
-        let path = self.path.clone();
+        let (path, times) = (self.path.clone(), self.times.clone());
         let overlaps = move |file: &SnapshotFile| {
             let claim = read::through(&file.path_in(&path), file, |raw| checkpoint::claim(raw, Form::from(file)));
             // what does not say how far it goes is looked at in full
-            claim.ok().and_then(Result::<_, _>::ok).is_none_or(|(from, to)| from <= last && first <= to)
+            claim.ok().and_then(Result::<_, _>::ok).is_none_or(|(from, to)| times.iter().any(|(first, last)| from <= *last && *first <= to))
         };
         let near = self.context.workers.run(move || files.into_iter().filter(overlaps).collect::<Vec<_>>()).await?;
-        let of_samples = Date::of(first).into_iter().zip(Date::of(last)).flat_map(|(first, last)| first.through(last));
+        let of_samples = self.times.iter().filter_map(|(first, last)| Some(Date::of(*first)?.through(Date::of(*last)?))).flatten();
         let homes = near.iter().map(|file| self.floor.first_from(file.home()));
         Ok((of_samples.filter(|date| self.floor.keeps(*date)).chain(homes).collect(), near))
     }
@@ -97,16 +114,16 @@ impl Wanted<'_> {
             }
             cursors.push((stored.snapshot.cursor(), standing));
         }
-        for (object, standing) in self.objects(ledgers, &on_disk) {
+        for (object, standing, times) in self.objects(ledgers, &on_disk) {
             let rows = object.entries.iter().filter(|entry| entry.host() == host.as_str()).map(|entry| entry.written).sum::<u64>();
             let spool = Spool::new(&context.spool, 4 * rows as usize, memory_of_rows(rows) as usize);
             let source = catalog::Source { archive: &context.archive, workers: &context.workers, footers: &context.footers, object };
-            match catalog::unless_damaged(catalog::rows_between(source, host, self.times(), spool)).await? {
+            match catalog::unless_damaged(catalog::rows_between(source, host, times, spool)).await? {
                 Ok(found) => cursors.push((Arc::new(found).cursor(), standing)),
                 Err(why) => return Ok(Err(format!("kept: {} may hold rows of it: {why}", context.archive.name_of(&object.key)))),
             }
         }
-        Ok(Ok(Around { times: self.times(), cursors }))
+        Ok(Ok(Around { times: self.times.clone(), cursors }))
     }
 
     /// True if the archive has the snapshot on all dates that matter.
@@ -116,15 +133,19 @@ impl Wanted<'_> {
         dates.iter().filter_map(|date| ledgers.get(date)).all(|holdings| plan::is_done(&stored.file, self.host, digest, holdings))
     }
 
-    /// Objects that hold rows of other sources than those on disk.
-    fn objects<'a>(&self, ledgers: &'a BTreeMap<Date, Arc<Holdings>>, on_disk: &BTreeSet<Digest>) -> Vec<(&'a ObjectLedger, Standing)> {
-        let (first, last) = self.times();
-        let mut found: Vec<(&ObjectLedger, Standing)> = Vec::new();
+    /// Objects that hold rows of other sources than those on disk, and the times of those that matter.
+    fn objects<'a>(&self, ledgers: &'a BTreeMap<Date, Arc<Holdings>>, on_disk: &BTreeSet<Digest>) -> Vec<(&'a ObjectLedger, Standing, (i64, i64))> {
+        let mut found: Vec<(&ObjectLedger, Standing, (i64, i64))> = Vec::new();
         let of_host = ledgers.values().flat_map(|holdings| holdings.of_host(self.host.as_str()));
-        for (object, _) in of_host.filter(|(_, entry)| entry.overlaps(first, last) && !on_disk.contains(&entry.blake3)) {
-            if !found.iter().any(|(other, _)| other.key == object.key) {
-                let standing = if object.is_of_logs(self.host.as_str()) { Standing::Taken } else { Standing::Archived };
-                found.push((object, standing));
+        for (object, entry) in of_host.filter(|(_, entry)| !on_disk.contains(&entry.blake3)) {
+            for (first, last) in self.times.iter().filter(|(first, last)| entry.overlaps(*first, *last)) {
+                match found.iter_mut().find(|(other, ..)| other.key == object.key) {
+                    Some((.., times)) => *times = (times.0.min(*first), times.1.max(*last)),
+                    None => {
+                        let standing = if object.is_of_logs(self.host.as_str()) { Standing::Taken } else { Standing::Archived };
+                        found.push((object, standing, (*first, *last)));
+                    }
+                }
             }
         }
         found
@@ -132,33 +153,60 @@ impl Wanted<'_> {
 }
 
 impl Around {
-    /// What is known of a series, and its frequency in s, if a snapshot says that. Keys must come in order.
+    /// What is known of a series, and its frequency, if a snapshot says that. Keys must come in order.
     ///
     /// # Errors
     /// Values cannot be read.
-    pub fn of(&mut self, key: &SeriesKey) -> io::Result<(Known, Option<i64>)> {
-        let (mut known, mut frequency) = (Known::default(), None);
+    pub fn of(&mut self, key: &SeriesKey) -> io::Result<(Known, Option<Told>)> {
+        let (mut known, mut told) = (Known::default(), None);
         for (cursor, standing) in &mut self.cursors {
             while let Some(next) = cursor.key()?.filter(|next| next <= key) {
                 while let Some(span) = cursor.next_of(&next) {
-                    let span = span.within(self.times.0, self.times.1.saturating_add(1));
-                    if next != *key || span.len == 0 {
+                    if next != *key {
                         continue;
                     }
-                    frequency = frequency.max(Some(span.frequency));
-                    let values = cursor.snapshot().place.values(&span)?;
-                    let place = Span { at: 0, ..span };
-                    let samples = place.values(&values).enumerate().map(|(i, value)| (span.time(i), value));
-                    match standing {
-                        Standing::Archived => samples.for_each(|(time, value)| known.archived.add(time, value)),
-                        Standing::OnDisk => samples.for_each(|(time, value)| known.on_disk.add(time, value)),
-                        Standing::Taken => known.taken.extend(samples.filter(|(_, value)| !value.is_nan()).map(|(time, _)| time)),
+                    for (first, last) in &self.times {
+                        let span = span.within(*first, last + 1);
+                        if span.len > 0 {
+                            let values = cursor.snapshot().place.values(&span)?;
+                            add(&mut known, &mut told, *standing, &Span { at: 0, ..span }, &values);
+                        }
                     }
                 }
             }
         }
         known.archived.settle();
         known.on_disk.settle();
-        Ok((known, frequency))
+        Ok((known, told.map(|(_, told)| told)))
+    }
+}
+
+/// Adds what a source has of a series. Rows of logs have no frequency but one that was guessed.
+fn add(known: &mut Known, told: &mut Option<(i64, Told)>, standing: Standing, span: &Span, values: &[u8]) {
+    let samples = span.values(values).enumerate().map(|(i, value)| (span.time(i), value));
+    let cells = match standing {
+        Standing::Archived => &mut known.archived,
+        Standing::OnDisk => &mut known.on_disk,
+        Standing::Taken => return known.taken.extend(samples.filter(|(_, value)| !value.is_nan()).map(|(time, _)| time)),
+    };
+    let step = span.frequency.min(MOST_STEP);
+    samples.for_each(|(time, value)| cells.add(time, value, step));
+    let (newest, before) = told.unwrap_or((i64::MIN, Told { latest: span.frequency, most: step }));
+    let latest = if span.last() > newest { span.frequency } else { before.latest };
+    *told = Some((newest.max(span.last()), Told { latest, most: before.most.max(step) }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_times_near_samples_matter_up_to_the_end_of_time() {
+        let of = |times: &[(i64, i64)]| around(&times.iter().map(|(first, last)| (Date::of(*first).expect("a date"), (*first, *last))).collect());
+        let day = 1_772_323_200;
+        assert_eq!(of(&[(100, 200), (day + 7_000, day + 8_000)]), [(0, 3_800), (day + 3_400, day + 11_600)]);
+        assert_eq!(of(&[(day + 86_000, day + 86_399), (day + 86_400, day + 90_000)]), [(day + 82_400, day + 93_600)], "one after the other");
+        assert_eq!(of(&[(END_OF_TIME - 1, END_OF_TIME - 1)]), [(END_OF_TIME - 3_601, END_OF_TIME - 1)]);
+        assert_eq!(of(&[]), []);
     }
 }

@@ -1,5 +1,6 @@
 //! The logs of one host, read into series of samples.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
@@ -7,11 +8,14 @@ use crate::checkpoint::{Log, Piece, Record, SeriesNumbers};
 use crate::data::SeriesKey;
 use crate::error::SetAside;
 use crate::files::{mtime, trusted};
-use crate::names::Date;
+use crate::names::{Date, MOST_STEP};
 use crate::rescue::{LoggedSeries, Sample};
 
 /// Bytes of a log that are read at a time.
 const CHUNK: usize = 128 << 10;
+
+/// Bytes of a log before its first record. What has as many, and begins otherwise, is no log that is known.
+const MAGIC_SIZE: u64 = 4;
 
 /// So many places of one log are told one by one.
 const MOST_NOTES: usize = 10;
@@ -23,8 +27,10 @@ pub struct Logged {
     pub series: Vec<LoggedSeries>,
     /// What each log is, in the order in which they were given.
     pub logs: Vec<LogRead>,
-    /// Times of the first and the last sample.
-    pub extent: Option<(i64, i64)>,
+    /// Times of the first and the last sample of each date that has one.
+    pub dates: BTreeMap<Date, (i64, i64)>,
+    /// No sample of a later time, unix s, is believed.
+    latest: i64,
     /// Which of the logs cannot be read, and why.
     pub unreadable: Vec<SetAside>,
 }
@@ -42,13 +48,26 @@ pub struct LogRead {
     pub passed_over: u64,
     /// Where they are.
     pub damage: Vec<SetAside>,
+    /// True if something is damaged, and not only torn: what stood there may be readable for someone else.
+    pub is_damaged: bool,
+    /// What it begins with, if that is not the beginning of a log that is known.
+    pub unknown: Option<String>,
     /// True if it could not be read to its end.
     pub is_unread: bool,
 }
 
-/// Reads logs. `go_on` is asked now and then.
-pub fn read(paths: &[PathBuf], go_on: impl Fn() -> bool) -> Logged {
-    let (mut logged, mut numbers) = (Logged::default(), SeriesNumbers::default());
+/// Samples of one log whose time cannot be.
+#[derive(Default)]
+struct Odd {
+    count: u64,
+    /// Byte offset of the first, and its time.
+    first: Option<(u64, i64)>,
+}
+
+/// Reads logs; `now` is unix time in s. `go_on` is asked now and then.
+pub fn read(paths: &[PathBuf], now: i64, go_on: impl Fn() -> bool) -> Logged {
+    let mut numbers = SeriesNumbers::default();
+    let mut logged = Logged { latest: now.saturating_add(MOST_STEP), ..Logged::default() };
     for (index, path) in paths.iter().enumerate() {
         let mut log = LogRead::default();
         if let Err(e) = logged.take(path, index as u16, &mut log, &mut numbers, &go_on) {
@@ -72,7 +91,8 @@ impl Logged {
             return Err(io::Error::other("it is no file"));
         }
         (log.size, log.mtime) = (status.len(), mtime(&status));
-        let mut note = |from: u64, to: u64, reason: String| {
+        let mut note = |from: u64, to: u64, is_torn: bool, reason: String| {
+            log.is_damaged |= !is_torn;
             log.passed_over += to - from;
             if log.damage.len() < MOST_NOTES {
                 let reason = format!("{} bytes of the log were passed over: {reason}", to - from);
@@ -81,27 +101,34 @@ impl Logged {
         };
         // it can grow meanwhile: the next run takes that
         let mut pieces = Log::new(BufReader::with_capacity(CHUNK, file).take(log.size));
-        let mut torn = None;
+        let (mut torn, mut odd) = (None, Odd::default());
         while let Some(piece) = pieces.next()? {
             if !go_on() {
                 return Err(io::Error::from(io::ErrorKind::Interrupted));
             }
-            torn.take().into_iter().for_each(|(from, to, reason)| note(from, to, reason));
+            torn.take().into_iter().for_each(|(from, to, reason)| note(from, to, true, reason));
             match piece {
                 Piece::Record(record) => match self.add(&record, index, numbers) {
-                    Ok(()) => log.records += 1,
-                    Err(reason) => note(record.at, record.end, reason),
+                    Ok(true) => log.records += 1,
+                    Ok(false) => odd.add(record.at, record.time),
+                    Err(reason) => note(record.at, record.end, false, reason),
                 },
-                Piece::Lost(lost) if lost.is_torn || log.size == 0 => torn = Some((lost.from, lost.to, lost.reason)),
-                Piece::Lost(lost) => note(lost.from, lost.to, lost.reason),
+                Piece::Lost(lost) if lost.from == 0 && lost.to >= MAGIC_SIZE => {
+                    (log.unknown, log.passed_over) = (Some(lost.reason), 0);
+                    return Ok(());
+                }
+                Piece::Lost(lost) if lost.is_torn || log.size < MAGIC_SIZE => torn = Some((lost.from, lost.to, lost.reason)),
+                Piece::Lost(lost) => note(lost.from, lost.to, false, lost.reason),
             }
         }
+        log.damage.extend(odd.note(path));
         Ok(())
     }
 
-    fn add(&mut self, record: &Record<'_>, log: u16, numbers: &mut SeriesNumbers) -> Result<(), String> {
+    /// Adds a sample. False if its time cannot be.
+    fn add(&mut self, record: &Record<'_>, log: u16, numbers: &mut SeriesNumbers) -> Result<bool, String> {
         let Record { time, value, .. } = *record;
-        Date::of(time).ok_or("its time is not in the years 1970 to 9999")?;
+        let Some(date) = Date::of(time).filter(|_| time <= self.latest) else { return Ok(false) };
         let number = match numbers.find(record) {
             Some(number) => number,
             None => {
@@ -112,9 +139,23 @@ impl Logged {
         };
         if !value.is_nan() {
             self.series[number].samples.push(Sample { time, value, log });
-            let (first, last) = self.extent.unwrap_or((time, time));
-            self.extent = Some((first.min(time), last.max(time)));
+            let (first, last) = self.dates.entry(date).or_insert((time, time));
+            (*first, *last) = (time.min(*first), time.max(*last));
         }
-        Ok(())
+        Ok(true)
+    }
+}
+
+impl Odd {
+    fn add(&mut self, at: u64, time: i64) {
+        self.count += 1;
+        self.first = self.first.or(Some((at, time)));
+    }
+
+    fn note(self, path: &Path) -> Option<SetAside> {
+        let (at, time) = self.first?;
+        let reason =
+            format!("{} samples of the log were passed over, as their times are in the future or before 1970; the first is of unix time {time}", self.count);
+        Some(SetAside { path: path.to_owned(), offset: Some(at), reason })
     }
 }

@@ -17,8 +17,9 @@ use super::super::objects::Writer;
 use super::super::open::Target;
 use super::super::{Context, planning, proof};
 use super::judging::{self, Judged, Rules};
-use super::known::Wanted;
+use super::known::{self, Wanted};
 use super::{LogHost, reading};
+use crate::clock;
 use crate::error::{Error, Result, SetAside};
 use crate::fail_point;
 use crate::files::{ClusterFiles, LOG_NAME};
@@ -37,6 +38,9 @@ const MOST_RACES: u64 = 5;
 
 /// Before that: up to so many ms, times the races lost.
 const PAUSE: u64 = 500;
+
+/// Why a held log is not given up that the store has deleted.
+const DAMAGED: &str = "kept: bytes of it are damaged, and it is held only here; its good records are taken as ever; remove it when nobody needs the rest";
 
 /// What of a host's logs is to be written.
 struct ToWrite {
@@ -79,7 +83,7 @@ pub struct Logs<'a> {
 pub struct LogRun<'a> {
     logs: &'a Logs<'a>,
     summary: &'a mut Summary,
-    /// Hosts of which rows were not written, as another writer was faster.
+    /// Hosts of which rows were not written, as another writer was faster, or too many objects were open.
     again: BTreeSet<usize>,
     /// What became of the logs of each host.
     judged: BTreeMap<usize, Settled>,
@@ -93,8 +97,10 @@ pub struct LogRun<'a> {
 pub struct Settled {
     /// In numbers.
     pub summary: LogSummary,
-    /// Of each log, in the order of the host's: its bytes, if all of its samples are decided.
+    /// Of each log, in the order of the host's: its bytes, if all of its samples are decided, and nobody has to look at it.
     pub sizes: Vec<Option<u64>>,
+    /// Logs that somebody has to look at.
+    notes: Vec<SetAside>,
 }
 
 impl Logs<'_> {
@@ -110,17 +116,19 @@ impl Logs<'_> {
     async fn judge(&self, index: usize) -> Result<Result<Judged, String>> {
         let (context, host) = (self.context, &self.hosts[index]);
         let (paths, workers) = (host.logs.clone(), context.workers.clone());
-        let logged = context.workers.run(move || reading::read(&paths, || !workers.is_stopped())).await?;
+        let now = clock::now().timestamp();
+        let logged = context.workers.run(move || reading::read(&paths, now, || !workers.is_stopped())).await?;
         if context.is_stopped() {
             return Err(Error::Interrupted);
         }
         if let Some(note) = logged.unreadable.first() {
             return Ok(Err(format!("kept: {}", note.reason)));
         }
-        let Some(extent) = logged.extent else {
+        if logged.dates.is_empty() {
             return Ok(Ok(Judged { waiting: vec![0; logged.logs.len()], logs: logged.logs, ..Judged::default() }));
-        };
-        let wanted = Wanted { context, host: &host.host, path: host.path.clone(), snapshots: &host.snapshots, extent, floor: self.floor };
+        }
+        let times = known::around(&logged.dates);
+        let wanted = Wanted { context, host: &host.host, path: host.path.clone(), snapshots: &host.snapshots, times, floor: self.floor };
         let (dates, near) = wanted.dates().await?;
         let ledgers = self.ledgers_of(dates).await?;
         let around = match wanted.load(near, &ledgers).await? {
@@ -167,13 +175,14 @@ impl<'a> LogRun<'a> {
         Self { logs, summary, again: BTreeSet::new(), judged: BTreeMap::new(), kept: BTreeMap::new(), unproven: BTreeSet::new() }
     }
 
-    /// Judges and writes, and again where another writer was faster. Gives what became of the logs of hosts of which all is archived and proven.
+    /// Judges and writes, and again what is left: where another writer was faster, and dates for which no object was free. Gives what became of the logs of hosts of which all is archived and proven.
     pub async fn run(mut self) -> Result<BTreeMap<usize, Settled>> {
         let (mut left, mut lost): (BTreeSet<usize>, u64) = ((0..self.logs.hosts.len()).collect(), 0);
         loop {
             let written = self.summary.objects_written;
             self.round(&left).await?;
             left = std::mem::take(&mut self.again);
+            left.retain(|host| !self.unproven.contains(host));
             if left.is_empty() {
                 break;
             }
@@ -190,6 +199,8 @@ impl<'a> LogRun<'a> {
         self.judged.values().for_each(|judged| logs.add(&judged.summary));
         self.judged.retain(|host, _| !self.unproven.contains(host) && !self.kept.contains_key(host));
         let watch = &self.logs.context.progress.watch;
+        let notes = self.judged.values_mut().flat_map(|judged| std::mem::take(&mut judged.notes));
+        notes.for_each(|note| watch.set_aside(Stage::Read, note, self.summary));
         self.kept.into_values().for_each(|note| watch.set_aside(Stage::Merge, note, self.summary));
         Ok(self.judged)
     }
@@ -227,7 +238,10 @@ impl<'a> LogRun<'a> {
         while let Some((host, judged, share)) = judged.try_next().await? {
             match judged {
                 Ok(judged) => {
-                    self.judged.insert(host, Settled::from(&judged));
+                    let mut settled = Settled::new(&judged, &logs.hosts[host]);
+                    // rows of this run's earlier rounds are not those of earlier runs
+                    settled.summary.taken = self.judged.get(&host).map_or(settled.summary.taken, |before| before.summary.taken);
+                    self.judged.insert(host, settled);
                     self.write(bucket, ToWrite { host, judged, share }, open).await?;
                 }
                 Err(reason) => self.keep(host, reason),
@@ -240,13 +254,15 @@ impl<'a> LogRun<'a> {
     async fn write(&mut self, bucket: Bucket, ToWrite { host, judged, share }: ToWrite, open: &mut BTreeMap<Date, Open>) -> Result<()> {
         let (context, Judged { days, logs, ledgers, .. }) = (self.logs.context, judged);
         for (date, series) in days {
-            if !open.contains_key(&date)
-                && open.len() >= context.budget.open_objects()
-                && let Some((first, partition)) = open.pop_first()
-            {
-                self.close(first, partition, true).await?;
+            // the next round has room for it, and knows what was written in this one
+            if !open.contains_key(&date) && open.len() >= context.budget.open_objects() {
+                self.again.insert(host);
+                continue;
             }
-            let Some(holdings) = ledgers.get(&date) else { continue };
+            let Some(holdings) = ledgers.get(&date) else {
+                self.keep(host, format!("kept: it was not looked at what the archive holds of {date}"));
+                continue;
+            };
             let partition = match open.entry(date) {
                 // the host was judged by another listing than the object is planned on
                 Entry::Occupied(partition) if !Arc::ptr_eq(&partition.get().holdings, holdings) => {
@@ -303,8 +319,8 @@ impl<'a> LogRun<'a> {
     }
 }
 
-impl From<&Judged> for Settled {
-    fn from(judged: &Judged) -> Self {
+impl Settled {
+    fn new(judged: &Judged, host: &LogHost) -> Self {
         let of = |fate: Fate| judged.fates.get(&fate).copied().unwrap_or_default();
         let summary = LogSummary {
             logs: judged.logs.len() as u64,
@@ -319,7 +335,14 @@ impl From<&Judged> for Settled {
             damage: judged.logs.iter().flat_map(|log| log.damage.iter().cloned()).collect(),
             ..LogSummary::default()
         };
-        let sizes = judged.logs.iter().zip(&judged.waiting).map(|(log, waiting)| (*waiting == 0 && !log.is_unread).then_some(log.size));
-        Self { summary, sizes: sizes.collect() }
+        let (mut sizes, mut notes) = (Vec::new(), Vec::new());
+        for ((log, waiting), path) in judged.logs.iter().zip(&judged.waiting).zip(&host.logs) {
+            let note = log.unknown.as_ref().map(|reason| format!("kept: it is no log that is known: {reason}"));
+            // what the store still has may yet come into a snapshot
+            let note = note.or_else(|| (log.is_damaged && host.live.as_ref() != Some(path)).then(|| DAMAGED.to_owned()));
+            sizes.push((*waiting == 0 && !log.is_unread && note.is_none()).then_some(log.size));
+            notes.extend(note.map(|note| SetAside::new(path, note)));
+        }
+        Self { summary, sizes, notes }
     }
 }
