@@ -95,5 +95,6 @@ fn a_date_of_very_many_snapshots_costs_few_requests() {
     assert_eq!(summary["already_archived"], 72_000, "{summary}");
     let seen = server.seen().split_off(before);
     let of_date = seen.iter().filter(|seen| !seen.path().ends_with("cc-archiver.json")).count();
-    assert!(of_date < 10, "{of_date} requests: {:?}", counts(&seen));
+    // two of them look for a table, one for the floor
+    assert!(of_date < 12, "{of_date} requests: {:?}", counts(&seen));
 }
