@@ -7,8 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use object_store::ObjectStoreExt;
-
 use crate::error::{Error, Result};
 use crate::ledger::{Aside, Holdings, Member, ObjectLedger, Unreadable};
 use crate::partition::{Bucket, ObjectKey};
@@ -247,10 +245,7 @@ impl Replaced {
     /// # Errors
     /// [`Error::Store`].
     pub async fn delete(self, archive: &Archive) -> Result<()> {
-        match archive.store().delete(&self.0.path()).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(Error::store("cannot delete", archive.name_of(&self.0))(e)),
-        }
+        archive.delete(&self.0.path()).await.map_err(Error::store("cannot delete", archive.name_of(&self.0)))
     }
 }
 

@@ -53,9 +53,7 @@ pub struct Mark {
 impl Mark {
     /// Its key.
     pub fn path(&self) -> Path {
-        let folder = Path::from(FOLDER);
-        let folder = self.cluster.iter().fold(folder, |folder, cluster| Path::from_iter(folder.parts().chain(partition::cluster_path(cluster).parts())));
-        Path::from_iter(folder.parts().chain(Path::from(self.date.to_string()).parts()))
+        partition::parsed(self.to_string())
     }
 
     /// Reads what [`Self::path`] wrote; None for any other key.
@@ -77,7 +75,9 @@ impl Mark {
 
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.path().as_ref())
+        write!(f, "{FOLDER}/")?;
+        self.cluster.as_ref().map_or(Ok(()), |cluster| write!(f, "{}/", partition::cluster_path(cluster)))?;
+        write!(f, "{}", self.date)
     }
 }
 
@@ -130,10 +130,9 @@ impl Floors {
 
     /// Marks that say no more than others.
     pub fn superseded(&self) -> impl Iterator<Item = &Mark> {
-        let is_over = |mark: &&Mark| {
-            let own = mark.cluster.as_ref().and_then(|cluster| self.clusters.get(cluster)).copied().unwrap_or_default();
-            let highest = if mark.cluster.is_some() { own } else { self.all };
-            highest > Floor(Some(mark.date)) || mark.cluster.is_some() && self.all >= Floor(Some(mark.date))
+        let is_over = |Mark { cluster, date }: &&Mark| {
+            let floor = Floor(Some(*date));
+            self.all > floor || cluster.as_ref().is_some_and(|cluster| self.all == floor || self.of(cluster) > floor)
         };
         self.marks.iter().filter(is_over)
     }

@@ -178,7 +178,7 @@ fn unescape(folder: &str) -> Option<String> {
 }
 
 /// Our own escaping leaves only characters that a path may hold, so this cannot fail; encoding again would double the `%`.
-fn parsed(path: String) -> Path {
+pub fn parsed(path: String) -> Path {
     Path::parse(&path).unwrap_or_else(|e| unreachable!("{path:?} is a valid key: {e}"))
 }
 

@@ -51,11 +51,6 @@ pub fn lies_below(file: &SnapshotFile, floor: Floor) -> bool {
     latest.is_some_and(|latest| !floor.keeps(latest))
 }
 
-/// The same, by its name and the header that was read, unless that cannot be believed.
-pub fn is_expired(file: &SnapshotFile, extent: Option<(i64, i64)>, floor: Floor) -> bool {
-    lies_below(file, floor) || Left::claimed(file, extent, floor).kept(floor).is_none()
-}
-
 /// True if the holdings of one date name this file.
 pub fn is_done(file: &SnapshotFile, host: &Host, digest: Digest, holdings: &Holdings) -> bool {
     let path = file.ledger_path(host);

@@ -10,7 +10,7 @@ use object_store::client::{HttpConnector, ReqwestConnector};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path as Key;
-use object_store::{Attribute, Attributes, Extensions, GetOptions, ObjectStore, TagSet};
+use object_store::{Attribute, Attributes, Extensions, GetOptions, ObjectStore, ObjectStoreExt, TagSet};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -134,6 +134,17 @@ impl Archive {
                 Self::in_s3(bucket, prefix, settings, line).map(Some)
             }
             _ => Ok(None),
+        }
+    }
+
+    /// Deletes an object. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn delete(&self, key: &Key) -> object_store::Result<()> {
+        match self.store.delete(key).await {
+            Err(object_store::Error::NotFound { .. }) => Ok(()),
+            done => done,
         }
     }
 

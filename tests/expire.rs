@@ -1,55 +1,13 @@
 //! `expire`: dates below the floor go, all others stay as they are, and nothing of the old ones comes back.
 
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use object_store::ObjectStoreExt;
-use object_store::path::Path as Key;
 use serde_json::{Value, json};
-use support::{
-    Bucket, DAY, MIDNIGHT, Objects, Row, Run, Snapshot, T0, Tree, archiver, assert_same_rows, block_on, files_below, noise, rows_of, run, s3, write,
-};
+use support::{DAY, MIDNIGHT, Objects, Place, Row, Run, Snapshot, T0, Tree, archiver, assert_same_rows, files_below, noise, rows_of, run, s3};
 
 mod support;
 
 const HOUR: i64 = 3_600;
-
-/// Where the archive is.
-enum Place {
-    Folder(tempfile::TempDir),
-    Bucket(Bucket),
-}
-
-impl Place {
-    fn folder() -> Self {
-        Self::Folder(tempfile::tempdir().expect("a folder"))
-    }
-
-    fn name(&self) -> String {
-        match self {
-            Self::Folder(folder) => folder.path().join("archive").to_str().expect("UTF-8").to_owned(),
-            Self::Bucket(bucket) => bucket.url("archive"),
-        }
-    }
-
-    fn all(&self) -> Objects {
-        match self {
-            Self::Folder(_) => files_below(self.name().as_ref()),
-            Self::Bucket(bucket) => bucket.objects("archive"),
-        }
-    }
-
-    fn put(&self, key: &str, bytes: &Bytes) {
-        match self {
-            Self::Folder(_) => write(&Path::new(&self.name()).join(key), bytes),
-            Self::Bucket(bucket) => block_on(async {
-                let key = Key::parse(format!("archive/{key}")).expect("a key");
-                bucket.store().put(&key, bytes.clone().into()).await.expect("written");
-            }),
-        }
-    }
-}
 
 /// Four dates of two clusters, and a snapshot that crosses midnight between the second and the third.
 struct Site {
@@ -78,10 +36,7 @@ impl Site {
 
     fn run(&self, command: &str, flags: &[&str]) -> Run {
         let mut archiver = archiver();
-        if let Place::Bucket(bucket) = &self.place {
-            archiver.envs(bucket.environment());
-        }
-        archiver.arg(command);
+        archiver.arg(command).envs(self.place.environment());
         if ["archive", "prune"].contains(&command) {
             archiver.arg(self.tree.path());
         }
@@ -94,7 +49,7 @@ impl Site {
     }
 
     fn objects(&self) -> Objects {
-        self.place.all().into_iter().filter(|(key, _)| key.starts_with("cluster=")).collect()
+        self.place.objects()
     }
 
     /// All rows of these clusters, of each from the nth date on.
@@ -275,8 +230,8 @@ fn what_lies_below_the_floor_does_not_count_and_goes_with_the_next_expiry() {
 fn what_is_not_ours_stays_and_is_named() {
     let site = Site::new(Place::folder());
     let foreign = "cluster=alex/date=2026-03-01/part-00-00007.parquet";
-    site.place.put(foreign, &Bytes::from_static(b"PAR1 of somebody else PAR1"));
-    site.place.put("cluster=alex/date=2026-03-01/theirs.parquet", &Bytes::from_static(b"PAR1 of somebody else PAR1"));
+    site.place.put(foreign, b"PAR1 of somebody else PAR1");
+    site.place.put("cluster=alex/date=2026-03-01/theirs.parquet", b"PAR1 of somebody else PAR1");
     let done = site.expire(1, &[]).expect(3);
     let report = done.summary();
     // under our name it is a damaged object of ours

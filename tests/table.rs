@@ -8,14 +8,10 @@ use bytes::Bytes;
 use cc_archiver::partition::ObjectKey;
 use cc_archiver::pipeline;
 use cc_archiver::store::Archive;
-use object_store::ObjectStoreExt;
 use object_store::path::Path as Key;
 use serde_json::Value;
 
-use support::{
-    Bucket, DAY, MIDNIGHT, Objects, Row, Run, Snapshot, T0, Tree, archiver, assert_same_rows, block_on, files_below, fixture, rows_of, run, s3,
-    without_environment, write,
-};
+use support::{DAY, MIDNIGHT, Objects, Place, Row, Run, Snapshot, T0, Tree, archiver, assert_same_rows, block_on, fixture, rows_of, run, without_environment};
 
 mod support;
 
@@ -23,64 +19,7 @@ const READERS: [&str; 3] = ["deltalake", "polars", "duckdb"];
 
 // ---------------------------------------------------------------- archives and their logs
 
-/// Where the archive is.
-enum Place {
-    Folder(tempfile::TempDir),
-    Bucket(Bucket),
-}
-
 impl Place {
-    fn folder() -> Self {
-        Self::Folder(tempfile::tempdir().expect("a folder"))
-    }
-
-    fn both() -> [Self; 2] {
-        [Self::folder(), Self::Bucket(s3())]
-    }
-
-    fn name(&self) -> String {
-        match self {
-            Self::Folder(folder) => folder.path().join("archive").to_str().expect("UTF-8").to_owned(),
-            Self::Bucket(bucket) => bucket.url("archive"),
-        }
-    }
-
-    fn environment(&self) -> Vec<(&'static str, String)> {
-        match self {
-            Self::Folder(_) => Vec::new(),
-            Self::Bucket(bucket) => bucket.environment(),
-        }
-    }
-
-    /// All that is there, but the archive's own object.
-    fn all(&self) -> Objects {
-        match self {
-            Self::Folder(_) => files_below(self.name().as_ref()),
-            Self::Bucket(bucket) => bucket.objects("archive"),
-        }
-    }
-
-    /// What holds rows.
-    fn objects(&self) -> Objects {
-        self.all().into_iter().filter(|(key, _)| key.starts_with("cluster=")).collect()
-    }
-
-    fn put(&self, key: &str, bytes: &[u8]) {
-        match self {
-            Self::Folder(_) => write(&Path::new(&self.name()).join(key), bytes),
-            Self::Bucket(bucket) => bucket.put(&format!("archive/{key}"), &Bytes::copy_from_slice(bytes)),
-        }
-    }
-
-    fn delete(&self, key: &str) {
-        match self {
-            Self::Folder(_) => std::fs::remove_file(Path::new(&self.name()).join(key)).expect("deleted"),
-            Self::Bucket(bucket) => {
-                block_on(async { bucket.store().delete(&Key::parse(format!("archive/{key}")).expect("a key")).await }).expect("deleted");
-            }
-        }
-    }
-
     /// Makes the objects of a folder look as if they had been written days ago.
     fn age(&self) {
         for key in self.objects().keys() {

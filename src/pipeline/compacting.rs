@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use object_store::ObjectMeta;
 use object_store::path::Path as Key;
-use object_store::{ObjectMeta, ObjectStoreExt};
 use tokio::time::Instant;
 
 use super::joining::{Joined, Joining};
@@ -103,10 +103,7 @@ async fn run(settings: &CompactSettings, context: &Arc<Context>, report: &mut Co
 /// Deletes what is not there: if that is refused, a run writes nothing that makes sense only with a deletion. `what` begins the error.
 pub(super) async fn try_deleting(archive: &Archive, what: &'static str) -> Result<()> {
     let nothing = Key::from("_cc-archiver/nothing");
-    match archive.store().delete(&nothing).await {
-        Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-        Err(e) => Err(Error::store(what, archive.name_of(&nothing))(e)),
-    }
+    archive.delete(&nothing).await.map_err(Error::store(what, archive.name_of(&nothing)))
 }
 
 /// One partition under way.

@@ -11,9 +11,8 @@ use object_store::ObjectMeta;
 use tokio::time::Instant;
 
 use super::listing::nothing_there;
-use super::stopped_by;
+use super::{planning, stopped_by};
 use crate::catalog::{self, Listing, Surveyed};
-use crate::checkpoint::{self, Form};
 use crate::clock;
 use crate::coverage::{Cluster, Disk, Hours, Look, Lookup, Note, Report, Source, State, Waiting};
 use crate::error::{Error, Escaped, Result};
@@ -23,7 +22,6 @@ use crate::ledger::{Holdings, Unreadable};
 use crate::listing::Unknown;
 use crate::names::{DAY, Date};
 use crate::partition::{ObjectKey, Partition};
-use crate::read;
 use crate::scan;
 use crate::settings::{CoverageSettings, NEWEST_DATES};
 use crate::store::Archive;
@@ -214,7 +212,7 @@ impl Covering<'_> {
         let (disk, waiting) = found;
         let claim = |((h, s), state): (Source, State)| async move {
             let (path, file) = (files.path_of(h, s), files.hosts[h].snapshots[s].clone());
-            let read = move || read::through(&path, &file, |raw| checkpoint::claim(raw, Form::from(&file)));
+            let read = move || planning::header(&path, &file);
             Ok::<_, Error>((self.workers.run(read).await?, (h, s), state))
         };
         let mut claims = futures::stream::iter(waiting.into_iter().map(claim)).buffered(self.settings.workers);

@@ -10,7 +10,6 @@ use serde::Serialize;
 use super::Context;
 use super::planning::{self, Planned};
 use super::pruning::Pruning;
-use crate::checkpoint::{self, Form};
 use crate::error::{Result, SetAside};
 use crate::files::{ClusterFiles, Compression, Kind, Tree};
 use crate::info::ArchiveInfo;
@@ -18,7 +17,6 @@ use crate::ledger::Holdings;
 use crate::names::Date;
 use crate::partition::{ObjectKey, Partition};
 use crate::plan::{ClusterPlan, Left, Work};
-use crate::read;
 use crate::settings::ArchiveSettings;
 use crate::telemetry::{PruneSummary, list, thousands};
 
@@ -115,10 +113,9 @@ async fn leave_out_recent(context: &Context, files: &ClusterFiles, plan: &mut Cl
     let mut recent = 0;
     for work in std::mem::take(&mut plan.work) {
         let (path, file) = (files.path_of(work.host, work.snapshot), files.hosts[work.host].snapshots[work.snapshot].clone());
-        let extent = move || read::through(&path, &file, |raw| checkpoint::claim(raw, Form::from(&file)));
         // what cannot be read, or does not decode, is the run's to report
-        match context.workers.run(extent).await? {
-            Ok(Ok((_, to))) if to > before => recent += 1,
+        match context.workers.run(move || planning::extent(&path, &file)).await? {
+            Some((_, to)) if to > before => recent += 1,
             _ => kept.push(work),
         }
     }

@@ -110,9 +110,8 @@ impl Expiring<'_> {
         let expired = expired.into_iter().filter(|(partition, _)| is_meant(partition)).collect();
         self.delete(expired, &floors, &foreign, report).await?;
         for mark in floors.superseded() {
-            match archive.store().delete_stream(Box::pin(futures::stream::once(std::future::ready(Ok(mark.path()))))).try_next().await {
-                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(e) => tracing::warn!("a mark that says no more than a later one stays: {}", Error::store("cannot delete", archive.name_of(mark))(e)),
+            if let Err(e) = archive.delete(&mark.path()).await {
+                tracing::warn!("a mark that says no more than a later one stays: {}", Error::store("cannot delete", archive.name_of(mark))(e));
             }
         }
         Ok(())
@@ -204,13 +203,12 @@ impl Expiring<'_> {
         for some in ours.chunks(AT_A_TIME) {
             self.check_stop()?;
             fail_point::reach("to-be-expired");
-            report.deleted += some.len() as u64;
-            if let Some((left, why)) = expire::delete(&self.archive, some.to_vec()).await {
-                report.deleted -= left.len() as u64;
-                let count = left.len();
-                report.set_aside.extend(
-                    left.first().map(|key| SetAside::new(self.archive.name_of(key), format!("{count} objects are still there, this one first: {why}"))),
-                );
+            let (left, why) = expire::delete(&self.archive, some.to_vec()).await.unzip();
+            let left = left.unwrap_or_default();
+            report.deleted += (some.len() - left.len()) as u64;
+            if let (Some(first), Some(why)) = (left.first(), why) {
+                let reason = format!("{} objects are still there, this one first: {why}", left.len());
+                report.set_aside.push(SetAside::new(self.archive.name_of(first), reason));
             }
             fail_point::reach("expired");
         }

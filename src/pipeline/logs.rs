@@ -189,9 +189,10 @@ impl Found {
         summary.logs = Some(LogSummary { linked, copied, ..LogSummary::default() });
         failed.into_iter().for_each(|note| watch.set_aside(Stage::Read, note, summary));
         let decided = if settings.wal == Some(WalRecords::All) { Decided::All } else { Decided::Before(newest(tree)) };
+        let floors = watch.at(Stage::Catalog, catalog::floors(&context.archive).await)?;
         for (files, hosts) in clusters {
             let times = i64::MIN..context.before.unwrap_or(i64::MAX);
-            let floor = watch.at(Stage::Catalog, catalog::floors(&context.archive).await)?.of(&files.cluster);
+            let floor = floors.of(&files.cluster);
             let logs = Logs { context, info, files: &files, hosts, floor, decided, times, ledgers: Mutex::default() };
             let settled = LogRun::new(&logs, summary).run().await?;
             let Some(hold) = &hold else { continue };

@@ -9,9 +9,9 @@ use futures::{StreamExt, TryStreamExt};
 use super::handed::{Refuted, Sources};
 use super::{Context, check_schema};
 use crate::catalog;
-use crate::checkpoint::{self, Form};
+use crate::checkpoint::{self, Extent, Flaw, Form};
 use crate::error::{Error, Result, SetAside};
-use crate::files::{ClusterFiles, SnapshotFile};
+use crate::files::{ClusterFiles, SnapshotFile, Unread};
 use crate::floor::Floor;
 use crate::info::ArchiveInfo;
 use crate::ledger::{Doubt, Holdings, Unreadable};
@@ -224,8 +224,17 @@ async fn left_of(context: &Context, files: &ClusterFiles, h: usize, s: usize, le
 
 /// True if the floor keeps nothing of a snapshot, by its name and its header. Blocks.
 pub fn is_expired(path: &Path, file: &SnapshotFile, floor: Floor) -> bool {
-    let extent = || read::through(path, file, |raw| checkpoint::claim(raw, Form::from(file))).ok().and_then(std::result::Result::ok);
-    !floor.keeps(file.home()) && (plan::lies_below(file, floor) || plan::is_expired(file, extent(), floor))
+    !floor.keeps(file.home()) && (plan::lies_below(file, floor) || Left::claimed(file, extent(path, file), floor).kept(floor).is_none())
+}
+
+/// From when to when a snapshot goes, by its header, or what is wrong with that. Blocks.
+pub fn header(path: &Path, file: &SnapshotFile) -> std::result::Result<std::result::Result<Extent, Flaw>, Unread> {
+    read::through(path, file, |raw| checkpoint::claim(raw, Form::from(file)))
+}
+
+/// The same; None if it cannot be read. Blocks.
+pub fn extent(path: &Path, file: &SnapshotFile) -> Option<Extent> {
+    header(path, file).ok()?.ok()
 }
 
 /// Says of sources that are new which dates they feed: those that were found, else by their headers. What cannot be read is reported when it is
@@ -239,10 +248,7 @@ async fn with_claims(context: &Context, files: &ClusterFiles, floor: Floor, mut 
         }
     }
     let place = |item: &&mut Work| (files.path_of(item.host, item.snapshot), files.hosts[item.host].snapshots[item.snapshot].clone());
-    let claim = move |(path, file): (PathBuf, SnapshotFile)| {
-        let claim = read::through(&path, &file, |raw| checkpoint::claim(raw, Form::from(&file)));
-        Left::claimed(&file, claim.ok().and_then(std::result::Result::ok), floor)
-    };
+    let claim = move |(path, file): (PathBuf, SnapshotFile)| Left::claimed(&file, extent(&path, &file), floor);
     let read = |some: Vec<_>| context.workers.run(move || some.into_iter().map(claim).collect::<Vec<_>>());
     let some = unread.chunks(HEADERS_AT_A_TIME).map(|some| some.iter().map(place).collect());
     let claims: Vec<Vec<Left>> = futures::stream::iter(some).map(read).buffered(context.workers.count()).try_collect().await?;

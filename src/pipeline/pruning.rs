@@ -140,15 +140,16 @@ impl Pruning {
         now.skew.iter().for_each(|said| tracing::warn!("{said}"));
         now.silence.iter().for_each(|said| tracing::info!("{said}"));
         summary.clock.extend(now.skew.iter().chain(&now.silence).cloned());
+        let floors = catalog::floors(&self.reader.archive).await?;
         for files in &tree.clusters {
-            self.prune_cluster(files, &now, summary).await?;
+            self.prune_cluster(files, floors.of(&files.cluster), &now, summary).await?;
         }
         Ok(())
     }
 
-    async fn prune_cluster(&mut self, files: &ClusterFiles, now: &Now, summary: &mut PruneSummary) -> Result<()> {
+    async fn prune_cluster(&mut self, files: &ClusterFiles, floor: Floor, now: &Now, summary: &mut PruneSummary) -> Result<()> {
         let limit = now.now.saturating_sub_unsigned(self.rules.older_than.as_secs());
-        let mut ledgers = Ledgers::new(catalog::floors(&self.reader.archive).await?.of(&files.cluster));
+        let mut ledgers = Ledgers::new(floor);
         let useless = successors::useless_ones(&self.reader, files, limit, now).await?;
         let mut homes: BTreeMap<Date, Vec<Candidate>> = BTreeMap::new();
         for (host, h) in files.hosts.iter().enumerate() {
@@ -231,11 +232,6 @@ impl Pruning {
         Ok(())
     }
 
-    async fn is_expired(&self, path: PathBuf, file: &SnapshotFile, floor: Floor) -> Result<bool> {
-        let file = file.clone();
-        self.reader.workers.run(move || planning::is_expired(&path, &file, floor)).await
-    }
-
     /// Hashes the candidates that a ledger may name, in order.
     async fn hash_all(
         &self,
@@ -254,7 +250,7 @@ impl Pruning {
                 may_be_archived.push((candidate, place, file.size));
             } else if self.archived_first.contains(&place.path()) {
                 summary.would_archive(&place.path(), file.size);
-            } else if self.is_expired(place.path(), file, ledgers.floor).await? {
+            } else if self.reader.is_expired(place.path(), file, ledgers.floor).await? {
                 summary.count_kept(KeepReason::Expired);
             } else if let Some(object) = holdings.and_then(|holdings| holdings.unreadable_of(host.as_str())) {
                 summary.keep(KeepReason::NotProven, place.path(), planning::undecidable(object));

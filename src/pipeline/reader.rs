@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::planning;
 use crate::error::{Error, Result};
 use crate::files::{ClusterFiles, Hashed, Place, SnapshotFile, Unread};
+use crate::floor::Floor;
 use crate::ledger::Holdings;
 use crate::names::{Cluster, Date, Host};
 use crate::prove::Ledgers;
@@ -31,6 +32,12 @@ impl Reader {
     /// Where a snapshot is.
     pub fn place_of(&self, files: &ClusterFiles, host: &Host, file: &SnapshotFile) -> Place {
         Place { tree: self.tree.clone(), cluster: files.cluster.clone(), host: host.clone(), name: (*file.name).into() }
+    }
+
+    /// True if the floor keeps nothing of the snapshot at `path`.
+    pub async fn is_expired(&self, path: PathBuf, file: &SnapshotFile, floor: Floor) -> Result<bool> {
+        let file = file.clone();
+        self.workers.run(move || planning::is_expired(&path, &file, floor)).await
     }
 
     /// Adds those of `dates` that are kept and whose ledgers are not there yet.

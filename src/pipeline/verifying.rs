@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::comparing;
 use super::listing::left_over;
 use super::reader::Reader;
-use super::{planning, stopped_by};
+use super::stopped_by;
 use crate::catalog::{self, Listing, Surveyed};
 use crate::clock;
 use crate::error::{Error, Escaped, Result};
@@ -290,8 +290,7 @@ impl Verifying<'_> {
                 local.archived += 1;
                 continue;
             }
-            let (whole, seen, floor) = (path.clone(), file.clone(), ledgers.floor);
-            if self.workers.run(move || planning::is_expired(&whole, &seen, floor)).await? {
+            if reader.is_expired(path.clone(), file, ledgers.floor).await? {
                 local.below_the_floor += 1;
                 continue;
             }

@@ -1065,22 +1065,25 @@ fn run_all(prepared: Vec<Prepared>) -> Result<Vec<Ended>, String> {
     Ok(on_this_thread(runs))
 }
 
+/// All files on disk grow.
+fn grow_all(world: &mut World, seed: u64) {
+    let grown = world.with_disk(|disk| disk.files.values().map(|file| file.grown(&mut Random::new(seed))).collect::<Vec<_>>());
+    grown.into_iter().for_each(|file| world.with_disk(|disk| disk.put(file)));
+}
+
 /// The machine falls asleep while a listing's gaps are asked for: what it plans on is two hours old then, and nothing is written on it.
 #[test]
 fn nothing_is_compacted_on_a_listing_from_before_the_machine_slept() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut world = World::new(folder.path(), 1, Conditions::Kept);
-    let archive_grown = |world: &mut World, seed| {
-        let grown = world.with_disk(|disk| disk.files.values().map(|file| file.grown(&mut Random::new(seed))).collect::<Vec<_>>());
-        grown.into_iter().for_each(|file| world.with_disk(|disk| disk.put(file)));
-        world.run(&Run::clean(0)).expect("a clean run");
-    };
     super::disk::File::around_midnight().for_each(|file| world.with_disk(|disk| disk.put(file)));
     world.run(&Run::clean(0)).expect("a clean run");
-    archive_grown(&mut world, 3);
+    grow_all(&mut world, 3);
+    world.run(&Run::clean(0)).expect("a clean run");
     world.play(&Step::Days).expect("days");
     world.run(&Run::plain("compact", &[])).expect("slots are empty now");
-    archive_grown(&mut world, 4);
+    grow_all(&mut world, 4);
+    world.run(&Run::clean(0)).expect("a clean run");
     world.play(&Step::Days).expect("days");
     let asleep = vec![Strike { on: Request::Head, nth: 1, times: 1, fault: Fault::Suspended }];
     world.run(&Run { strikes: asleep, ..Run::plain("compact", &[]) }).expect("it ends");
@@ -1095,8 +1098,7 @@ fn a_compaction_that_fails_leaves_no_upload_open() {
     let mut world = World::new(folder.path(), 1, Conditions::Kept);
     super::disk::File::around_midnight().for_each(|file| world.with_disk(|disk| disk.put(file)));
     world.run(&Run::clean(0)).expect("a clean run");
-    let grown = world.with_disk(|disk| disk.files.values().map(|file| file.grown(&mut Random::new(3))).collect::<Vec<_>>());
-    grown.into_iter().for_each(|file| world.with_disk(|disk| disk.put(file)));
+    grow_all(&mut world, 3);
     world.run(&Run::clean(0)).expect("a clean run");
     world.play(&Step::Days).expect("days");
     for nth in 1..9 {
@@ -1117,8 +1119,7 @@ fn a_run_that_fails_publishes_nothing_that_it_had_not_finished() {
     super::disk::File::around_midnight().for_each(|file| world.with_disk(|disk| disk.put(file)));
     world.run(&Run::clean(0)).expect("a clean run");
     // all of them have grown, so that the archived rows of each take part
-    let grown = world.with_disk(|disk| disk.files.values().map(|file| file.grown(&mut Random::new(3))).collect::<Vec<_>>());
-    grown.into_iter().for_each(|file| world.with_disk(|disk| disk.put(file)));
+    grow_all(&mut world, 3);
     let before = futures::executor::block_on(world.server.objects()).len();
     for nth in [6, 9, 11] {
         let strikes = vec![Strike { on: Request::Get, nth, times: 1, fault: Fault::Expired }];

@@ -636,6 +636,74 @@ pub fn objects_in(store: &dyn ObjectStore, prefix: &str) -> Objects {
     })
 }
 
+/// Where an archive of a test is: in a folder or in a bucket, below `archive`.
+#[derive(Debug)]
+pub enum Place {
+    /// A folder.
+    Folder(tempfile::TempDir),
+    /// A bucket.
+    Bucket(Bucket),
+}
+
+impl Place {
+    /// In a new folder.
+    pub fn folder() -> Self {
+        Self::Folder(tempfile::tempdir().expect("a folder"))
+    }
+
+    /// One in a new folder, and one in a new bucket.
+    pub fn both() -> [Self; 2] {
+        [Self::folder(), Self::Bucket(s3())]
+    }
+
+    /// As the program takes it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Folder(folder) => folder.path().join("archive").to_str().expect("UTF-8").to_owned(),
+            Self::Bucket(bucket) => bucket.url("archive"),
+        }
+    }
+
+    /// Variables with which the program reaches it.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Folder(_) => Vec::new(),
+            Self::Bucket(bucket) => bucket.environment(),
+        }
+    }
+
+    /// All that is there, but the archive's own object.
+    pub fn all(&self) -> Objects {
+        match self {
+            Self::Folder(_) => files_below(self.name().as_ref()),
+            Self::Bucket(bucket) => bucket.objects("archive"),
+        }
+    }
+
+    /// What holds rows.
+    pub fn objects(&self) -> Objects {
+        self.all().into_iter().filter(|(key, _)| key.starts_with("cluster=")).collect()
+    }
+
+    /// Puts a file or an object there.
+    pub fn put(&self, key: &str, bytes: &[u8]) {
+        match self {
+            Self::Folder(_) => write(&Path::new(&self.name()).join(key), bytes),
+            Self::Bucket(bucket) => bucket.put(&format!("archive/{key}"), &Bytes::copy_from_slice(bytes)),
+        }
+    }
+
+    /// Deletes one.
+    pub fn delete(&self, key: &str) {
+        match self {
+            Self::Folder(_) => std::fs::remove_file(Path::new(&self.name()).join(key)).expect("deleted"),
+            Self::Bucket(bucket) => {
+                block_on(async { bucket.store().delete(&Key::parse(format!("archive/{key}")).expect("a key")).await }).expect("deleted");
+            }
+        }
+    }
+}
+
 /// A new bucket of the test's own. It is removed with all that is in it.
 #[derive(Debug)]
 pub struct Bucket {

@@ -7,10 +7,9 @@ use std::sync::Arc;
 
 use super::super::Context;
 use super::super::budget::{memory_of, memory_of_rows};
-use super::super::planning::undecidable;
+use super::super::planning::{extent, undecidable};
 use super::super::stored::{Room, Stored};
 use crate::catalog;
-use crate::checkpoint::{self, Form};
 use crate::data::{Cursor, SeriesKey, Span};
 use crate::error::Result;
 use crate::files::SnapshotFile;
@@ -18,7 +17,6 @@ use crate::floor::Floor;
 use crate::ledger::{Holdings, ObjectLedger};
 use crate::names::{Date, Digest, END_OF_TIME, Host, MOST_STEP};
 use crate::plan;
-use crate::read;
 use crate::rescue::Known;
 use crate::spool::Spool;
 
@@ -84,9 +82,8 @@ impl Wanted<'_> {
         let files: Vec<SnapshotFile> = self.snapshots.iter().filter(|file| file.from <= last).cloned().collect();
         let (path, times) = (self.path.clone(), self.times.clone());
         let overlaps = move |file: &SnapshotFile| {
-            let claim = read::through(&file.path_in(&path), file, |raw| checkpoint::claim(raw, Form::from(file)));
             // what does not say how far it goes is looked at in full
-            claim.ok().and_then(Result::<_, _>::ok).is_none_or(|(from, to)| times.iter().any(|(first, last)| from <= *last && *first <= to))
+            extent(&file.path_in(&path), file).is_none_or(|(from, to)| times.iter().any(|(first, last)| from <= *last && *first <= to))
         };
         let near = self.context.workers.run(move || files.into_iter().filter(overlaps).collect::<Vec<_>>()).await?;
         let of_samples = self.times.iter().filter_map(|(first, last)| Some(Date::of(*first)?.through(Date::of(*last)?))).flatten();
