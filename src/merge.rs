@@ -48,6 +48,8 @@ struct Part {
     input: usize,
     held: bool,
     of_log: bool,
+    /// Its place among those of its input, in the order of the file.
+    order: usize,
     span: Span,
     /// The values that the span is of, once they are needed.
     values: Bytes,
@@ -119,7 +121,7 @@ impl Merge {
         while let Some(span) = series.next_of(key) {
             let span = span.within(times.start, times.end);
             if span.len > 0 {
-                parts.push(Part { input, held: *held, of_log: *of_log, span, values: Bytes::new() });
+                parts.push(Part { input, held: *held, of_log: *of_log, order: parts.len(), span, values: Bytes::new() });
             }
         }
         self.queue(input)
@@ -234,7 +236,7 @@ struct Next {
 /// Parts overlap in time: goes from instant to instant, and over many at once where only one part has values.
 fn instant_by_instant(parts: &[Part], tallies: &mut [Tally]) -> Vec<Piece> {
     let mut by_strength: Vec<usize> = (0..parts.len()).collect();
-    by_strength.sort_by_key(|part| (parts[*part].held, parts[*part].input));
+    by_strength.sort_by_key(|part| (parts[*part].held, parts[*part].input, parts[*part].order));
     let next = |strength, part: usize, index| Next { time: Reverse(parts[part].span.time(index)), strength, part, index };
     let mut queue: BinaryHeap<Next> = by_strength.iter().enumerate().map(|(strength, part)| next(strength, *part, 0)).collect();
     let mut pieces: Vec<Piece> = Vec::new();
@@ -353,6 +355,19 @@ mod tests {
         let (rows, tallies) = rows([(of_series(0, 60, &[1.0, 2.0], 2), false)]);
         assert_eq!(rows, [(0, 1.0), (60, 2.0)]);
         assert_eq!((tallies[0].rows, tallies[0].written), (4, 2));
+    }
+
+    #[test]
+    fn of_a_series_that_a_snapshot_names_twice_the_later_in_the_file_wins_whichever_begins_first() {
+        let values: Bytes = [9.0_f32, 9.0, 1.0, 2.0, 3.0].iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>().into();
+        let mut index = IndexBuilder::new(None, usize::MAX);
+        for span in [Span { start: 60, frequency: 60, at: 0, len: 2 }, Span { start: 0, frequency: 60, at: 8, len: 3 }] {
+            index.add(&Arc::new(Selector::node()), &"m".into(), span).expect("few");
+        }
+        let index = index.finish().expect("few").into();
+        let (rows, tallies) = rows([(Snapshot { from: 0, to: 180, days: Days::default(), index, place: Place::Memory(values), reindex: None }, false)]);
+        assert_eq!(rows, [(0, 1.0), (60, 2.0), (120, 3.0)]);
+        assert_eq!((tallies[0].rows, tallies[0].written, tallies[0].superseded), (5, 3, 2));
     }
 
     #[test]
