@@ -6,10 +6,12 @@ use clap::{Parser, Subcommand};
 
 mod archive;
 mod compact;
+mod completions;
 mod coverage;
 mod doctor;
 mod expire;
 mod format;
+mod help;
 mod inspect;
 mod ls;
 mod metrics;
@@ -26,10 +28,12 @@ mod verify;
 
 pub use archive::ArchiveArgs;
 pub use compact::CompactArgs;
+pub use completions::{CompletionsArgs, ManArgs};
 pub use coverage::CoverageArgs;
 pub use doctor::DoctorArgs;
 pub use expire::ExpireArgs;
 pub use format::FormatArgs;
+pub use help::shaped;
 pub use inspect::InspectArgs;
 pub use ls::LsArgs;
 pub use metrics::MetricsArgs;
@@ -50,7 +54,7 @@ use values::path;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    max_term_width = 110,
+    max_term_width = help::WIDTH,
     after_help = "Exit codes: 0 all is done; 1 the run has failed; 2 a wrong option or setting; 3 done, but a person must look: \
     snapshots were set aside or could not be pruned, or something was found; 4 another run is at work on the tree; 5 ended by a signal."
 )]
@@ -61,7 +65,7 @@ pub struct Cli {
     /// How to say it.
     #[command(flatten)]
     pub output: OutputArgs,
-    /// JSON file with settings: its keys are the long names of options; variables and flags win over it.
+    /// JSON file with settings; variables and flags win over it.
     #[arg(long, global = true, value_name = "PATH", help_heading = "Configuration", env = "CC_ARCHIVER_CONFIG", value_parser = path())]
     pub config: Option<PathBuf>,
 }
@@ -89,6 +93,9 @@ pub enum Command {
         cc-archiver config --config /etc/cc-archiver.json\n  \
         cc-archiver config --cc-backend-config /etc/cc-backend/config.json --json")]
     Config,
+    Completions(CompletionsArgs),
+    #[command(hide = true)]
+    Man(ManArgs),
 }
 
 #[cfg(test)]
@@ -106,7 +113,7 @@ mod tests {
         use clap::CommandFactory;
         let mut cli = Cli::command();
         cli.build();
-        for command in cli.get_subcommands().filter(|c| c.get_name() != "help") {
+        for command in cli.get_subcommands().filter(|c| !["help", "completions", "man"].contains(&c.get_name())) {
             for arg in command.get_arguments().filter(|a| !["help", "version"].contains(&a.get_id().as_str())) {
                 let expected = format!("CC_ARCHIVER_{}", arg.get_id().as_str().to_uppercase());
                 assert_eq!(arg.get_env().and_then(|e| e.to_str()), Some(expected.as_str()));

@@ -13,6 +13,7 @@ mod doctor;
 mod expire;
 mod inspect;
 mod ls;
+mod manual;
 mod prune;
 mod restore;
 mod session;
@@ -37,6 +38,8 @@ pub fn run(loaded: Loaded) -> Exit {
         Command::Restore(args) => restore::run(*args, &session),
         Command::Expire(args) => expire::run(*args, &session),
         Command::Doctor(args) => doctor::run(*args, &session),
+        Command::Completions(args) => manual::completions(&args, &session),
+        Command::Man(args) => manual::man(&args, &session),
         Command::Config => config::run(effective, &session),
     }
 }

@@ -171,6 +171,10 @@ fn pretty(value: &Value) -> String {
 
 // ---- help ----
 
+/// The commands that help lists.
+const COMMANDS: [&str; 13] =
+    ["archive", "prune", "verify", "compact", "inspect", "table", "ls", "coverage", "restore", "expire", "doctor", "config", "completions"];
+
 #[test]
 fn help_says_what_there_is() {
     let site = Site::empty();
@@ -192,6 +196,76 @@ fn help_says_what_there_is() {
         assert!(run.stdout.lines().all(|line| line.chars().count() <= 110), "{args:?} fits a terminal");
         check(name, &run.stdout);
     }
+}
+
+/// What is shown on a terminal of 110 columns.
+fn help_of(command: &str, flag: &str) -> String {
+    let args: Vec<&str> = command.split_whitespace().chain([flag]).collect();
+    let run = Site::empty().run_with(&args, &[("COLUMNS", "110")]);
+    assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{args:?}");
+    run.stdout
+}
+
+/// The options and arguments that stand at the beginning of lines.
+fn options(text: &str) -> BTreeSet<String> {
+    let first = text.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with("--") || word.starts_with('<')));
+    first.filter(|word| !word.ends_with(">:")).map(|word| word.trim_end_matches("...").split(['[', '=']).next().unwrap_or(word).to_owned()).collect()
+}
+
+#[test]
+fn help_fits_a_screen_and_help_of_all_options_fits_two() {
+    for command in COMMANDS {
+        let (short, full) = (help_of(command, "-h"), help_of(command, "--help"));
+        assert!(short.lines().count() <= 50, "{command} -h has {} lines", short.lines().count());
+        // archive has the most options
+        let most = if command == "archive" { 105 } else { 100 };
+        assert!(full.lines().count() <= most, "{command} --help has {} lines", full.lines().count());
+        assert!(!short.contains("[env") && !short.contains("Rarely needed"), "{command}: {short}");
+        assert!(options(&short).is_subset(&options(&full)), "{command}");
+        assert_eq!(help_of("help", command).lines().next(), full.lines().next(), "{command}");
+    }
+}
+
+#[test]
+fn help_of_all_options_and_the_manual_have_every_setting() {
+    let site = Site::empty();
+    let made = site.run(&["man", "."]);
+    assert_eq!((made.code, made.stderr.as_str()), (Some(0), ""));
+    let expected = COMMANDS.iter().map(|command| format!("cc-archiver-{command}.1")).chain(["cc-archiver.1".into()]);
+    assert_eq!(site.names(), expected.collect());
+    for setting in cc_archiver::config::settings() {
+        let option = format!("--{}", setting.key);
+        for command in setting.commands.iter().map(String::as_str).chain(setting.commands.is_empty().then_some("ls")) {
+            let (full, page) = (help_of(command, "--help"), fs::read_to_string(site.path(&format!("cc-archiver-{command}.1"))).expect("a page"));
+            let argument = format!("<{}>", setting.key.to_uppercase());
+            let shown = options(&full);
+            assert!(shown.contains(&option) || setting.positional && shown.contains(&argument), "{command} {option}: {shown:?}");
+            assert!(page.contains(&format!("\\fB{}\\fR", setting.variable)) || page.contains(&setting.variable), "{command}: {}", setting.variable);
+        }
+    }
+    let wrong = site.run(&["man", "nowhere"]);
+    assert_eq!(wrong.code, Some(1), "{wrong:?}");
+    assert!(wrong.stderr.contains("cannot write nowhere/cc-archiver.1"), "{}", wrong.stderr);
+}
+
+#[test]
+fn completions_are_printed_for_each_shell_whatever_the_configuration_says() {
+    let site = Site::empty();
+    fs::write(site.path("broken.json"), "{").expect("written");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let run = site.run_with(&["completions", shell], &[("CC_ARCHIVER_CONFIG", "broken.json")]);
+        assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{shell}");
+        for word in ["archive", "prune-after", "endpoint", "completions"] {
+            assert!(run.stdout.contains(word), "{shell} does not complete {word}");
+        }
+        if shell == "bash" {
+            fs::write(site.path("completions.bash"), &run.stdout).expect("written");
+        }
+    }
+    let tried = r#"source completions.bash; COMP_WORDS=(cc-archiver archive --prune-a); COMP_CWORD=2; _cc__archiver cc-archiver --prune-a archive; echo "${COMPREPLY[@]}""#;
+    let output = Command::new("bash").current_dir(site.folder.path()).args(["--norc", "-c", tried]).output().expect("bash runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "--prune-after", "{output:?}");
+    assert_eq!(site.run(&["completions", "csh"]).code, Some(2));
 }
 
 #[test]

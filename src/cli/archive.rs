@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 use clap::Args;
 
 use super::format::FormatArgs;
+use super::help::{RARE, RARE_FORMAT};
 use super::metrics::MetricsArgs;
 use super::prune::PruneRuleArgs;
 use super::resources::ResourceArgs;
@@ -24,8 +25,7 @@ use crate::settings::{Depth, Location, WalRecords};
     cc-archiver archive /var/lib/cc-backend/checkpoints ./archive --dry-run\n  \
     cc-archiver archive /var/lib/cc-backend/checkpoints ./archive\n  \
     AWS_ENDPOINT_URL=http://127.0.0.1:9000 cc-archiver archive checkpoints s3://monitoring/archive\n\n\
-    Credentials for S3 come from the usual variables (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN),\n\
-    or from the role of the pod, task or machine.")]
+    Credentials for S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, or the role of pod, task or machine.")]
 pub struct ArchiveArgs {
     /// The checkpoint tree: cc-backend's metric-store.checkpoints.directory.
     #[arg(env = "CC_ARCHIVER_CHECKPOINTS", value_parser = path())]
@@ -34,31 +34,31 @@ pub struct ArchiveArgs {
     #[arg(env = "CC_ARCHIVER_ARCHIVE")]
     pub archive: Location,
 
+    /// Print what would be done; touch nothing.
+    #[arg(long, env = "CC_ARCHIVER_DRY_RUN", value_parser = switch)]
+    pub dry_run: bool,
     /// Which part of the tree.
     #[command(flatten)]
     pub selection: SelectionArgs,
     /// Only snapshots that end before this time: RFC 3339, a date, unix seconds, or an age such as 48h.
     #[arg(long, value_name = "TIME", help_heading = "Selection", env = "CC_ARCHIVER_BEFORE", allow_hyphen_values = true)]
     pub before: Option<Instant>,
-    /// A damaged file that is younger than this may still be being written, and waits for the next run.
-    #[arg(long, value_name = "AGE", default_value = "5m", help_heading = "Selection", env = "CC_ARCHIVER_MIN_AGE", value_parser = span, allow_hyphen_values = true)]
+    /// Damaged files that are younger may still be being written, and wait.
+    #[arg(long, value_name = "AGE", default_value = "5m", help_heading = RARE, env = "CC_ARCHIVER_MIN_AGE", value_parser = span, allow_hyphen_values = true)]
     pub min_age: humantime::Duration,
-    /// Print what would be done; touch nothing.
-    #[arg(long, env = "CC_ARCHIVER_DRY_RUN", value_parser = switch)]
-    pub dry_run: bool,
 
-    /// Hold each current.wal in this directory until it is decided which of its samples no snapshot has; take those. It must lie outside of the tree, best on its file system.
-    #[arg(long, value_name = "DIR", help_heading = "Logs", env = "CC_ARCHIVER_WAL_HOLD", value_parser = path())]
+    /// Hold each current.wal in this directory, outside of the tree, and take its samples that no snapshot has.
+    #[arg(long, value_name = "DIR", help_heading = "Logs and pruning", env = "CC_ARCHIVER_WAL_HOLD", value_parser = path())]
     pub wal_hold: Option<PathBuf>,
-    /// Also take samples of current.wal that no snapshot has: all of them, if the store is gone for good and writes no snapshot any more.
-    #[arg(long, value_enum, value_name = "RECORDS", help_heading = "Logs", env = "CC_ARCHIVER_WAL")]
+    /// Also take the samples of all current.wal: only if the store is gone for good.
+    #[arg(long, value_enum, value_name = "RECORDS", help_heading = RARE, env = "CC_ARCHIVER_WAL")]
     pub wal: Option<WalRecords>,
 
     /// How each object is proven after its upload.
-    #[arg(long, value_enum, value_name = "DEPTH", default_value = "footer", help_heading = "Proof and pruning", env = "CC_ARCHIVER_VERIFY")]
+    #[arg(long, value_enum, value_name = "DEPTH", default_value = "footer", help_heading = RARE, env = "CC_ARCHIVER_VERIFY")]
     pub verify: Depth,
     /// When all is archived, delete proven snapshots, if the next snapshot of the host is older than this: see prune.
-    #[arg(long, value_name = "AGE", help_heading = "Proof and pruning", env = "CC_ARCHIVER_PRUNE_AFTER", value_parser = span, allow_hyphen_values = true)]
+    #[arg(long, value_name = "AGE", help_heading = "Logs and pruning", env = "CC_ARCHIVER_PRUNE_AFTER", value_parser = span, allow_hyphen_values = true)]
     pub prune_after: Option<humantime::Duration>,
     /// What is pruned.
     #[command(flatten)]
@@ -70,20 +70,20 @@ pub struct ArchiveArgs {
     /// How it is seen from outside.
     #[command(flatten)]
     pub metrics: MetricsArgs,
-    /// Lock this file instead of the tree, if the file system cannot lock directories.
-    #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE", value_parser = path())]
+    /// Lock this file, where directories cannot be locked.
+    #[arg(long, value_name = "PATH", help_heading = RARE, env = "CC_ARCHIVER_LOCK_FILE", value_parser = path())]
     pub lock_file: Option<PathBuf>,
     /// An archive in S3.
     #[command(flatten)]
     pub s3: S3Args,
 
     /// Size at which an object ends, with the host that reaches it.
-    #[arg(long, value_name = "SIZE", default_value = "128MiB", help_heading = "Format", env = "CC_ARCHIVER_OBJECT_SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "128MiB", help_heading = RARE_FORMAT, env = "CC_ARCHIVER_OBJECT_SIZE", value_parser = size)]
     pub object_size: ByteSize,
     /// How objects are written.
     #[command(flatten)]
     pub format: FormatArgs,
-    /// Also store the cluster as a column, for programs that read single files.
-    #[arg(long, help_heading = "Format", env = "CC_ARCHIVER_WITH_CLUSTER_COLUMN", value_parser = switch)]
+    /// Also store the cluster as a column, for readers of single files.
+    #[arg(long, help_heading = RARE_FORMAT, env = "CC_ARCHIVER_WITH_CLUSTER_COLUMN", value_parser = switch)]
     pub with_cluster_column: bool,
 }

@@ -4,6 +4,7 @@ use bytesize::ByteSize;
 use clap::Args;
 
 use super::format::FormatArgs;
+use super::help::RARE_FORMAT;
 use super::metrics::MetricsArgs;
 use super::part::PartArgs;
 use super::resources::ResourceArgs;
@@ -34,7 +35,7 @@ pub struct CompactArgs {
     #[arg(long, value_name = "AGE", default_value = "1d", help_heading = "Selection", env = "CC_ARCHIVER_MIN_OBJECT_AGE", value_parser = span, allow_hyphen_values = true)]
     pub min_object_age: humantime::Duration,
     /// Join no more than so many bytes into one object.
-    #[arg(long, value_name = "SIZE", default_value = "512MiB", help_heading = "Format", env = "CC_ARCHIVER_MAX_SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "512MiB", help_heading = RARE_FORMAT, env = "CC_ARCHIVER_MAX_SIZE", value_parser = size)]
     pub max_size: ByteSize,
     /// Say what would be done; touch nothing.
     #[arg(long, env = "CC_ARCHIVER_DRY_RUN", value_parser = switch)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::help::RARE;
 use super::s3::S3Args;
 use super::values::{path, span};
 use crate::settings::Location;
@@ -35,8 +36,8 @@ pub struct DoctorArgs {
     /// cc-backend's config.json: sets CHECKPOINTS, and says when cc-backend removes snapshots.
     #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_CC_BACKEND_CONFIG", value_parser = path())]
     pub cc_backend_config: Option<PathBuf>,
-    /// Lock this file instead of the tree, if the file system cannot lock directories.
-    #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_LOCK_FILE", value_parser = path())]
+    /// Lock this file, where directories cannot be locked.
+    #[arg(long, value_name = "PATH", help_heading = RARE, env = "CC_ARCHIVER_LOCK_FILE", value_parser = path())]
     pub lock_file: Option<PathBuf>,
     /// An archive in S3.
     #[command(flatten)]

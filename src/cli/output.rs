@@ -2,6 +2,7 @@
 
 use clap::{ArgAction, Args};
 
+use super::help::RARE;
 use super::values::switch;
 use crate::settings::{LogFormat, When};
 
@@ -13,7 +14,7 @@ pub struct OutputArgs {
     #[arg(long, global = true, env = "CC_ARCHIVER_JSON", value_parser = switch)]
     pub json: bool,
     /// Format of log lines on stderr.
-    #[arg(long, global = true, value_enum, default_value = "text", env = "CC_ARCHIVER_LOG_FORMAT")]
+    #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORMAT", help_heading = RARE, env = "CC_ARCHIVER_LOG_FORMAT")]
     pub log_format: LogFormat,
     /// Log more; twice for even more.
     #[arg(short, long, global = true, action = ArgAction::Count, env = "CC_ARCHIVER_VERBOSE")]
@@ -21,7 +22,7 @@ pub struct OutputArgs {
     /// Log only errors, and print no table at the end; wins over --verbose.
     #[arg(short, long, global = true, env = "CC_ARCHIVER_QUIET", value_parser = switch)]
     pub quiet: bool,
-    /// Show a progress bar; auto: if stderr is a terminal.
-    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN", env = "CC_ARCHIVER_PROGRESS")]
+    /// Show a progress bar.
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN", help_heading = RARE, env = "CC_ARCHIVER_PROGRESS")]
     pub progress: When,
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::help::RARE;
 use super::metrics::MetricsArgs;
 use super::resources::ResourceArgs;
 use super::s3::S3Args;
@@ -48,8 +49,8 @@ pub struct PruneArgs {
     /// How it is seen from outside.
     #[command(flatten)]
     pub metrics: MetricsArgs,
-    /// Lock this file instead of the tree, if the file system cannot lock directories.
-    #[arg(long, value_name = "PATH", help_heading = "Resources", env = "CC_ARCHIVER_LOCK_FILE", value_parser = path())]
+    /// Lock this file, where directories cannot be locked.
+    #[arg(long, value_name = "PATH", help_heading = RARE, env = "CC_ARCHIVER_LOCK_FILE", value_parser = path())]
     pub lock_file: Option<PathBuf>,
     /// An archive in S3.
     #[command(flatten)]
@@ -58,19 +59,19 @@ pub struct PruneArgs {
 
 /// What is pruned, of that which is old enough.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Proof and pruning")]
+#[command(next_help_heading = RARE)]
 pub struct PruneRuleArgs {
-    /// Also delete a host's newest snapshot, if it ends before AGE: for hosts that are gone for good.
+    /// Also delete the newest snapshot of hosts that are gone: if it ends before AGE.
     #[arg(long, env = "CC_ARCHIVER_INCLUDE_NEWEST", value_parser = switch)]
     pub include_newest: bool,
     /// Also delete snapshots with values that differ from the archived ones.
     #[arg(long, env = "CC_ARCHIVER_PRUNE_CONFLICTING", value_parser = switch)]
     pub prune_conflicting: bool,
-    /// How objects that this run did not upload are proven before anything is deleted.
+    /// How objects of earlier runs are proven before deleting.
     #[arg(long, value_enum, value_name = "HOW", default_value = "read", env = "CC_ARCHIVER_PROOF")]
     pub proof: Proof,
     /// cc-backend's config.json: sets CHECKPOINTS, unless something else does; an AGE below its retention-in-memory is refused.
-    #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_CC_BACKEND_CONFIG", value_parser = path())]
+    #[arg(long, value_name = "PATH", help_heading = "Configuration", env = "CC_ARCHIVER_CC_BACKEND_CONFIG", value_parser = path())]
     pub cc_backend_config: Option<PathBuf>,
 }
 

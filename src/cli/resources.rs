@@ -12,7 +12,7 @@ pub struct ResourceArgs {
     /// Threads that compute [default: all cores]
     #[arg(long, value_name = "N", env = "CC_ARCHIVER_WORKERS")]
     pub workers: Option<usize>,
-    /// Memory that a run may use; a host that needs more takes longer.
+    /// Memory to use; larger hosts take longer.
     #[arg(long, value_name = "SIZE", default_value = "512MiB", env = "CC_ARCHIVER_MEMORY", value_parser = size)]
     pub memory: ByteSize,
 }

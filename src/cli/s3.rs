@@ -7,6 +7,7 @@ use std::str::FromStr;
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 
+use super::help::RARE_S3;
 use super::values::{path, span, switch};
 use crate::settings::{Checksum, Style, Tag};
 
@@ -20,41 +21,41 @@ pub struct S3Args {
     /// The bucket's region [default: AWS_REGION, AWS_DEFAULT_REGION, else us-east-1]
     #[arg(long, value_name = "NAME", env = "CC_ARCHIVER_REGION")]
     pub region: Option<String>,
-    /// Where the bucket's name stands: in the path or in the host's name; auto: in the path if there is an endpoint, else in the host's name.
-    #[arg(long, value_enum, value_name = "STYLE", default_value = "auto", env = "CC_ARCHIVER_S3_STYLE")]
+    /// Where the bucket's name stands; auto: in the path if there is an endpoint, else in the host.
+    #[arg(long, value_enum, value_name = "STYLE", default_value = "auto", help_heading = RARE_S3, env = "CC_ARCHIVER_S3_STYLE")]
     pub s3_style: Style,
-    /// PEM file with certificates of authorities to trust, besides those of the system [default: AWS_CA_BUNDLE]
+    /// PEM file with more authorities to trust [default: AWS_CA_BUNDLE]
     #[arg(long, value_name = "PATH", env = "CC_ARCHIVER_CA_FILE", value_parser = path())]
     pub ca_file: Option<PathBuf>,
     /// Send requests without credentials.
-    #[arg(long, env = "CC_ARCHIVER_ANONYMOUS", value_parser = switch)]
+    #[arg(long, help_heading = RARE_S3, env = "CC_ARCHIVER_ANONYMOUS", value_parser = switch)]
     pub anonymous: bool,
     /// Encryption by the server; none: as the bucket is set up.
-    #[arg(long, value_enum, default_value = "none", env = "CC_ARCHIVER_SSE")]
+    #[arg(long, value_enum, default_value = "none", help_heading = RARE_S3, env = "CC_ARCHIVER_SSE")]
     pub sse: Sse,
     /// The key of --sse kms [default: the account's own]
-    #[arg(long, value_name = "ID", env = "CC_ARCHIVER_SSE_KMS_KEY")]
+    #[arg(long, value_name = "ID", help_heading = RARE_S3, env = "CC_ARCHIVER_SSE_KMS_KEY")]
     pub sse_kms_key: Option<String>,
-    /// Storage class of new objects, such as STANDARD_IA [default: the server's]
-    #[arg(long, value_name = "NAME", env = "CC_ARCHIVER_STORAGE_CLASS")]
+    /// Storage class, such as STANDARD_IA [default: the server's]
+    #[arg(long, value_name = "NAME", help_heading = RARE_S3, env = "CC_ARCHIVER_STORAGE_CLASS")]
     pub storage_class: Option<String>,
     /// Tag of new objects; can be repeated.
-    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', env = "CC_ARCHIVER_TAG")]
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', help_heading = RARE_S3, env = "CC_ARCHIVER_TAG")]
     pub tag: Vec<Tag>,
-    /// Checksum that is sent with each body for the server to check, besides the SHA-256 of the signature.
-    #[arg(long, value_enum, value_name = "NAME", default_value = "crc64nvme", env = "CC_ARCHIVER_CHECKSUM")]
+    /// Checksum of each body, for the server to check.
+    #[arg(long, value_enum, value_name = "NAME", default_value = "crc64nvme", help_heading = RARE_S3, env = "CC_ARCHIVER_CHECKSUM")]
     pub checksum: Checksum,
-    /// How long one request may take, its answer included.
-    #[arg(long, value_name = "DURATION", default_value = "100s", env = "CC_ARCHIVER_REQUEST_TIMEOUT", value_parser = span, allow_hyphen_values = true)]
+    /// How long one request may take.
+    #[arg(long, value_name = "DURATION", default_value = "100s", help_heading = RARE_S3, env = "CC_ARCHIVER_REQUEST_TIMEOUT", value_parser = span, allow_hyphen_values = true)]
     pub request_timeout: humantime::Duration,
-    /// How long a failed request is tried again, with pauses that grow; at most 14m.
-    #[arg(long, value_name = "DURATION", default_value = "4m", env = "CC_ARCHIVER_RETRY_FOR", value_parser = span, allow_hyphen_values = true)]
+    /// How long it is tried again; at most 14m.
+    #[arg(long, value_name = "DURATION", default_value = "4m", help_heading = RARE_S3, env = "CC_ARCHIVER_RETRY_FOR", value_parser = span, allow_hyphen_values = true)]
     pub retry_for: humantime::Duration,
-    /// Send at most this much per second, all parts together, such as 50MiB/s.
-    #[arg(long, value_name = "SIZE/s", env = "CC_ARCHIVER_LIMIT_RATE")]
+    /// Send at most this much per second, such as 50MiB/s.
+    #[arg(long, value_name = "SIZE/s", help_heading = RARE_S3, env = "CC_ARCHIVER_LIMIT_RATE")]
     pub limit_rate: Option<Rate>,
-    /// How many parts of 8 MiB are sent at the same time, of all objects together.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64), env = "CC_ARCHIVER_PARTS")]
+    /// Parts of 8 MiB that are sent at the same time.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64), help_heading = RARE_S3, env = "CC_ARCHIVER_PARTS")]
     pub parts: u8,
 }
 

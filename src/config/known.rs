@@ -116,9 +116,12 @@ pub fn command() -> Command {
     cli.mut_subcommand(CONFIG, |config| config.args(all))
 }
 
+/// Those that write of the command line, and have no settings.
+pub(super) const OF_THE_COMMAND_LINE: [&str; 3] = ["completions", "man", "help"];
+
 /// The commands that do something.
 pub(super) fn commands(cli: &Command) -> impl Iterator<Item = &Command> {
-    cli.get_subcommands().filter(|command| ![CONFIG, "help"].contains(&command.get_name()))
+    cli.get_subcommands().filter(|command| command.get_name() != CONFIG && !OF_THE_COMMAND_LINE.contains(&command.get_name()))
 }
 
 /// All settings, in the order of the help: those of all commands first.

@@ -37,7 +37,8 @@ pub(super) struct Layers {
 impl Layers {
     /// What the file says, and cc-backend's configuration where it is needed.
     pub(super) fn new(cli: &Command, args: &[OsString], variable: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
-        let Some((command, matches)) = glance(cli, args) else { return Ok(Self::default()) };
+        let known = glance(cli, args).filter(|(command, _)| !known::OF_THE_COMMAND_LINE.contains(&command.as_str()));
+        let Some((command, matches)) = known else { return Ok(Self::default()) };
         let file = path(&matches, known::CONFIG).map(|path| File::read(&path, cli)).transpose()?;
         let own: Vec<&Arg> = cli.find_subcommand(&command).into_iter().flat_map(Command::get_arguments).collect();
         let arg = |id: &str| own.iter().find(|arg| arg.get_id() == id);

@@ -10,7 +10,7 @@ use super::effective::Effective;
 use super::known;
 use super::layers::Layers;
 use super::slips::{self, Variables};
-use crate::cli::Cli;
+use crate::cli::{self, Cli};
 use crate::error::Result;
 
 /// A command line, and what does not stand on it.
@@ -34,7 +34,7 @@ pub(super) fn load(args: Vec<OsString>, variables: &Variables, mut aws: AwsVaria
     let command = known::command();
     let layers =
         Layers::new(&command, &args, |name| variables.get(name).cloned()).map_err(|e| clap::Error::raw(ErrorKind::ValueValidation, format!("{e}\n")))?;
-    let mut command = layers.under(command);
+    let mut command = cli::shaped(layers.under(command), &args);
     let parsed = command.try_get_matches_from_mut(args.clone());
     let mut matches = parsed.map_err(|e| slips::said(e, &command, &layers.command, &args, variables))?;
     let below = matches.subcommand().map(|(_, matches)| matches);
