@@ -83,7 +83,7 @@ def main():
         print(what, file=sys.stderr)
     if wrong:
         raise SystemExit(1)
-    print(f"{len(names)} alerts fire and end as they must, in {len(sites)} scenes")
+    print(f"{len(sites)} scenes" if wanted else f"{len(names)} alerts fire and end as they must, in {len(sites)} scenes, and each query has an answer")
 
 
 main()
