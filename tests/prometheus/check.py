@@ -17,6 +17,8 @@ from store import Store
 REPO = Path(__file__).resolve().parents[2]
 RULES = REPO / "deploy/prometheus/alerts.yaml"
 BOARD = REPO / "deploy/grafana/cc-archiver.json"
+# Seconds between answers: less than between scrapes, as what a scene shows may last for one of them only.
+STEP = 0.1
 # Time of a scene before now: more than any of them takes.
 PAST = 14 * 86_400
 
@@ -28,7 +30,7 @@ def without_series(prometheus, began):
     for panel in board["panels"]:
         for target in panel.get("targets", []):
             query = target["expr"].replace("$job", ".*").replace("$instance", ".*")
-            if not prometheus.series(query, began, time.time(), 0.5):
+            if not prometheus.series(query, began, time.time(), STEP):
                 wrong.append(f"{panel['title']}: nothing answers {query}")
     for variable in board["templating"]["list"]:
         if variable["type"] == "query":

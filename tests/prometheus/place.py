@@ -130,10 +130,10 @@ class Site:
 
     def ended(self, command, run_id, process, code):
         said, _ = process.communicate(timeout=120)
-        if process.returncode != code and code is not None:
+        if process.returncode != code:
             raise SystemExit(f"hour {self.hours}: {command} ended with {process.returncode}, not {code}: {said[-3000:]}")
         seen, place = self.chain.seen(run_id)
-        self.note(seen, place, command, process.returncode)
+        self.note(seen, place, command, code)
 
     def archive(self, *flags, **how):
         self.run("archive", *flags, **how)
