@@ -44,9 +44,9 @@ test-deploy:
 	trap 'exit 130' INT TERM; \
 	tests/deploy/check && tests/deploy/policies
 
-# The alerts, their tests and the metrics of a run, by Prometheus' own tool.
+# Every alert on real runs, by a real Prometheus, and the dashboard by Grafana's types.
 prometheus:
-	tests/deploy/promtool
+	tests/prometheus/check
 
 # Seventy times the schedules of faults that the tests play, and how often each fault struck.
 torture:
