@@ -35,6 +35,7 @@ fn written(choices: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let level = level(choices, 0)?;
     let mut series = Vec::new();
     list(&level, &Selector::node(), &mut series);
+    series.retain(|series: &Series| !series.3.is_empty());
     series.sort_by(|a, b| a.0.cmp(&b.0));
     let expected = Decoded { extent, series };
     let (bin, json) = (bin(&level, extent), json(&level, extent, choices.arbitrary()?));

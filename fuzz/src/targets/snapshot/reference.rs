@@ -20,8 +20,9 @@ enum Json {
 /// All series, in the order of the archive. None if it is no snapshot.
 pub fn read(text: &[u8]) -> Option<Vec<Series>> {
     let json: Json = serde_json::from_slice(text).ok()?;
-    let mut series = Vec::new();
+    let mut series: Vec<Series> = Vec::new();
     level(&json, &Selector::node(), &mut series)?;
+    series.retain(|series| !series.3.is_empty());
     series.sort_by(|a, b| a.0.cmp(&b.0));
     Some(series)
 }
