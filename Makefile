@@ -2,7 +2,7 @@
 
 SHELL = /bin/bash
 .DEFAULT_GOAL = test
-.PHONY: setup test test-spark test-browser test-minio test-deploy test-all torture bench bench-queries lint prometheus clean
+.PHONY: setup test test-spark test-browser test-minio test-deploy test-all fuzz torture bench bench-queries lint prometheus clean
 
 # The tests' own server is on this machine: never through a proxy. Settings of whoever runs them are not theirs.
 export NO_PROXY := 127.0.0.1,localhost,$(NO_PROXY)
@@ -47,6 +47,10 @@ test-deploy:
 # Every alert on real runs, by a real Prometheus, and the dashboard by Grafana's types.
 prometheus:
 	tests/prometheus/check
+
+# Each reader of bytes that others made, half an hour each on bytes that libFuzzer makes up: fuzz/README.md
+fuzz:
+	fuzz/run 1800
 
 # Seventy times the schedules of faults that the tests play, and how often each fault struck.
 torture:
