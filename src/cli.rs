@@ -10,6 +10,7 @@ mod coverage;
 mod doctor;
 mod expire;
 mod format;
+mod init;
 mod inspect;
 mod ls;
 mod metrics;
@@ -30,6 +31,7 @@ pub use coverage::CoverageArgs;
 pub use doctor::DoctorArgs;
 pub use expire::ExpireArgs;
 pub use format::FormatArgs;
+pub use init::InitArgs;
 pub use inspect::InspectArgs;
 pub use ls::LsArgs;
 pub use metrics::MetricsArgs;
@@ -70,6 +72,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "what help says of a command stands over its options")]
 pub enum Command {
+    Init(Box<InitArgs>),
     Archive(Box<ArchiveArgs>),
     Prune(Box<PruneArgs>),
     Verify(Box<VerifyArgs>),
