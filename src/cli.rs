@@ -12,6 +12,7 @@ mod doctor;
 mod expire;
 mod format;
 mod help;
+mod init;
 mod inspect;
 mod ls;
 mod metrics;
@@ -34,6 +35,7 @@ pub use doctor::DoctorArgs;
 pub use expire::ExpireArgs;
 pub use format::FormatArgs;
 pub use help::shaped;
+pub use init::InitArgs;
 pub use inspect::InspectArgs;
 pub use ls::LsArgs;
 pub use metrics::MetricsArgs;
@@ -74,6 +76,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "what help says of a command stands over its options")]
 pub enum Command {
+    Init(Box<InitArgs>),
     Archive(Box<ArchiveArgs>),
     Prune(Box<PruneArgs>),
     Verify(Box<VerifyArgs>),

@@ -11,6 +11,7 @@ mod config;
 mod coverage;
 mod doctor;
 mod expire;
+mod init;
 mod inspect;
 mod ls;
 mod manual;
@@ -27,6 +28,7 @@ use session::Session;
 pub fn run(loaded: Loaded) -> Exit {
     let (session, command, effective) = Session::new(loaded);
     match command {
+        Command::Init(args) => init::run(*args, &session),
         Command::Archive(args) => archive::run(*args, &session),
         Command::Prune(args) => prune::run(*args, &session),
         Command::Verify(args) => verify::run(*args, &session),

@@ -28,6 +28,7 @@ mod credentials;
 mod effective;
 mod expiring;
 mod file;
+mod initial;
 mod inspecting;
 mod known;
 mod layers;
@@ -42,6 +43,7 @@ pub use aws::AwsVariables;
 pub use compacting::compact;
 pub use effective::Effective;
 pub use expiring::expire;
+pub use initial::{Draft, draft};
 pub use inspecting::inspect;
 pub use known::{Kind, SECRETS, Setting, command, settings};
 pub use loading::{Loaded, S3Environment};
@@ -348,4 +350,12 @@ pub fn load() -> Result<Loaded, clap::Error> {
     let own = pairs().filter(|(name, _)| name.starts_with(slips::PREFIX)).collect();
     let aws = pairs().filter(|(name, _)| name.starts_with(aws::PREFIX)).filter_map(|(name, value)| Some((name, value.into_string().ok()?))).collect();
     loading::load(std::env::args_os().collect(), &own, aws)
+}
+
+/// Where this program is.
+///
+/// # Errors
+/// [`Error::Internal`]: the system does not tell.
+pub fn this_program() -> Result<PathBuf> {
+    std::env::current_exe().map_err(|e| Error::Internal(format!("cannot find this program: {e}")))
 }

@@ -17,7 +17,7 @@ mod user;
 pub use archive::{check_directory, check_store};
 pub use logs::{HoldFacts, LogFacts, check_logs, existing};
 pub use tree::{check_decoded, check_tree};
-pub use user::check_user;
+pub use user::{check_user, identity_of_service};
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -71,4 +71,5 @@ pub mod pipeline;
 // the command line
 pub mod cli;
 pub mod config;
+pub mod setup;
 pub mod commands;

@@ -9,6 +9,7 @@ use crate::files::Filter;
 use crate::names::Date;
 use crate::schema::Layout;
 
+mod init;
 mod inspect;
 mod location;
 mod looking;
@@ -17,6 +18,7 @@ mod restore;
 mod s3;
 mod table;
 
+pub use init::InitSettings;
 pub use inspect::{Form, InspectSettings, SampleFilter, Show};
 pub use location::{Location, check_expanded};
 pub use looking::{CoverageSettings, LsSettings, LsView, NEWEST_DATES};

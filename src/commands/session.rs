@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::waiting;
 use crate::cli::{Command, MetricsArgs};
@@ -23,6 +24,8 @@ pub struct Session {
     pub s3: S3Environment,
     /// The configuration file.
     pub config: Option<PathBuf>,
+    /// For `init`: the options for S3 that are set.
+    pub given: Vec<(String, Value)>,
     warnings: Vec<String>,
     overruled: Vec<String>,
 }
@@ -30,8 +33,8 @@ pub struct Session {
 impl Session {
     /// The session, the command, and all settings if they are asked for.
     pub fn new(loaded: Loaded) -> (Self, Command, Option<Effective>) {
-        let Loaded { cli, warnings, overruled, s3, effective } = loaded;
-        (Self { output: config::output(&cli.output), json: cli.output.json, s3, config: cli.config, warnings, overruled }, cli.command, effective)
+        let Loaded { cli, warnings, overruled, s3, given, effective } = loaded;
+        (Self { output: config::output(&cli.output), json: cli.output.json, s3, config: cli.config, given, warnings, overruled }, cli.command, effective)
     }
 
     /// A command that only tells something.

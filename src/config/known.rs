@@ -11,6 +11,9 @@ use crate::cli::{Cli, Rate};
 /// The command that shows settings: it takes all options of the others.
 pub(super) const CONFIG: &str = "config";
 
+/// The command that writes the file: what it takes is no setting of its own.
+pub(super) const INIT: &str = "init";
+
 /// Keys of the file that are no options, the variables that they stand for, and what they are.
 pub const SECRETS: [(&str, &str, &str); 2] = [
     ("access-key", "AWS_ACCESS_KEY_ID", "Key of the S3 account; the variable wins"),
@@ -59,7 +62,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    fn new(arg: &Arg) -> Self {
+    pub(super) fn new(arg: &Arg) -> Self {
         let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
         let (help, otherwise) = match help.split_once(" [default: ") {
             Some((help, rest)) => (help.to_owned(), Some(rest.trim_end_matches(']').to_owned())),
@@ -121,7 +124,8 @@ pub(super) const OF_THE_COMMAND_LINE: [&str; 3] = ["completions", "man", "help"]
 
 /// The commands that do something.
 pub(super) fn commands(cli: &Command) -> impl Iterator<Item = &Command> {
-    cli.get_subcommands().filter(|command| command.get_name() != CONFIG && !OF_THE_COMMAND_LINE.contains(&command.get_name()))
+    let others = [CONFIG, INIT];
+    cli.get_subcommands().filter(move |command| !others.iter().chain(&OF_THE_COMMAND_LINE).any(|other| command.get_name() == *other))
 }
 
 /// All settings, in the order of the help: those of all commands first.

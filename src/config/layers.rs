@@ -39,7 +39,8 @@ impl Layers {
     pub(super) fn new(cli: &Command, args: &[OsString], variable: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
         let known = glance(cli, args).filter(|(command, _)| !known::OF_THE_COMMAND_LINE.contains(&command.as_str()));
         let Some((command, matches)) = known else { return Ok(Self::default()) };
-        let file = path(&matches, known::CONFIG).map(|path| File::read(&path, cli)).transpose()?;
+        let named = path(&matches, known::CONFIG).filter(|_| command != known::INIT);
+        let file = named.map(|path| File::read(&path, cli)).transpose()?;
         let own: Vec<&Arg> = cli.find_subcommand(&command).into_iter().flat_map(Command::get_arguments).collect();
         let arg = |id: &str| own.iter().find(|arg| arg.get_id() == id);
         let in_file = |id: &str| file.as_ref().is_some_and(|file| arg(id).is_some_and(|arg| file.values.contains_key(&known::key_of(arg))));

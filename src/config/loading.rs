@@ -4,9 +4,10 @@ use std::ffi::OsString;
 
 use clap::FromArgMatches;
 use clap::error::ErrorKind;
+use serde_json::Value;
 
 use super::aws::AwsVariables;
-use super::effective::Effective;
+use super::effective::{self, Effective};
 use super::known;
 use super::layers::Layers;
 use super::slips::{self, Variables};
@@ -24,6 +25,8 @@ pub struct Loaded {
     pub overruled: Vec<String>,
     /// What says how S3 is reached, beside the options.
     pub s3: S3Environment,
+    /// For `init`: the options for S3 that are set, as they stand in a file.
+    pub given: Vec<(String, Value)>,
     /// All settings, if they are asked for.
     pub effective: Option<Effective>,
 }
@@ -39,17 +42,18 @@ pub(super) fn load(args: Vec<OsString>, variables: &Variables, mut aws: AwsVaria
     let mut matches = parsed.map_err(|e| slips::said(e, &command, &layers.command, &args, variables))?;
     let below = matches.subcommand().map(|(_, matches)| matches);
     let effective = below.filter(|_| layers.command == known::CONFIG).map(|matches| Effective::new(matches, &layers, &aws));
+    let given = below.filter(|_| layers.command == known::INIT).map(effective::given_for_s3).unwrap_or_default();
     let overruled = below.map(|matches| layers.overruled(&command, matches)).unwrap_or_default();
     let typed = below.and_then(slips::typed_for_s3);
     let cli = Cli::from_arg_matches_mut(&mut matches).map_err(|e| e.format(&mut command))?;
     let file = layers.file.unwrap_or_default();
     aws.fill_in(&file.keys);
     let warnings = file.warnings.into_iter().chain(slips::unknown(variables)).collect();
-    Ok(Loaded { cli, warnings, overruled, s3: S3Environment { variables: aws, typed }, effective })
+    Ok(Loaded { cli, warnings, overruled, s3: S3Environment { variables: aws, typed }, given, effective })
 }
 
 /// What says how S3 is reached, beside the options.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct S3Environment {
     /// The `AWS_*` variables, and behind them the keys of the file.
     pub variables: AwsVariables,

@@ -39,8 +39,9 @@ fn command(identity: &[(String, String)], config: Option<&Path>) -> String {
     }
 }
 
-/// What the unit and its drop-ins say, the later over the earlier; groups add up.
-fn identity_of_service(root: &Path) -> Vec<(String, String)> {
+/// User, group and further groups of the service, as its unit and the drop-ins say, the later over the earlier; groups add up. Empty if there is no unit.
+/// `root` is where the system's files begin.
+pub fn identity_of_service(root: &Path) -> Vec<(String, String)> {
     let unit = UNITS.iter().map(|folder| root.join(folder).join(UNIT)).find_map(|path| std::fs::read_to_string(path).ok());
     let Some(unit) = unit else { return Vec::new() };
     let folder = root.join(UNITS[0]).join(format!("{UNIT}.d"));
