@@ -80,7 +80,8 @@ impl Archive {
     /// # Errors
     /// Those of the store; then the object may become visible later.
     pub async fn create(&self, key: &Key, payload: PutPayload, token: &str, may_be: impl Fn() -> bool) -> Result<Created> {
-        if let Some(staged) = self.staged(key)? {
+        // several tasks of a run can want one key at the same time: each stages bytes of its own
+        if let Some(staged) = self.staged(&Key::from_iter([key.as_ref(), token]))? {
             self.store().put(&staged, payload).await.map_err(Error::store("cannot write", self.name_of(key)))?;
             return self.publish(&staged, key).await;
         }

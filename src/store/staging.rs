@@ -225,7 +225,7 @@ mod tests {
     }
 
     use crate::settings::Location;
-    use crate::store::Archive;
+    use crate::store::{Archive, Created};
     use object_store::path::Path as Key;
     use std::path::{Path, PathBuf};
 
@@ -352,5 +352,22 @@ mod tests {
         std::fs::File::options().write(true).open(theirs.join(super::MARKER)).and_then(|marker| marker.set_modified(two_days_ago)).expect("set");
         super::clear_abandoned(&folder.path().join("_tmp"));
         assert!(!theirs.exists());
+    }
+
+    #[test]
+    fn of_two_that_create_one_key_at_once_one_has_it_with_its_own_bytes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let archive = open(folder.path(), false);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        for n in 0..50 {
+            let key = Key::from(format!("_delta_log/{n}.json"));
+            let create = |bytes: &'static str| archive.create(&key, bytes.into(), bytes, || true);
+            let (one, two) = runtime.block_on(async { futures::join!(create("one"), create("two")) });
+            let is_done = |created| matches!(created, Created::Done(_));
+            let (one, two) = (is_done(one.expect("no error")), is_done(two.expect("no error")));
+            assert!(one != two, "{n}: {one} {two}");
+            let found = std::fs::read_to_string(folder.path().join(key.as_ref())).expect("there");
+            assert_eq!(found, if one { "one" } else { "two" });
+        }
     }
 }
