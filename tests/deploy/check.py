@@ -393,12 +393,21 @@ VARIABLE = re.compile(r"CC_ARCHIVER_[A-Z0-9_]*[A-Z0-9]")
 
 
 @cache
+def manual():
+    """The manual page of each command: they have the variables."""
+    with tempfile.TemporaryDirectory() as folder:
+        code, _, error = output(binary, "man", folder)
+        expect("manual", f"the program writes its manual pages: {error.strip()}", code == 0)
+        return {page.stem.removeprefix("cc-archiver-"): page.read_text() for page in Path(folder).iterdir()}
+
+
+@cache
 def help_of(command):
     """The options and the variables of a command."""
     code, text, error = output(binary, command, "--help")
     if code:
         finding("help", f"{binary} {command} --help: {error.strip()}")
-    return set(FLAG.findall(text)), set(VARIABLE.findall(text))
+    return set(FLAG.findall(text)), set(VARIABLE.findall(manual().get(command, "")))
 
 
 @cache
