@@ -32,8 +32,6 @@ fn prepare(target: &Target) {
         process::exit(0);
     }
     // the program takes panics of the readers of Parquet and of zip for what they are: damage. Its own are findings.
-    let before = panic::take_hook();
-    drop(before);
     panic::set_hook(Box::new(|panicked| {
         let is_of_others = panicked.location().is_some_and(|place| place.file().contains(REGISTRY));
         if !is_of_others {

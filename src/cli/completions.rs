@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 /// Print what completes commands and options in a shell.
 ///
-/// The packages bring these files. Without a package, put what is printed where the shell looks for it.
+/// Put what is printed where the shell looks for it.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \
     cc-archiver completions bash > ~/.local/share/bash-completion/completions/cc-archiver\n  \

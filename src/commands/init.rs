@@ -39,17 +39,17 @@ pub fn run(args: InitArgs, session: &Session) -> Exit {
         let config = Escaped(&settings.file).to_string();
         let trial = Trial::new(root, &settings)?;
         tell(session, || format!("{config} is written; only its user can read it.\n"));
-        let doctor = try_it(session, &trial, &["doctor"])?;
-        if doctor.1 != Exit::Complete {
-            let again = trial.user().map_or(String::new(), |_| "sudo ".into());
-            tell(session, || format!("\nCorrect the errors, and look again: {again}cc-archiver doctor --config {config}\n"));
-            session.show(&Done { config, user: trial.user().map(str::to_owned), doctor: doctor.0, dry_run: None, next: Vec::new() });
-            return Ok(doctor.1);
+        let (doctor, mut exit) = try_it(session, &trial, &["doctor"])?;
+        let mut done = Done { config, user: trial.user().map(str::to_owned), doctor, dry_run: None, next: Vec::new() };
+        if exit == Exit::Complete {
+            (done.dry_run, exit) = try_it(session, &trial, &["archive", "--dry-run"])?;
+            done.next = trial.next(&settings.file).to_vec();
+        } else {
+            let again = if done.user.is_some() { "sudo " } else { "" };
+            tell(session, || format!("\nCorrect the errors, and look again: {again}cc-archiver doctor --config {}\n", done.config));
         }
-        let dry_run = try_it(session, &trial, &["archive", "--dry-run"])?;
-        let next = trial.next(&settings.file).to_vec();
-        session.show(&Done { config, user: trial.user().map(str::to_owned), doctor: doctor.0, dry_run: dry_run.0, next });
-        Ok(dry_run.1)
+        session.show(&done);
+        Ok(exit)
     })
 }
 
@@ -91,23 +91,22 @@ fn look_around(draft: &mut Draft, root: &Path) {
 
 /// What could not be found out.
 fn ask(draft: &mut Draft) -> Result<()> {
-    if !draft.may_ask {
+    if !draft.may_ask || !std::io::stdin().is_terminal() {
         return Ok(());
     }
-    let is_there = std::io::stdin().is_terminal();
-    if draft.checkpoints.is_none() && is_there {
+    if draft.checkpoints.is_none() {
         draft.checkpoints = Some(PathBuf::from(answer(Input::<String>::new().with_prompt("Checkpoint tree, or cc-backend's config.json").interact_text())?));
         if draft.checkpoints.as_ref().is_some_and(|path| path.is_file()) {
             draft.cc_backend = draft.checkpoints.take().map(|path| CcBackend::read(&path)).transpose()?;
             draft.checkpoints = draft.cc_backend.as_ref().and_then(|cc_backend| cc_backend.directory.clone());
         }
     }
-    if draft.archive.is_none() && is_there {
+    if draft.archive.is_none() {
         let valid = |text: &String| text.parse::<Location>().map(drop);
         let text = answer(Input::<String>::new().with_prompt("Archive: a directory, or s3://bucket/prefix").validate_with(valid).interact_text())?;
         draft.archive = Some(text.parse().map_err(Error::Usage)?);
     }
-    if draft.lacks_endpoint() && is_there {
+    if draft.lacks_endpoint() {
         let text = answer(
             Input::<String>::new().with_prompt("The server's address, such as https://minio.example.org:9000; empty: AWS").allow_empty(true).interact_text(),
         )?;
@@ -115,7 +114,7 @@ fn ask(draft: &mut Draft) -> Result<()> {
             draft.put_endpoint(text);
         }
     }
-    if draft.lacks_keys() && is_there {
+    if draft.lacks_keys() {
         let id = answer(Input::<String>::new().with_prompt("Access key; empty: this machine has a role").allow_empty(true).interact_text())?;
         if !id.is_empty() {
             draft.put_keys(&id, &answer(Password::new().with_prompt("Secret key, which is not shown").interact())?);

@@ -27,6 +27,16 @@ impl AwsVariables {
         self.places.get(name).map_or(name, String::as_str).to_owned()
     }
 
+    /// A value that is more than blanks.
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
+    }
+
+    /// The first of these that has a value, and the value.
+    pub fn first(&self, names: &[&'static str]) -> Option<(&'static str, &str)> {
+        names.iter().find_map(|name| Some((*name, self.value(name)?)))
+    }
+
     /// Takes what is not set yet from `others`.
     pub fn fill_in(&mut self, others: &Self) {
         for (name, value) in &others.values {

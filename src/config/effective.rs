@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use clap::ArgMatches;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, Command};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
@@ -12,7 +12,6 @@ use super::aws::AwsVariables;
 use super::known::{self, Kind, SECRETS, Setting};
 use super::layers::Layers;
 use crate::cc_backend::CcBackend;
-use crate::cli::S3Args;
 use crate::error::Escaped;
 
 /// The settings of all commands.
@@ -57,9 +56,8 @@ fn values(matches: &ArgMatches, setting: &Setting) -> Vec<String> {
 /// The options for S3 that a flag or a variable sets, as they would stand in a file.
 pub(super) fn given_for_s3(matches: &ArgMatches) -> Vec<(String, Value)> {
     let is_set = |setting: &Setting| matches!(matches.value_source(&setting.id), Some(ValueSource::CommandLine | ValueSource::EnvVariable));
-    let options = S3Args::augment_args(Command::new("s3"));
-    let settings = options.get_arguments().map(Setting::new).filter(is_set);
-    settings.map(|setting| (setting.key.clone(), typed(setting.kind, &values(matches, &setting)))).collect()
+    let options = known::options_for_s3();
+    options.iter().map(Setting::new).filter(is_set).map(|setting| (setting.key.clone(), typed(setting.kind, &values(matches, &setting)))).collect()
 }
 
 fn source_of(matches: &ArgMatches, setting: &Setting, layers: &Layers) -> Source {

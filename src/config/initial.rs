@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::aws::AwsVariables;
 use super::credentials::{ACCESS_KEY, SECRET_KEY};
 use super::places::check_places;
-use super::{S3Environment, s3_settings};
+use super::{S3Environment, s3, s3_settings};
 use crate::cc_backend::CcBackend;
 use crate::cli::{InitArgs, S3Args};
 use crate::error::{Error, Escaped, Result};
@@ -20,11 +20,7 @@ const USUAL_FILE: &str = "/etc/cc-archiver/config.json";
 const TOKEN: &str = "AWS_SESSION_TOKEN";
 
 /// Variables that only this process has: what the service needs of them goes into the file.
-const TAKEN: [(&str, &[&str]); 3] = [
-    ("endpoint", &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]),
-    ("region", &["AWS_REGION", "AWS_DEFAULT_REGION"]),
-    ("ca-file", &["AWS_CA_BUNDLE"]),
-];
+const TAKEN: [(&str, &[&str]); 3] = [("endpoint", &s3::ENDPOINT), ("region", &s3::REGION), ("ca-file", &s3::CA_FILE)];
 
 /// A configuration that is being put together.
 #[derive(Debug)]
@@ -37,7 +33,7 @@ pub struct Draft {
     pub checkpoints: Option<PathBuf>,
     /// cc-backend's configuration.
     pub cc_backend: Option<CcBackend>,
-    /// False if nobody is there who could answer.
+    /// False with --non-interactive.
     pub may_ask: bool,
     given: Vec<(String, Value)>,
     s3: S3Args,
@@ -64,12 +60,12 @@ pub fn draft(args: InitArgs, environment: S3Environment, file: Option<&Path>, gi
 impl Draft {
     /// True if the archive is in S3, and nothing says on which server.
     pub fn lacks_endpoint(&self) -> bool {
-        self.is_in_s3() && self.s3.endpoint.is_none() && self.taken("endpoint").is_none()
+        self.is_in_s3() && self.s3.endpoint.is_none() && self.environment.variables.first(&s3::ENDPOINT).is_none()
     }
 
     /// True if the archive is in S3, and there are no keys.
     pub fn lacks_keys(&self) -> bool {
-        self.is_in_s3() && !self.s3.anonymous && ![ACCESS_KEY, SECRET_KEY].iter().any(|name| self.environment.variables.contains_key(*name))
+        self.is_in_s3() && !self.s3.anonymous && self.environment.variables.first(&[ACCESS_KEY, SECRET_KEY]).is_none()
     }
 
     fn is_in_s3(&self) -> bool {
@@ -86,11 +82,6 @@ impl Draft {
     pub fn put_keys(&mut self, id: &str, secret: &str) {
         self.environment.variables.put(ACCESS_KEY, id, "the access key".into());
         self.environment.variables.put(SECRET_KEY, secret, "the secret key".into());
-    }
-
-    fn taken(&self, key: &str) -> Option<&str> {
-        let (_, variables) = TAKEN.iter().find(|(known, _)| *known == key)?;
-        variables.iter().find_map(|name| self.environment.variables.get(*name)).map(String::as_str)
     }
 
     /// The whole, if it makes sense.
@@ -113,7 +104,7 @@ impl Draft {
         entries.push(("archive".into(), named(archive)?));
         if self.is_in_s3() {
             let of_variables = TAKEN.iter().filter(|(key, _)| !self.given.iter().any(|(given, _)| given == key));
-            let of_variables = of_variables.filter_map(|(key, _)| Some(((*key).to_owned(), json!(self.taken(key)?))));
+            let of_variables = of_variables.filter_map(|(key, names)| Some(((*key).to_owned(), json!(self.environment.variables.first(names)?.1))));
             entries.extend(of_variables.chain(self.given.iter().cloned()));
         }
         Ok(InitSettings { file: self.file.clone(), entries, keys })
@@ -143,10 +134,10 @@ fn named(archive: &Location) -> Result<Value> {
 }
 
 fn keys(variables: &AwsVariables) -> Result<Option<(String, Secret)>> {
-    if variables.contains_key(TOKEN) {
+    if variables.value(TOKEN).is_some() {
         return Err(Error::Usage(format!(
             "{TOKEN} is set: these keys end within hours, and runs would fail\n  hint: set keys that last, or none where a role is attached to the machine"
         )));
     }
-    Ok(variables.get(ACCESS_KEY).zip(variables.get(SECRET_KEY)).map(|(id, secret)| (id.clone(), Secret::new(secret.clone()))))
+    Ok(variables.value(ACCESS_KEY).zip(variables.value(SECRET_KEY)).map(|(id, secret)| (id.to_owned(), Secret::new(secret))))
 }

@@ -4,9 +4,9 @@ use std::any::TypeId;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 
 use bytesize::ByteSize;
-use clap::{Arg, ArgAction, Command, CommandFactory};
+use clap::{Arg, ArgAction, Args, Command, CommandFactory};
 
-use crate::cli::{Cli, Rate};
+use crate::cli::{Cli, Rate, S3Args};
 
 /// The command that shows settings: it takes all options of the others.
 pub(super) const CONFIG: &str = "config";
@@ -121,6 +121,11 @@ pub fn command() -> Command {
 
 /// Those that write of the command line, and have no settings.
 pub(super) const OF_THE_COMMAND_LINE: [&str; 3] = ["completions", "man", "help"];
+
+/// The options of an archive in S3.
+pub(super) fn options_for_s3() -> Vec<Arg> {
+    S3Args::augment_args(Command::new("s3")).get_arguments().cloned().collect()
+}
 
 /// The commands that do something.
 pub(super) fn commands(cli: &Command) -> impl Iterator<Item = &Command> {

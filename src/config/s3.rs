@@ -22,6 +22,11 @@ const OFFLINE_CLASSES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
 /// The most tags that S3 takes.
 const MOST_TAGS: usize = 10;
 
+/// Variables that stand behind options: the first that is set counts.
+pub(super) const ENDPOINT: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"];
+pub(super) const REGION: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+pub(super) const CA_FILE: [&str; 1] = ["AWS_CA_BUNDLE"];
+
 /// Variables that object_store takes, and this program does not: what to do instead.
 const NOT_TAKEN: [(&str, &str); 18] = [
     ("AWS_ALLOW_HTTP", "plain http is for an endpoint that is given as http://"),
@@ -49,16 +54,15 @@ const NOT_TAKEN: [(&str, &str); 18] = [
 /// # Errors
 /// [`Error::Usage`]: one of them is wrong, or two of them contradict each other.
 pub fn s3(args: &S3Args, variables: &AwsVariables) -> Result<S3Settings> {
-    let variable = |name: &str| variables.get(name).map(String::as_str).filter(|value| !value.trim().is_empty());
-    let first = |names: &[&'static str]| names.iter().find_map(|name| Some((*name, variable(name)?)));
+    let variable = |name: &str| variables.value(name);
     let given = |flag: &'static str, value: &Option<String>, names: &[&'static str]| match value {
         Some(value) => Some((flag, value.clone())),
-        None => first(names).map(|(name, value)| (name, value.to_owned())),
+        None => variables.first(names).map(|(name, value)| (name, value.to_owned())),
     };
     let called = |name: &str| variables.called(name);
-    let endpoint = given("--endpoint", &args.endpoint, &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]);
-    let region = given("--region", &args.region, &["AWS_REGION", "AWS_DEFAULT_REGION"]);
-    let ca_file = args.ca_file.as_deref().or_else(|| variable("AWS_CA_BUNDLE").map(Path::new));
+    let endpoint = given("--endpoint", &args.endpoint, &ENDPOINT);
+    let region = given("--region", &args.region, &REGION);
+    let ca_file = args.ca_file.as_deref().or_else(|| variables.first(&CA_FILE).map(|(_, path)| Path::new(path)));
     let settings = S3Settings {
         endpoint: endpoint.map(|(from, url)| Endpoint::parse(from, &url)).transpose()?,
         region: region.map(|(from, name)| word(from, name)).transpose()?,

@@ -5,10 +5,9 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Args, Command};
+use clap::{Arg, ArgMatches, Command};
 
 use super::known;
-use crate::cli::S3Args;
 
 /// The `CC_ARCHIVER_*` variables by name.
 pub(super) type Variables = BTreeMap<String, OsString>;
@@ -34,10 +33,9 @@ pub(super) fn unknown(variables: &Variables) -> Vec<String> {
 
 /// An option for S3 that stands on the command line.
 pub(super) fn typed_for_s3(matches: &ArgMatches) -> Option<String> {
-    let options = S3Args::augment_args(Command::new("s3"));
     let is_given =
         |arg: &&Arg| matches.try_contains_id(arg.get_id().as_str()).is_ok() && matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
-    options.get_arguments().find(is_given).map(|arg| format!("--{}", known::key_of(arg)))
+    known::options_for_s3().iter().find(is_given).map(|arg| format!("--{}", known::key_of(arg)))
 }
 
 /// An error of the parser as it is shown: no password, the variable that a value comes from, and the option that was meant.

@@ -172,8 +172,7 @@ def the_first_object_of_all_is_spoilt(site):
     site.expect(0.25, "CcArchiverProofFailed", "CcArchiverSetAside")
     site.live(fires=["CcArchiverProofFailed"])
     site.store.heal()
-    for key in [key for key in site.store.objects if key.startswith(site.name) and key.endswith(".parquet")]:
-        del site.store.objects[key]
+    site.store.remove(site.name, ".parquet")
     site.at(6).archive("--verify", "full")
     site.expect(6.25)
     site.live(over=["CcArchiverSetAside"])
@@ -183,8 +182,7 @@ def the_first_object_of_all_is_spoilt(site):
     site.at(12).archive("--verify", "full", code=3)
     site.expect(12.25, "CcArchiverProofFailed", "CcArchiverSetAside")
     site.store.heal()
-    for key in [key for key in site.store.objects if key.startswith(site.name) and key.endswith(".parquet")]:
-        del site.store.objects[key]
+    site.store.remove(site.name, ".parquet")
     site.at(13).archive("--verify", "full")
     site.again(6, 43)
     site.expect(37)

@@ -135,6 +135,11 @@ class Store:
         self.fault = lambda method, key: None
         self.spoils = False
 
+    def remove(self, folder, ending):
+        """Takes away what somebody would remove by hand."""
+        for key in [key for key in self.objects if key.startswith(folder) and key.endswith(ending)]:
+            del self.objects[key]
+
     def archive(self, folder):
         """The arguments for an archive in it."""
         return [f"s3://{BUCKET}/{folder}", "--endpoint", self.endpoint]
