@@ -139,6 +139,16 @@ pub struct HostFiles {
     pub has_log: bool,
 }
 
+impl HostFiles {
+    /// The snapshot of this name.
+    pub fn of_name(&self, name: &str) -> Option<&SnapshotFile> {
+        let digits = name.find(|c: char| !c.is_ascii_digit()).unwrap_or(name.len());
+        let from: i64 = name[..digits].parse().ok()?;
+        let first = self.snapshots.partition_point(|file| file.from < from);
+        self.snapshots[first..].iter().take_while(|file| file.from == from).find(|file| &*file.name == name)
+    }
+}
+
 /// A host's log of what came since its last snapshot, which the store appends to.
 pub const LOG_NAME: &str = "current.wal";
 

@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use crate::object::Hashers;
 use crate::partition::{Buckets, ObjectKey};
 use crate::prove::{ObjectProof, Proofs};
 use crate::schema::Layout;
-use crate::settings::{ArchiveSettings, Depth, Encoder};
+use crate::settings::{ArchiveSettings, Dates, Depth, Encoder, Moved};
 use crate::signals::GRACE;
 use crate::spool;
 use crate::store::Archive;
@@ -43,6 +44,7 @@ mod compacting;
 mod comparing;
 mod covering;
 mod dry_run;
+mod estimate;
 mod examining;
 mod expiring;
 mod handed;
@@ -55,6 +57,7 @@ mod lock;
 mod logs;
 mod members;
 mod merging;
+mod moved;
 mod objects;
 mod open;
 mod planning;
@@ -90,7 +93,8 @@ const BUFFERS_KEPT: u64 = 4;
 pub struct Context {
     archive: Archive,
     layout: Layout,
-    before: Option<i64>,
+    /// Which snapshots are taken, and in which order of dates.
+    choice: Choice,
     min_age: Duration,
     workers: Workers,
     /// Row groups that are encoded, or wait to be appended, of all objects.
@@ -128,6 +132,22 @@ impl Means {
     }
 }
 
+/// Which snapshots of the tree a run takes, and in which order of dates.
+#[derive(Debug, Clone, Copy, Default)]
+struct Choice {
+    before: Option<i64>,
+    dates: Dates,
+    newest_first: bool,
+    leaves_moved: bool,
+}
+
+impl Choice {
+    fn of(settings: &ArchiveSettings) -> Self {
+        let ArchiveSettings { before, dates, newest_first, moved, .. } = *settings;
+        Self { before, dates, newest_first, leaves_moved: moved == Moved::Leave }
+    }
+}
+
 impl Context {
     fn new(means: Means, archive: Archive, progress: Arc<Progress>) -> Result<Self> {
         let Means { layout, encoder, workers: count, memory, spool, verify } = means;
@@ -141,7 +161,7 @@ impl Context {
             transfers: Arc::new(Transfers::new(&archive, buffers.clone(), Arc::clone(&progress))),
             archive,
             layout,
-            before: None,
+            choice: Choice::default(),
             min_age: Duration::ZERO,
             workers,
             row_groups: Arc::new(Semaphore::new(count + 1)),
@@ -196,10 +216,10 @@ pub async fn archive_into(
     let (_lock, tree) = watch.at(Stage::Scan, locked)?;
     fail_point::reach("scanned");
     let logs = watch.at(Stage::Read, logs::find(settings, &tree).await)?;
-    let archive = watch.at(Stage::Catalog, open()).inspect_err(|_| watch.left().finish(&tree, settings.before))?;
+    let archive = watch.at(Stage::Catalog, open()).inspect_err(|_| watch.left().finish(&tree, |file| settings.takes(file)))?;
     watch.watch_requests(archive.requests());
     let context = Context::new(Means::of(settings), archive, Arc::clone(&progress))?;
-    let context = Arc::new(Context { before: settings.before, min_age: settings.min_age, ..context });
+    let context = Arc::new(Context { choice: Choice::of(settings), min_age: settings.min_age, ..context });
     fail_point::reach("opened");
     if settings.dry_run {
         let plan = async {
@@ -215,7 +235,9 @@ pub async fn archive_into(
     tree.set_aside.iter().for_each(|note| watch.set_aside(Stage::Scan, note.clone(), &mut summary));
     let run = async {
         let info = watch.at(Stage::Catalog, check_archive(&context, settings).await)?;
+        progress.clusters.1.store(clusters as u64, Ordering::Relaxed);
         for files in &tree.clusters {
+            progress.clusters.0.fetch_add(1, Ordering::Relaxed);
             rounds::archive_cluster(&context, info, files, &mut summary).await?;
         }
         if let Some(logs) = logs {
@@ -228,7 +250,7 @@ pub async fn archive_into(
     summary.interrupted = matches!(done, Err(Error::Interrupted));
     summary.store_overwrites = context.archive.overwrites();
     summary.finish(begun);
-    watch.left().finish(&tree, settings.before);
+    watch.left().finish(&tree, |file| settings.takes(file));
     watch.figures().archive = Some(summary.clone());
     if !summary.interrupted {
         done?;

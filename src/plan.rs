@@ -149,40 +149,48 @@ impl ClusterPlan {
         Self { bucket, floor, work, partitions }
     }
 
-    /// Cuts the dates into windows of at most `most` dates, in which no host has more than `bytes` to read (one date excepted).
-    pub fn windows(&self, files: &ClusterFiles, most: usize, bytes: u64) -> Vec<Vec<Date>> {
-        let mut windows: Vec<Vec<Date>> = Vec::new();
-        // per host, the indices of work that the current window reads
-        let mut reads: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-        let size = |w: &usize| files.hosts[self.work[*w].host].snapshots[self.work[*w].snapshot].size;
+    /// Cuts the dates into windows of at most `most` dates, in which no host has more than `bytes` to read (one date excepted). They come in the order
+    /// of dates, or the newest first.
+    pub fn windows(&self, files: &ClusterFiles, most: usize, bytes: u64, newest_first: bool) -> Vec<Vec<Date>> {
         let mut of_date: BTreeMap<Date, Vec<usize>> = BTreeMap::new();
         for (index, item) in self.work.iter().enumerate() {
             for date in item.left.dates() {
                 of_date.entry(date).or_default().push(index);
             }
         }
-        for date in self.partitions.keys() {
-            let items = of_date.get(date).map_or(&[][..], Vec::as_slice);
-            let mut with_date = reads.clone();
-            for item in items {
-                with_date.entry(self.work[*item].host).or_default().insert(*item);
+        let mut dates: Vec<Date> = self.partitions.keys().copied().collect();
+        if newest_first {
+            dates.reverse();
+        }
+        let mut windows: Vec<Vec<Date>> = Vec::new();
+        // what the current window reads, by index of work; and of each host how much that is
+        let (mut reads, mut sizes) = (BTreeSet::<usize>::new(), BTreeMap::<usize, u64>::new());
+        for date in dates {
+            let items = of_date.get(&date).map_or(&[][..], Vec::as_slice);
+            let mut more: BTreeMap<usize, u64> = BTreeMap::new();
+            for item in items.iter().filter(|item| !reads.contains(*item)) {
+                *more.entry(self.work[*item].host).or_default() += self.size(files, *item);
             }
-            let fits = with_date.values().all(|set| set.iter().map(size).sum::<u64>() <= bytes);
+            let fits = more.iter().all(|(host, size)| sizes.get(host).unwrap_or(&0) + size <= bytes);
             match windows.last_mut() {
-                Some(window) if window.len() < most && fits => {
-                    window.push(*date);
-                    reads = with_date;
-                }
+                Some(window) if window.len() < most && fits => window.push(date),
                 _ => {
-                    windows.push(vec![*date]);
-                    reads.clear();
+                    windows.push(vec![date]);
+                    (reads, sizes, more) = Default::default();
                     for item in items {
-                        reads.entry(self.work[*item].host).or_default().insert(*item);
+                        *more.entry(self.work[*item].host).or_default() += self.size(files, *item);
                     }
                 }
             }
+            reads.extend(items);
+            more.into_iter().for_each(|(host, size)| *sizes.entry(host).or_default() += size);
         }
         windows
+    }
+
+    /// Bytes on disk of a source, by index of work.
+    pub fn size(&self, files: &ClusterFiles, work: usize) -> u64 {
+        files.hosts[self.work[work].host].snapshots[self.work[work].snapshot].size
     }
 
     /// For each window the sources that are read for it, by index of work.
@@ -242,9 +250,12 @@ mod tests {
     fn windows_are_bounded_in_dates_and_in_bytes_of_a_host() {
         let files = cluster((0..10).map(|d| file(T0 + 4_000 + d * DAY, 100)).collect());
         let plan = plan(&files);
-        let lengths = |most, bytes| plan.windows(&files, most, bytes).iter().map(Vec::len).collect::<Vec<_>>();
+        let lengths = |most, bytes| plan.windows(&files, most, bytes, false).iter().map(Vec::len).collect::<Vec<_>>();
         assert_eq!(lengths(4, u64::MAX), [4, 4, 2]);
         assert!(lengths(4, 250).iter().all(|l| *l <= 2));
         assert_eq!(lengths(4, 1).len(), plan.partitions.len());
+        let backwards = plan.windows(&files, 4, u64::MAX, true);
+        assert_eq!(backwards.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 2]);
+        assert!(backwards.concat().is_sorted_by(|a, b| a > b), "the newest come first");
     }
 }

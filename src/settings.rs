@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::cc_backend::CcBackend;
-use crate::files::Filter;
+use crate::files::{Filter, SnapshotFile};
 use crate::names::Date;
 use crate::schema::Layout;
 
@@ -38,6 +38,12 @@ pub struct ArchiveSettings {
     pub filter: Filter,
     /// Only snapshots that end at or before this unix time in s.
     pub before: Option<i64>,
+    /// Only snapshots whose names are of these dates.
+    pub dates: Dates,
+    /// The newest dates are written first.
+    pub newest_first: bool,
+    /// What becomes of snapshots that are archived as those of another host.
+    pub moved: Moved,
     /// A younger file that does not decode may still be being written.
     pub min_age: Duration,
     /// Print the plan and touch nothing.
@@ -69,6 +75,11 @@ pub struct ArchiveSettings {
 }
 
 impl ArchiveSettings {
+    /// True if the run takes a snapshot, as far as its name tells.
+    pub fn takes(&self, file: &SnapshotFile) -> bool {
+        self.dates.has(file.home()) && self.before.is_none_or(|before| file.from < before)
+    }
+
     /// True if logs are looked at.
     pub fn looks_at_logs(&self) -> bool {
         self.wal.is_some() || self.wal_hold.is_some()
@@ -262,6 +273,15 @@ pub enum Depth {
     Full,
 }
 
+/// What becomes of new snapshots whose bytes are archived as those of another host, where no such file is any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Moved {
+    /// They are archived, and named: two hosts can have the same bytes.
+    Archive,
+    /// They stay on disk, and are named: the host has another name now.
+    Leave,
+}
+
 /// Which part of an archive.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Part {
@@ -274,7 +294,7 @@ pub struct Part {
 impl Part {
     /// True if the date is one of it.
     pub fn has(&self, date: Date) -> bool {
-        self.dates.first.is_none_or(|first| first <= date) && self.dates.last.is_none_or(|last| date <= last)
+        self.dates.has(date)
     }
 }
 
@@ -285,6 +305,18 @@ pub struct Dates {
     pub first: Option<Date>,
     /// The last; none: to the end.
     pub last: Option<Date>,
+}
+
+impl Dates {
+    /// True if the date is one of them.
+    pub fn has(&self, date: Date) -> bool {
+        self.first.is_none_or(|first| first <= date) && self.last.is_none_or(|last| date <= last)
+    }
+
+    /// True if there are others.
+    pub fn is_limited(&self) -> bool {
+        *self != Self::default()
+    }
 }
 
 impl FromStr for Dates {

@@ -17,6 +17,7 @@ use crate::settings::{OutputSettings, When};
 mod compact;
 mod expire;
 mod figures;
+mod late;
 mod lines;
 mod logs;
 pub mod metrics;
@@ -27,6 +28,7 @@ mod watch;
 
 pub use compact::{Compaction, Conflict};
 pub use expire::{ExpiredDate, Expiry, OnDisk};
+pub use late::{Contradiction, MovedHost};
 pub use lines::{RunId, init};
 pub use logs::LogSummary;
 pub use prune::{KeepReason, Kept, PruneSummary};
@@ -46,6 +48,12 @@ pub struct Progress {
     pub bytes_expected: AtomicU64,
     /// Bytes of snapshots read.
     pub bytes_read: AtomicU64,
+    /// Clusters that were planned, and clusters of the tree. A run of `archive` tells.
+    pub clusters: (AtomicU64, AtomicU64),
+    /// Dates that are written, and dates to write, of the clusters that were planned.
+    pub dates: (AtomicU64, AtomicU64),
+    /// Since when snapshots are read.
+    pub since: OnceLock<Instant>,
     /// Hosts done.
     pub hosts: AtomicU64,
     /// Hosts to do.
@@ -61,14 +69,24 @@ pub struct Progress {
 impl Progress {
     fn line(&self) -> String {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        format!(
-            "hosts {}/{}, rows {}, read {}, uploaded {}",
-            get(&self.hosts),
-            get(&self.hosts_expected),
-            thousands(get(&self.rows)),
-            ByteSize(get(&self.bytes_read)),
-            ByteSize(get(&self.bytes_sent))
-        )
+        let (rows, read, sent) = (thousands(get(&self.rows)), ByteSize(get(&self.bytes_read)), ByteSize(get(&self.bytes_sent)));
+        let (clusters, dates) = (get(&self.clusters.1), get(&self.dates.1));
+        if dates == 0 {
+            return format!("hosts {}/{}, rows {rows}, read {read}, uploaded {sent}", get(&self.hosts), get(&self.hosts_expected));
+        }
+        // of clusters that are not planned yet it is not known what they have
+        let cluster = if clusters > 1 { format!("cluster {}/{clusters}, ", get(&self.clusters.0)) } else { String::new() };
+        let left = self.seconds_left().map_or(String::new(), |left| format!(", about {} left", humantime::format_duration(left)));
+        let expected = ByteSize(get(&self.bytes_expected));
+        format!("{cluster}dates {}/{dates}, rows {rows}, read {read} of {expected}, uploaded {sent}{left}", get(&self.dates.0))
+    }
+
+    /// How long the clusters that are planned still take, by what was read until now. None if that is too little to tell.
+    fn seconds_left(&self) -> Option<Duration> {
+        const ENOUGH: Duration = Duration::from_secs(10);
+        let (read, expected) = (self.bytes_read.load(Ordering::Relaxed), self.bytes_expected.load(Ordering::Relaxed));
+        let elapsed = self.since.get()?.elapsed();
+        left_after(elapsed, read, expected).filter(|_| elapsed >= ENOUGH)
     }
 
     /// Shows the counters until the future is dropped: as a bar, or as a log line now and then.
@@ -165,6 +183,12 @@ pub struct Summary {
     pub already_archived_rows: u64,
     /// Those of them where the archive holds another value; see the ledgers.
     pub conflicting_rows: u64,
+    /// Whose values these are: one for each host.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<Contradiction>,
+    /// Hosts with new snapshots that are archived as those of another host, where they are not on disk any more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub moved: Vec<MovedHost>,
     /// Values that are NaN: no sample.
     pub nan_skipped: u64,
     /// Rows written.
@@ -181,6 +205,8 @@ pub struct Summary {
     pub new_versions: u64,
     /// Snapshots that end after --before.
     pub too_recent: u64,
+    /// Snapshots whose names are of other dates than those of --date.
+    pub other_dates: u64,
     /// Snapshots all of whose dates are expired: they are not archived any more.
     pub below_the_floor: u64,
     /// Partitions that were planned anew, as another writer was faster.
@@ -222,7 +248,7 @@ impl Summary {
 
     /// True if nothing is left that a person should look at.
     pub fn is_complete(&self) -> bool {
-        self.set_aside.is_empty() && self.prune.as_ref().is_none_or(PruneSummary::is_complete)
+        self.set_aside.is_empty() && !self.moved.iter().any(|host| host.left) && self.prune.as_ref().is_none_or(PruneSummary::is_complete)
     }
 }
 
@@ -254,6 +280,9 @@ impl fmt::Display for Summary {
         if self.too_recent > 0 {
             line("too recent", format!("{} end after --before", thousands(self.too_recent)))?;
         }
+        if self.other_dates > 0 {
+            line("other dates", format!("{} snapshots that --date leaves out", thousands(self.other_dates)))?;
+        }
         if self.below_the_floor > 0 {
             line("expired", format!("{} snapshots lie below the floor that expire has set", thousands(self.below_the_floor)))?;
         }
@@ -267,6 +296,8 @@ impl fmt::Display for Summary {
             line("table", format!("version {version}"))?;
         }
         self.logs.as_ref().map_or(Ok(()), |logs| logs.fmt(f))?;
+        list(f, "contradictions", &self.conflicts)?;
+        list(f, "moved", &self.moved)?;
         list(f, "waiting", &self.waiting)?;
         list(f, "set aside", &self.set_aside)?;
         self.prune.as_ref().map_or(Ok(()), |pruned| pruned.fmt(f))
@@ -289,6 +320,12 @@ pub fn thousands(number: u64) -> String {
     groups.join(",")
 }
 
+/// Time that is left after `read` of `expected` bytes, in whole seconds.
+fn left_after(elapsed: Duration, read: u64, expected: u64) -> Option<Duration> {
+    let left = expected.checked_sub(read).filter(|_| read > 0)?;
+    Some(Duration::from_secs((elapsed.as_secs_f64() * left as f64 / read as f64) as u64))
+}
+
 /// The process' largest resident size so far, in bytes, where the system tells (Linux).
 pub fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -300,6 +337,24 @@ pub fn peak_memory() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_goes_by_bytes() {
+        let left = |read, expected| left_after(Duration::from_secs(20), read, expected).map(|left| left.as_secs());
+        assert_eq!([left(1, 4), left(4, 4), left(0, 4), left(5, 4)], [Some(60), Some(0), None, None]);
+    }
+
+    #[test]
+    fn progress_tells_dates_where_they_are_known() {
+        let progress = Progress::default();
+        progress.hosts_expected.store(7, Ordering::Relaxed);
+        assert_eq!(progress.line(), "hosts 0/7, rows 0, read 0 B, uploaded 0 B");
+        progress.dates.1.store(365, Ordering::Relaxed);
+        progress.bytes_expected.store(2048, Ordering::Relaxed);
+        assert_eq!(progress.line(), "dates 0/365, rows 0, read 0 B of 2.0 KiB, uploaded 0 B");
+        progress.clusters.1.store(2, Ordering::Relaxed);
+        assert!(progress.line().starts_with("cluster 0/2, dates 0/365, "), "{}", progress.line());
+    }
 
     #[test]
     fn numbers_are_grouped() {

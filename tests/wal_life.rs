@@ -10,7 +10,7 @@ use std::time::Duration;
 use cc_archiver::files::Filter;
 use cc_archiver::pipeline::{self, Outcome};
 use cc_archiver::schema::{Layout, ValueEncoding};
-use cc_archiver::settings::{ArchiveSettings, Depth, Encoder, Location};
+use cc_archiver::settings::{ArchiveSettings, Dates, Depth, Encoder, Location, Moved};
 use cc_archiver::store::Archive;
 use cc_archiver::telemetry::{LogSummary, Progress};
 use log::{log_of, record};
@@ -515,6 +515,9 @@ fn archive(tree: &Path, place: &Path, hold: &Path) -> LogSummary {
         archive: Location::Directory(place.join("archive")),
         filter: Filter::default(),
         before: None,
+        dates: Dates::default(),
+        newest_first: false,
+        moved: Moved::Archive,
         min_age: Duration::ZERO,
         dry_run: false,
         workers: 1,

@@ -13,7 +13,7 @@ use super::resources::ResourceArgs;
 use super::s3::S3Args;
 use super::selection::SelectionArgs;
 use super::values::{Instant, path, size, span, switch};
-use crate::settings::{Depth, Location, WalRecords};
+use crate::settings::{Dates, Depth, Location, Moved, WalRecords};
 
 /// Archive the snapshots that are not in the archive yet. Nothing is deleted without --prune-after.
 ///
@@ -43,6 +43,17 @@ pub struct ArchiveArgs {
     /// Only snapshots that end before this time: RFC 3339, a date, unix seconds, or an age such as 48h.
     #[arg(long, value_name = "TIME", help_heading = "Selection", env = "CC_ARCHIVER_BEFORE", allow_hyphen_values = true)]
     pub before: Option<Instant>,
+    /// Only these dates, first and last included; either may be left out.
+    ///
+    /// A snapshot is of the date of its name. It is archived on all dates that it feeds.
+    #[arg(long, value_name = "FROM..TO", help_heading = "Selection", env = "CC_ARCHIVER_DATE")]
+    pub date: Option<Dates>,
+    /// Write the newest dates first, and go back in time.
+    #[arg(long, help_heading = "Selection", env = "CC_ARCHIVER_NEWEST_FIRST", value_parser = switch)]
+    pub newest_first: bool,
+    /// Snapshots that are archived as those of a host that was renamed.
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "archive", help_heading = RARE, env = "CC_ARCHIVER_MOVED")]
+    pub moved: Moved,
     /// Damaged files that are younger may still be being written, and wait.
     #[arg(long, value_name = "AGE", default_value = "5m", help_heading = RARE, env = "CC_ARCHIVER_MIN_AGE", value_parser = span, allow_hyphen_values = true)]
     pub min_age: humantime::Duration,

@@ -21,7 +21,7 @@ use crate::names::Date;
 use crate::partition::{Buckets, Partition};
 use crate::plan::ClusterPlan;
 use crate::prove::Claim;
-use crate::telemetry::{Stage, Summary};
+use crate::telemetry::{Contradiction, Stage, Summary};
 use crate::upload::Lost;
 
 /// Pieces of a host that wait to be handed over: the dates of a window, and no more.
@@ -36,6 +36,8 @@ pub struct ClusterRun<'a> {
     windows: Vec<Vec<Date>>,
     /// For each window the sources that are read for it, by index of work.
     readers: Vec<BTreeSet<usize>>,
+    /// The window that comes next.
+    next: usize,
     /// Sources that are out: damaged, too recent, waiting, or to be planned again.
     out: BTreeSet<usize>,
     /// Dates on which sources that were read are to be archived, and are not yet, by index of work.
@@ -47,23 +49,46 @@ pub struct ClusterRun<'a> {
 impl<'a> ClusterRun<'a> {
     /// Prepares to carry out `plan` of the cluster's `files`, in an archive of so many buckets.
     pub fn new(context: &'a Arc<Context>, buckets: Buckets, files: &'a ClusterFiles, plan: &'a ClusterPlan) -> Self {
-        let windows = plan.windows(files, context.budget.open_objects(), context.budget.bytes_of_host());
+        let windows = plan.windows(files, context.budget.open_objects(), context.budget.bytes_of_host(), context.choice.newest_first);
         let readers = plan.readers(&windows);
-        Self { context, buckets, files, plan, windows, readers, out: BTreeSet::new(), open: BTreeMap::new(), done: vec![false; plan.work.len()] }
+        let run =
+            Self { context, buckets, files, plan, windows, readers, next: 0, out: BTreeSet::new(), open: BTreeMap::new(), done: vec![false; plan.work.len()] };
+        let (progress, all) = (&context.progress, || run.readers.iter().map(|works| works.iter().copied().collect::<Vec<_>>()));
+        progress.bytes_expected.fetch_add(all().map(|works| run.bytes(&works)).sum(), Ordering::Relaxed);
+        progress.hosts_expected.fetch_add(all().map(|works| run.by_host(&works).count() as u64).sum(), Ordering::Relaxed);
+        run
     }
 
-    /// Goes through all windows, and tells `round` what is to be planned again.
-    pub async fn run(mut self, booked: &mut Booked, round: &mut Round, summary: &mut Summary) -> Result<()> {
-        for window in 0..self.windows.len() {
-            let works: Vec<usize> = self.readers[window].difference(&self.out).copied().collect();
-            let progress = &self.context.progress;
-            let bytes: u64 = works.iter().map(|work| self.files.hosts[self.plan.work[*work].host].snapshots[self.plan.work[*work].snapshot].size).sum();
-            progress.bytes_expected.fetch_add(bytes, Ordering::Relaxed);
-            progress.hosts_expected.fetch_add(self.by_host(&works).count() as u64, Ordering::Relaxed);
-            self.run_window(window, &works, booked, round, summary).await?;
-            fail_point::reach("window-done");
-        }
-        Ok(())
+    /// Bytes on disk that are read for so many works.
+    fn bytes(&self, works: &[usize]) -> u64 {
+        works.iter().map(|work| self.plan.size(self.files, *work)).sum()
+    }
+
+    /// Bytes that are read for all windows.
+    pub fn bytes_to_read(&self) -> u64 {
+        self.readers.iter().flatten().map(|work| self.plan.size(self.files, *work)).sum()
+    }
+
+    /// The dates of all windows that are left.
+    pub fn dates(&self) -> impl Iterator<Item = Date> {
+        self.windows[self.next..].iter().flatten().copied()
+    }
+
+    /// The newest date of the next window; none if nothing is left.
+    pub fn newest_of_next(&self) -> Option<Date> {
+        self.windows.get(self.next)?.iter().max().copied()
+    }
+
+    /// Goes through the next window, tells `round` what is to be planned again, and gives the dates that are written.
+    pub async fn run_next(&mut self, booked: &mut Booked, round: &mut Round, summary: &mut Summary) -> Result<&[Date]> {
+        let window = self.next;
+        self.next += 1;
+        let (out, works): (Vec<usize>, Vec<usize>) = self.readers[window].iter().copied().partition(|work| self.out.contains(work));
+        // what an earlier window found to be damaged, or the like, is not read again
+        self.context.progress.bytes_expected.fetch_sub(self.bytes(&out), Ordering::Relaxed);
+        self.run_window(window, &works, booked, round, summary).await?;
+        fail_point::reach("window-done");
+        Ok(&self.windows[window])
     }
 
     /// Works of each host.
@@ -128,7 +153,7 @@ impl<'a> ClusterRun<'a> {
 
     /// Books an object that is visible.
     fn book(&mut self, date: Date, written: &Written, booked: &mut Booked, summary: &mut Summary) {
-        let Written { claim: Claim { object, rows, .. }, works, tally } = written;
+        let Written { claim: Claim { object, rows, .. }, works, tally, conflicts } = written;
         summary.objects_written += 1;
         summary.rows_written += rows;
         summary.bytes_out += object.size;
@@ -137,6 +162,7 @@ impl<'a> ClusterRun<'a> {
         summary.duplicates_dropped += tally.rows - tally.written;
         summary.already_archived_rows += tally.held;
         summary.conflicting_rows += tally.conflicting;
+        Contradiction::note(&mut summary.conflicts, self.files.cluster.as_str(), date, conflicts.iter().cloned());
         summary.nan_skipped += tally.nan;
         for work in works {
             self.close(*work, date, booked, summary);

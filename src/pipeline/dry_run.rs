@@ -8,6 +8,7 @@ use bytesize::ByteSize;
 use serde::Serialize;
 
 use super::Context;
+use super::estimate::{self, Span};
 use super::planning::{self, Planned};
 use super::pruning::Pruning;
 use crate::error::{Result, SetAside};
@@ -18,7 +19,7 @@ use crate::names::Date;
 use crate::partition::{ObjectKey, Partition};
 use crate::plan::{ClusterPlan, Left, Work};
 use crate::settings::ArchiveSettings;
-use crate::telemetry::{PruneSummary, list, thousands};
+use crate::telemetry::{MovedHost, PruneSummary, list, thousands};
 
 /// A plan for people and programs.
 #[derive(Debug, Serialize)]
@@ -38,7 +39,8 @@ pub struct DryRun {
 impl DryRun {
     /// True if nothing is left that a person should look at.
     pub fn is_complete(&self) -> bool {
-        self.set_aside.is_empty() && self.prune.as_ref().is_none_or(PruneSummary::is_complete)
+        let is_left = |cluster: &ClusterDryRun| cluster.moved.iter().any(|host| host.left);
+        self.set_aside.is_empty() && !self.clusters.iter().any(is_left) && self.prune.as_ref().is_none_or(PruneSummary::is_complete)
     }
 }
 
@@ -53,6 +55,10 @@ pub struct ClusterDryRun {
     pub files: u64,
     /// Bytes of them.
     pub bytes: u64,
+    /// Bytes that are read: a snapshot of dates that are written one after the other is read for each.
+    pub bytes_to_read: u64,
+    /// Bytes that will be written, at least and at most, as far as that can be told before anything is decoded.
+    pub bytes_to_write: Span,
     /// Rows that uncompressed `.bin` files hold at most; absent if there are others.
     pub rows_at_most: Option<u64>,
     /// Snapshots that the archive holds already.
@@ -61,6 +67,11 @@ pub struct ClusterDryRun {
     pub new_versions: u64,
     /// Snapshots that end after --before.
     pub too_recent: u64,
+    /// Snapshots whose names are of other dates than those of --date.
+    pub other_dates: u64,
+    /// Hosts with new snapshots that are archived as those of another host.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub moved: Vec<MovedHost>,
     /// Snapshots all of whose dates are expired.
     pub below_the_floor: u64,
     /// Partitions that get something.
@@ -94,7 +105,7 @@ pub async fn plan(settings: &ArchiveSettings, context: &Context, info: ArchiveIn
                 to_archive.extend(plan.work.iter().map(|w| files.path_of(w.host, w.snapshot)));
             }
         }
-        clusters.push(cluster(files, &planned));
+        clusters.push(cluster(context, files, planned));
     }
     let mut prune = None;
     if let Some(rules) = settings.prune_after {
@@ -108,7 +119,7 @@ pub async fn plan(settings: &ArchiveSettings, context: &Context, info: ArchiveIn
 
 /// Takes out what ends after `--before`, as a run does when it has read it. Gives how many that are.
 async fn leave_out_recent(context: &Context, files: &ClusterFiles, plan: &mut ClusterPlan) -> Result<u64> {
-    let Some(before) = context.before else { return Ok(0) };
+    let Some(before) = context.choice.before else { return Ok(0) };
     let mut kept = Vec::new();
     let mut recent = 0;
     for work in std::mem::take(&mut plan.work) {
@@ -123,7 +134,7 @@ async fn leave_out_recent(context: &Context, files: &ClusterFiles, plan: &mut Cl
     Ok(recent)
 }
 
-fn cluster(files: &ClusterFiles, planned: &Planned) -> ClusterDryRun {
+fn cluster(context: &Context, files: &ClusterFiles, planned: Planned) -> ClusterDryRun {
     let file = |w: &Work| &files.hosts[w.host].snapshots[w.snapshot];
     let plain = |w: &Work| file(w).format.kind == Kind::Binary && file(w).format.compression == Compression::None;
     let work = || planned.plans.iter().flat_map(|plan| &plan.work);
@@ -133,26 +144,40 @@ fn cluster(files: &ClusterFiles, planned: &Planned) -> ClusterDryRun {
         hosts: work().map(|w| w.host).collect::<BTreeSet<_>>().len() as u64,
         files: work().count() as u64,
         bytes,
+        bytes_to_read: planned.plans.iter().map(|plan| bytes_to_read(context, files, plan)).sum(),
+        bytes_to_write: estimate::written(work().map(file)),
         rows_at_most: work().all(plain).then_some(bytes / 4),
         already_archived: planned.archived,
         new_versions: work().filter(|w| w.changed).count() as u64,
         too_recent: planned.too_recent,
+        other_dates: planned.other_dates,
         below_the_floor: planned.below_the_floor,
         partitions: planned.plans.iter().flat_map(|plan| partitions(files, plan)).collect(),
+        moved: planned.moved,
     }
+}
+
+/// Bytes that a run reads, window by window.
+fn bytes_to_read(context: &Context, files: &ClusterFiles, plan: &ClusterPlan) -> u64 {
+    let windows = plan.windows(files, context.budget.open_objects(), context.budget.bytes_of_host(), context.choice.newest_first);
+    plan.readers(&windows).iter().flatten().map(|work| plan.size(files, *work)).sum()
 }
 
 /// The partitions that get something, in one bucket.
 fn partitions(files: &ClusterFiles, plan: &ClusterPlan) -> Vec<PartitionDryRun> {
     let home = |w: &Work| files.hosts[w.host].snapshots[w.snapshot].home();
     // that first samples lie before midnight is possible, and seldom
-    let feeds = |w: &Work, date| w.left.holds(date) && (date >= home(w) || matches!(w.left, Left::Exactly(_)));
+    let feeds = |w: &Work, date| date >= home(w) || matches!(w.left, Left::Exactly(_));
+    let mut counts: BTreeMap<Date, u64> = BTreeMap::new();
+    for (w, date) in plan.work.iter().flat_map(|w| w.left.dates().into_iter().map(move |date| (w, date))) {
+        *counts.entry(date).or_default() += u64::from(feeds(w, date));
+    }
     let partition = |(date, holdings): (&Date, &Arc<Holdings>)| {
         let folder = Partition { cluster: files.cluster.clone(), date: *date };
         let slot = holdings.next_slot(plan.bucket);
         PartitionDryRun {
             partition: folder.to_string(),
-            files: plan.work.iter().filter(|w| feeds(w, *date)).count() as u64,
+            files: counts.get(date).copied().unwrap_or_default(),
             objects: holdings.objects().iter().filter(|object| object.key.bucket == plan.bucket).count() as u64,
             first_object: ObjectKey { partition: folder, bucket: plan.bucket, slot, beside: None }.to_string(),
         }
@@ -166,6 +191,17 @@ impl fmt::Display for DryRun {
             let rows = cluster.rows_at_most.map_or(String::new(), |rows| format!(", at most {} rows", thousands(rows)));
             writeln!(f, "cluster {}", cluster.cluster.escape_debug())?;
             writeln!(f, "  to archive       {} hosts, {} snapshots, {}{rows}", thousands(cluster.hosts), thousands(cluster.files), ByteSize(cluster.bytes))?;
+            if cluster.files > 0 {
+                let Span { least, most } = cluster.bytes_to_write;
+                let dates = thousands(cluster.partitions.len() as u64);
+                writeln!(
+                    f,
+                    "  estimate         {} to read for {dates} partitions, {} to {} to write",
+                    ByteSize(cluster.bytes_to_read),
+                    ByteSize(least),
+                    ByteSize(most)
+                )?;
+            }
             writeln!(f, "  already archived {}", thousands(cluster.already_archived))?;
             if cluster.new_versions > 0 {
                 writeln!(f, "  new versions     {}", thousands(cluster.new_versions))?;
@@ -173,6 +209,10 @@ impl fmt::Display for DryRun {
             if cluster.too_recent > 0 {
                 writeln!(f, "  too recent       {}", thousands(cluster.too_recent))?;
             }
+            if cluster.other_dates > 0 {
+                writeln!(f, "  other dates      {}", thousands(cluster.other_dates))?;
+            }
+            cluster.moved.iter().try_for_each(|host| writeln!(f, "  moved            {host}"))?;
             if cluster.below_the_floor > 0 {
                 writeln!(f, "  expired          {}", thousands(cluster.below_the_floor))?;
             }

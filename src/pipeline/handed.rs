@@ -86,6 +86,8 @@ pub struct Written {
     pub works: Vec<usize>,
     /// What became of their samples.
     pub tally: Tally,
+    /// Sources that contradict the archive, and how many of their values do.
+    pub conflicts: Box<[(Box<str>, u64)]>,
 }
 
 /// Sources by (index of the host, index of the snapshot).

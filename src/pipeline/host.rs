@@ -39,7 +39,7 @@ pub struct HostJob {
     pub path: PathBuf,
     /// Sources that may have something for the window.
     pub sources: Vec<Planned>,
-    /// All snapshots of the host that are on disk.
+    /// Snapshots on disk that the archive has on a date of the window, by their names.
     pub on_disk: Vec<SnapshotFile>,
     /// From which date on it is archived.
     pub floor: Floor,
@@ -105,7 +105,11 @@ struct ReadBack<'a> {
 impl HostJob {
     /// A job for `sources` of the host whose directory lies in `cluster`.
     pub fn new(cluster: &Path, host: &HostFiles, sources: Vec<Planned>, floor: Floor, window: Arc<BTreeMap<Date, Arc<Holdings>>>) -> Self {
-        Self { host: host.host.clone(), path: cluster.join(host.host.as_str()), sources, on_disk: host.snapshots.clone(), floor, window }
+        let archived: BTreeSet<&str> =
+            window.values().flat_map(|holdings| holdings.of_host(host.host.as_str())).filter_map(|(_, entry)| entry.path.rsplit('/').next()).collect();
+        // of a host with many dates few files concern a window
+        let on_disk = archived.into_iter().filter_map(|name| host.of_name(name)).cloned().collect();
+        Self { host: host.host.clone(), path: cluster.join(host.host.as_str()), sources, on_disk, floor, window }
     }
 
     /// Bytes of memory that the host will take, its archived neighbours included, by the sizes of its files.
@@ -219,7 +223,7 @@ impl HostJob {
                 return Ok(None);
             }
         };
-        if means.context.before.is_some_and(|before| stored.snapshot.to > before) {
+        if means.context.choice.before.is_some_and(|before| stored.snapshot.to > before) {
             done.too_recent.push(index);
             return Ok(None);
         }

@@ -188,10 +188,14 @@ impl Found {
         let Self { hold, clusters, held: (linked, copied), failed } = self;
         summary.logs = Some(LogSummary { linked, copied, ..LogSummary::default() });
         failed.into_iter().for_each(|note| watch.set_aside(Stage::Read, note, summary));
+        if settings.dates.is_limited() {
+            tracing::info!("logs are held, and not read: a run without --date decides on their samples, when all snapshots are archived");
+            return Ok(());
+        }
         let decided = if settings.wal == Some(WalRecords::All) { Decided::All } else { Decided::Before(newest(tree)) };
         let floors = watch.at(Stage::Catalog, catalog::floors(&context.archive).await)?;
         for (files, hosts) in clusters {
-            let times = i64::MIN..context.before.unwrap_or(i64::MAX);
+            let times = i64::MIN..context.choice.before.unwrap_or(i64::MAX);
             let floor = floors.of(&files.cluster);
             let logs = Logs { context, info, files: &files, hosts, floor, decided, times, ledgers: Mutex::default() };
             let settled = LogRun::new(&logs, summary).run().await?;

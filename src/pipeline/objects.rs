@@ -19,6 +19,7 @@ use crate::names::Digest;
 use crate::prove::Claim;
 use crate::rows::RowGroups;
 use crate::settings::Encoder;
+use crate::telemetry::Contradiction;
 use crate::upload::{Listed, Lost, Outcome, Sink};
 use crate::workers::is_inline;
 
@@ -284,8 +285,9 @@ impl<E: ObjectEncoder<Sink>> PartitionState<E> {
             Outcome::Visible(object) => {
                 tracing::debug!(key = %object.key, rows, bytes = object.size, digest = %object.digest, "object written");
                 (self.slot, self.after) = (self.slot + 1, vec![object.digest]);
+                let conflicts = Contradiction::of(&entries);
                 let sources = entries.into_iter().map(|entry| (entry.path, entry.blake3)).collect();
-                self.written.push(Written { claim: Claim { object, rows, ledger, sources }, works, tally });
+                self.written.push(Written { claim: Claim { object, rows, ledger, sources }, works, tally, conflicts });
             }
             Outcome::Lost(lost) => self.lost = Some(lost),
         }

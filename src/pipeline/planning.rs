@@ -7,7 +7,8 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 
 use super::handed::{Refuted, Sources};
-use super::{Context, check_schema};
+use super::moved::{self, digest_of};
+use super::{Choice, Context, check_schema};
 use crate::catalog;
 use crate::checkpoint::{self, Extent, Flaw, Form};
 use crate::error::{Error, Result, SetAside};
@@ -15,11 +16,12 @@ use crate::files::{ClusterFiles, SnapshotFile, Unread};
 use crate::floor::Floor;
 use crate::info::ArchiveInfo;
 use crate::ledger::{Doubt, Holdings, Unreadable};
-use crate::names::{Cluster, Date, Digest};
+use crate::names::{Cluster, Date};
 use crate::partition::{Bucket, Partition};
 use crate::plan::{self, ClusterPlan, Known, Left, Work};
 use crate::read;
 use crate::store::Archive;
+use crate::telemetry::MovedHost;
 
 /// Partitions listed at a time.
 const CONCURRENT_LISTINGS: usize = 8;
@@ -38,6 +40,10 @@ pub struct Planned {
     pub archived: u64,
     /// Snapshots that begin after `--before`.
     pub too_recent: u64,
+    /// Snapshots whose names are of dates that the run does not take.
+    pub other_dates: u64,
+    /// New snapshots whose bytes are archived as those of another host.
+    pub moved: Vec<MovedHost>,
     /// Snapshots all of whose dates lie below the floor.
     pub below_the_floor: u64,
     /// Snapshots that cannot be decided on, as an object that may hold them cannot be read; and what does not fit together in the archive.
@@ -49,22 +55,8 @@ pub struct Planned {
 /// `refuted` has the dates of those whose headers are wrong.
 pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterFiles, only: Option<&Sources>, refuted: &Refuted) -> Result<Planned> {
     let floor = catalog::floors(&context.archive).await?.of(&files.cluster);
-    let mut homes: BTreeMap<Date, Vec<(usize, usize)>> = BTreeMap::new();
-    let (mut too_recent, mut below) = (0, Vec::new());
-    for (h, host) in files.hosts.iter().enumerate() {
-        for (s, file) in host.snapshots.iter().enumerate() {
-            if only.is_some_and(|only| !only.contains(&(h, s))) {
-                continue;
-            }
-            if context.before.is_some_and(|before| file.from >= before) {
-                too_recent += 1;
-            } else if plan::lies_below(file, floor) {
-                below.push((h, s));
-            } else {
-                homes.entry(floor.first_from(file.home())).or_default().push((h, s));
-            }
-        }
-    }
+    let Chosen { homes, too_recent, other_dates, mut below } = chosen(&context.choice, floor, files, only);
+    let mut moved = moved::Found::new(context, files, refuted);
     let mut ledgers = Ledgers { context, info, floor, cluster: &files.cluster, loaded: BTreeMap::new(), doubts: Vec::new() };
     let (mut work, mut archived, mut needed) = (Vec::new(), 0, BTreeSet::new());
     for some in at_a_time(homes) {
@@ -80,6 +72,7 @@ pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterF
                 }
             }
         }
+        let found = moved.look_at(found, |file| ledgers.get(floor.first_from(file.home()))).await?;
         let claimed = with_claims(context, files, floor, found, refuted).await?;
         let (found, gone) = above(claimed, floor);
         below.extend(gone);
@@ -101,7 +94,41 @@ pub async fn plan_cluster(context: &Context, info: ArchiveInfo, files: &ClusterF
         buckets.entry(info.buckets.of(&files.cluster, files.hosts[item.host].host.as_str())).or_default().push(item);
     }
     let plan = |(bucket, work)| ClusterPlan::new(bucket, floor, work, &ledgers.loaded);
-    Ok(Planned { plans: buckets.into_iter().map(plan).collect(), archived, too_recent, below_the_floor: below.len() as u64, set_aside })
+    let plans = buckets.into_iter().map(plan).collect();
+    Ok(Planned { plans, archived, too_recent, other_dates, moved: moved.hosts(), below_the_floor: below.len() as u64, set_aside })
+}
+
+/// What a plan looks at.
+#[derive(Default)]
+struct Chosen {
+    /// Snapshots by the first date that names them.
+    homes: BTreeMap<Date, Vec<(usize, usize)>>,
+    too_recent: u64,
+    other_dates: u64,
+    /// Those that lie below the floor by their names.
+    below: Vec<(usize, usize)>,
+}
+
+/// The snapshots that a run takes, by their names.
+fn chosen(choice: &Choice, floor: Floor, files: &ClusterFiles, only: Option<&Sources>) -> Chosen {
+    let mut chosen = Chosen::default();
+    for (h, host) in files.hosts.iter().enumerate() {
+        for (s, file) in host.snapshots.iter().enumerate() {
+            if only.is_some_and(|only| !only.contains(&(h, s))) {
+                continue;
+            }
+            if !choice.dates.has(file.home()) {
+                chosen.other_dates += 1;
+            } else if choice.before.is_some_and(|before| file.from >= before) {
+                chosen.too_recent += 1;
+            } else if plan::lies_below(file, floor) {
+                chosen.below.push((h, s));
+            } else {
+                chosen.homes.entry(floor.first_from(file.home())).or_default().push((h, s));
+            }
+        }
+    }
+    chosen
 }
 
 /// What is left above the floor; and the sources all of whose dates lie below it, by (index of the host, index of the snapshot).
@@ -254,13 +281,6 @@ async fn with_claims(context: &Context, files: &ClusterFiles, floor: Floor, mut 
     let claims: Vec<Vec<Left>> = futures::stream::iter(some).map(read).buffered(context.workers.count()).try_collect().await?;
     unread.into_iter().zip(claims.into_iter().flatten()).for_each(|(item, claimed)| item.left = claimed);
     Ok(work)
-}
-
-/// The digest of a file's bytes; None if it cannot be read now, which reading it again will report.
-async fn digest_of(context: &Context, files: &ClusterFiles, (h, s): (usize, usize)) -> Result<Option<Digest>> {
-    let path = files.path_of(h, s);
-    let file = files.hosts[h].snapshots[s].clone();
-    context.workers.run(move || read::through(&path, &file, |file| Digest::of_reader(file).ok()).ok().flatten()).await
 }
 
 /// Takes out sources that an unreadable object may hold: nobody can tell whether they are archived.

@@ -26,7 +26,7 @@ use crate::partition::{ObjectKey, Partition};
 use crate::prove::{self, Ledgers, Proofs, Unproven};
 use crate::prune::{self, Age, Now, Readable};
 use crate::scan;
-use crate::settings::{ArchiveSettings, PruneRules, PruneSettings};
+use crate::settings::{ArchiveSettings, Dates, PruneRules, PruneSettings};
 use crate::store::Archive;
 use crate::telemetry::{KeepReason, Progress, PruneSummary, Stage};
 use crate::workers::{Workers, blocking};
@@ -53,6 +53,7 @@ pub async fn prune_in(
     let mut pruning = Pruning {
         last_change: last_change(&settings.checkpoints, &settings.filter, &tree).await?,
         reader: Reader { tree: settings.checkpoints.clone(), archive, workers },
+        dates: Dates::default(),
         rules: settings.rules,
         dry_run: settings.dry_run,
         hashers,
@@ -89,6 +90,8 @@ pub struct Pruning {
     pub reader: Reader,
     /// When a snapshot of it changed last, in unix s.
     pub last_change: Option<i64>,
+    /// Snapshots whose names are of other dates stay.
+    pub dates: Dates,
     /// What goes.
     pub rules: PruneRules,
     /// Nothing goes.
@@ -117,6 +120,7 @@ impl Pruning {
         Ok(Self {
             last_change: last_change(&settings.checkpoints, &settings.filter, tree).await?,
             reader: Reader { tree: settings.checkpoints.clone(), archive: context.archive.clone(), workers: context.workers.clone() },
+            dates: settings.dates,
             rules,
             dry_run: settings.dry_run,
             hashers: context.hashers.clone(),
@@ -159,6 +163,7 @@ impl Pruning {
                     // a zip archive goes as a whole, or not at all
                     _ if h.snapshots[snapshot].packed.is_some() => {}
                     _ if readable.contains_key(&snapshot) => {}
+                    _ if !self.dates.has(h.snapshots[snapshot].home()) => summary.count_kept(KeepReason::OtherDates),
                     Age::Recent => summary.count_kept(KeepReason::Recent),
                     Age::Newest if !self.rules.include_newest => summary.count_kept(KeepReason::Newest),
                     _ => homes.entry(ledgers.floor.first_from(h.snapshots[snapshot].home())).or_default().push(Candidate {
@@ -170,7 +175,7 @@ impl Pruning {
             }
         }
         for (host, ones) in files.hosts.iter().zip(useless) {
-            for (snapshot, why) in ones {
+            for (snapshot, why) in ones.into_iter().filter(|(snapshot, _)| self.dates.has(host.snapshots[*snapshot].home())) {
                 let path = self.reader.place_of(files, &host.host, &host.snapshots[snapshot]).path();
                 keeping::useless(path, why, &self.progress.watch, summary);
             }

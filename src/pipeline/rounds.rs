@@ -3,7 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+use bytesize::ByteSize;
+use tokio::time::Instant;
 
 use super::cluster::ClusterRun;
 use super::handed::{Booked, Round, Sources};
@@ -12,6 +16,8 @@ use crate::error::{Result, SetAside};
 use crate::fail_point;
 use crate::files::ClusterFiles;
 use crate::info::ArchiveInfo;
+use crate::names::Date;
+use crate::plan::ClusterPlan;
 use crate::random;
 use crate::telemetry::{Stage, Summary};
 
@@ -34,12 +40,13 @@ pub async fn archive_cluster(context: &Arc<Context>, info: ArchiveInfo, files: &
         summary.already_archived += planned.archived;
         if only.is_none() {
             summary.too_recent += planned.too_recent;
+            summary.other_dates += planned.other_dates;
+            planned.moved.iter().for_each(|host| tracing::warn!("{host}"));
+            summary.moved.extend(planned.moved);
             summary.below_the_floor += planned.below_the_floor;
         }
         let mut round = Round::default();
-        for plan in &planned.plans {
-            ClusterRun::new(context, info.buckets, files, plan).run(&mut booked, &mut round, summary).await?;
-        }
+        carry_out(context, info, files, &planned.plans, (&mut booked, &mut round, summary)).await?;
         let (mut next, mut most) = (round.again, 0);
         refuted.append(&mut round.refuted);
         for (partition, (lost, sources)) in round.lost {
@@ -62,6 +69,39 @@ pub async fn archive_cluster(context: &Arc<Context>, info: ArchiveInfo, files: &
             tokio::time::sleep(Duration::from_millis(random::number()? % longest)).await;
         }
         only = Some(next);
+    }
+}
+
+/// Carries out the plans of all buckets: one after the other, or the newest dates of all of them first.
+async fn carry_out(
+    context: &Arc<Context>,
+    info: ArchiveInfo,
+    files: &ClusterFiles,
+    plans: &[ClusterPlan],
+    (booked, round, summary): (&mut Booked, &mut Round, &mut Summary),
+) -> Result<()> {
+    let mut runs: Vec<ClusterRun<'_>> = plans.iter().map(|plan| ClusterRun::new(context, info.buckets, files, plan)).collect();
+    let mut dates: BTreeMap<Date, usize> = BTreeMap::new();
+    runs.iter().flat_map(ClusterRun::dates).for_each(|date| *dates.entry(date).or_default() += 1);
+    let progress = &context.progress;
+    if let (Some((first, _)), Some((last, _))) = (dates.first_key_value(), dates.last_key_value()) {
+        let works = || plans.iter().flat_map(|plan| plan.work.iter().map(move |work| (plan, work)));
+        let hosts = works().map(|(_, work)| work.host).collect::<BTreeSet<_>>().len();
+        let bytes: u64 = works().map(|(_, work)| files.hosts[work.host].snapshots[work.snapshot].size).sum();
+        let (bytes, to_read) = (ByteSize(bytes), ByteSize(runs.iter().map(ClusterRun::bytes_to_read).sum()));
+        tracing::info!(cluster = files.cluster.as_str(), hosts, snapshots = works().count(), %bytes, %to_read, dates = dates.len(), %first, %last, "to archive");
+        progress.dates.1.fetch_add(dates.len() as u64, Ordering::Relaxed);
+        progress.since.get_or_init(Instant::now);
+    }
+    loop {
+        let left = runs.iter_mut().filter_map(|run| Some((run.newest_of_next()?, run)));
+        let next = if context.choice.newest_first { left.rev().max_by_key(|(newest, _)| *newest) } else { { left }.next() };
+        let Some((_, run)) = next else { return Ok(()) };
+        for date in run.run_next(booked, round, summary).await? {
+            let buckets = dates.entry(*date).or_default();
+            *buckets = buckets.saturating_sub(1);
+            progress.dates.0.fetch_add(u64::from(*buckets == 0), Ordering::Relaxed);
+        }
     }
 }
 

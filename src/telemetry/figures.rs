@@ -116,6 +116,7 @@ fn archive(out: &mut Writer<'_>, summary: &Summary) {
         ("archived", summary.files),
         ("already_archived", summary.already_archived),
         ("too_recent", summary.too_recent),
+        ("other_dates", summary.other_dates),
         ("expired", summary.below_the_floor),
         ("waiting", summary.waiting.len() as u64),
         ("set_aside", summary.set_aside.len() as u64),

@@ -60,7 +60,7 @@ metrics! {
     FAILURES = Counter "failures_total" ["stage"] "Files, objects and runs that failed, by the stage at which they did";
     REQUESTS = Counter "store_requests_total" ["kind", "outcome"] "Requests to the S3 server, each attempt by itself; none if the archive is a directory";
     RETRIES = Counter "store_retries_total" ["kind"] "Those of them that were attempts after a failure";
-    FILES = GaugeOfComplete "files" ["state"] "Snapshots by what became of them: archived, already_archived, too_recent (for --before), expired (all of their dates are), waiting (for the next run), set_aside (a person must look at them; directories and objects too)";
+    FILES = GaugeOfComplete "files" ["state"] "Snapshots by what became of them: archived, already_archived, too_recent (for --before), other_dates (than those of --date), expired (all of their dates are), waiting (for the next run), set_aside (a person must look at them; directories and objects too)";
     SNAPSHOTS_ARCHIVED = Counter "snapshots_archived_total" [] "Snapshots archived";
     ROWS_READ = Counter "rows_read_total" [] "Samples decoded, without NaN";
     ROWS_WRITTEN = Counter "rows_written_total" [] "Rows written";
@@ -84,7 +84,7 @@ metrics! {
     DELETION_IN = GaugeIfKnown "oldest_unarchived_snapshot_deletion_in_seconds" [] "Time from the end of the run until then; below 0 if it has passed; absent in the same cases";
     PRUNED_FILES = Counter "pruned_files_total" [] "Snapshots deleted";
     PRUNED_BYTES = Counter "pruned_bytes_total" [] "Bytes of them";
-    KEPT = GaugeOfComplete "kept_files" ["reason"] "Snapshots that were not deleted: recent, newest and expired are meant to stay, the other reasons are for a person to look at";
+    KEPT = GaugeOfComplete "kept_files" ["reason"] "Snapshots that were not deleted: recent, newest, other_dates and expired are meant to stay, the other reasons are for a person to look at";
     REPLACED = Counter "objects_replaced_total" [] "Objects that compact made one of, and deleted";
     ROWS_DOUBLED = Counter "rows_doubled_total" [] "Rows that stood twice, of which compact has left one";
     EXPIRED = Counter "objects_expired_total" [] "Objects that expire deleted";

@@ -51,6 +51,8 @@ pub enum KeepReason {
     Recent,
     /// It is its host's newest.
     Newest,
+    /// Its name is of a date that the run does not look at.
+    OtherDates,
     /// It is not in the archive, or not on all dates.
     NotArchived,
     /// It contradicts archived values.
@@ -69,9 +71,10 @@ pub enum KeepReason {
 
 impl KeepReason {
     /// All of them, in order: as JSON and metrics call them, and as tables do.
-    const ALL: [(Self, &str, &str); 9] = [
+    const ALL: [(Self, &str, &str); 10] = [
         (Self::Recent, "recent", "the next snapshot of the host is not old enough"),
         (Self::Newest, "newest", "the newest of their hosts"),
+        (Self::OtherDates, "other_dates", "their names are of other dates than those of --date"),
         (Self::NotArchived, "not_archived", "not archived"),
         (Self::Conflicting, "conflicting", "their values differ from the archived ones"),
         (Self::NotProven, "not_proven", "their objects are not proven"),

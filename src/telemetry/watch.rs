@@ -11,7 +11,7 @@ use super::compact::Compaction;
 use super::expire::Expiry;
 use super::prune::PruneSummary;
 use crate::error::{Error, Exit, Result, SetAside};
-use crate::files::{ClusterFiles, Tree};
+use crate::files::{ClusterFiles, SnapshotFile, Tree};
 
 /// Times of change are behind the clock by so many ms at most.
 const CLOCK: i64 = 10;
@@ -255,11 +255,11 @@ impl Left {
         }
     }
 
-    /// The run has ended. What of the tree was not planned is left too, if it begins before `before`.
-    pub fn finish(&mut self, tree: &Tree, before: Option<i64>) {
+    /// The run has ended. What of the tree was not planned is left too, if the run takes it.
+    pub fn finish(&mut self, tree: &Tree, takes: impl Fn(&SnapshotFile) -> bool) {
         let unplanned = tree.clusters.iter().filter(|files| !self.planned.contains_key(files.cluster.as_str()));
         let snapshots = unplanned.flat_map(|files| &files.hosts).flat_map(|host| &host.snapshots);
-        let eligible = snapshots.filter(|file| before.is_none_or(|before| file.from < before));
+        let eligible = snapshots.filter(|file| takes(file));
         self.unknown = eligible.map(|file| (file.from, file.mtime.div_euclid(1_000_000))).collect();
         self.complete = true;
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use async_compression::tokio::bufread::GzipEncoder;
 use bytes::Bytes;
+use cc_archiver::names::Date;
 use tokio::io::AsyncReadExt;
 
 use super::random::Random;
@@ -92,6 +93,11 @@ impl File {
         HOSTS
             .into_iter()
             .map(move |host| Self { tree: 0, host, from, ending: "bin", series: vec![series.clone()], half: false, version: 0, bytes: Bytes::new() }.packed())
+    }
+
+    /// The date of its name.
+    pub fn home(&self) -> Date {
+        Date::of(self.from).expect("a date")
     }
 
     /// Below the folder of all trees.

@@ -133,6 +133,8 @@ fn assert_all_happened(totals: &Totals, schedules: u64) {
         "table: right at the end",
         "process: late completion lands between runs",
         "process: late completion lands during a later run",
+        "run: --date",
+        "run: --newest-first",
         "run: done",
         "run: failed",
         "run: interrupted",

@@ -12,7 +12,7 @@ use cc_archiver::config::{self, S3Environment};
 use cc_archiver::error::Error;
 use cc_archiver::files::Shard;
 use cc_archiver::pipeline::{self, Outcome};
-use cc_archiver::settings::{ArchiveSettings, CompactSettings, ExpireSettings, PruneSettings, TableSettings};
+use cc_archiver::settings::{ArchiveSettings, CompactSettings, Dates, ExpireSettings, PruneSettings, TableSettings};
 use cc_archiver::store::Archive;
 use cc_archiver::table::Tabled;
 use cc_archiver::telemetry::{Compaction, Expiry, Progress, PruneSummary, Summary};
@@ -289,6 +289,26 @@ impl Run {
         }
     }
 
+    /// Some runs take some dates only, and some the newest first.
+    fn take_part_of_a_backlog(&mut self, random: &mut Random) {
+        // those that are to do all that is left have no flags
+        if self.command != "archive" || self.flags.is_empty() {
+            return;
+        }
+        if random.once_in(4) {
+            // the trees have files of three dates
+            let dates = random.one_of(&["2026-03-01", "2026-03-02", "..2026-03-01", "2026-03-02..", "2026-03-01..2026-03-02"]);
+            self.flags.extend(["--date".to_owned(), dates.to_owned()]);
+        }
+        self.flags.extend(random.once_in(3).then(|| "--newest-first".to_owned()));
+    }
+
+    /// Dates of the names of files that it takes.
+    fn dates(&self) -> Dates {
+        let given = self.flags.iter().skip_while(|flag| *flag != "--date").nth(1);
+        given.map(|dates| dates.parse().expect("dates")).unwrap_or_default()
+    }
+
     /// True if it is of a tree.
     fn takes_tree(&self) -> bool {
         matches!(self.command, "archive" | "prune")
@@ -401,7 +421,14 @@ impl Schedule {
                 steps.push(step);
             }
         }
-        Self { trees, conditions, steps, compacts_at_the_end: is_lived_with || random.once_in(6) }
+        let compacts_at_the_end = is_lived_with || random.once_in(6);
+        let runs = steps.iter_mut().flat_map(|step| match step {
+            Step::Run(run) => std::slice::from_mut(run),
+            Step::Together { runs, .. } => runs,
+            _ => &mut [],
+        });
+        runs.for_each(|run| run.take_part_of_a_backlog(&mut random));
+        Self { trees, conditions, steps, compacts_at_the_end }
     }
 
     /// Goes through all steps, and a clean run. An error tells the whole story.
@@ -699,7 +726,8 @@ impl World {
         }
         let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = |path: &str| summary.set_aside.iter().chain(&summary.waiting).any(|note| note.path.ends_with(path));
-        let looked_at = |file: &File| file.tree == run.tree && run.shard.is_none_or(|shard| shard.holds(CLUSTER, file.host));
+        let dates = run.dates();
+        let looked_at = |file: &File| file.tree == run.tree && dates.has(file.home()) && run.shard.is_none_or(|shard| shard.holds(CLUSTER, file.host));
         for (path, file) in disk.files.iter().filter(|(path, file)| looked_at(file) && before.get(*path) == Some(&file.version) && !kept(path)) {
             // rows that an archived object held, which somebody has removed, are missed by the run that names the gap
             let rows = file.rows().into_iter().filter(|(instant, _)| summary.set_aside.is_empty() || !self.archived.was_removed(instant));
@@ -721,6 +749,9 @@ impl World {
             if client.count(*on) >= *nth {
                 self.totals.count(format!("source: {change:?} during a run"));
             }
+        }
+        for flag in ["--date", "--newest-first"].iter().filter(|flag| run.flags.iter().any(|other| other == *flag)) {
+            self.totals.count(format!("run: {flag}"));
         }
         self.count_living(run, ended);
         self.totals.count(match ended {
