@@ -140,14 +140,17 @@ fn each_run_has_a_name_of_its_own() {
 }
 
 #[test]
-fn one_line_at_the_start_and_one_at_the_end_say_what_a_person_needs() {
+fn lines_at_the_start_and_at_the_end_say_what_a_person_needs() {
     let site = Site::new();
     let (tree, archive) = (site.tree.path().display().to_string(), site.path("a").display().to_string());
     let said = site.archive("a", &[]).0.expect(0);
     let lines: Vec<&str> = said.stderr.lines().collect();
-    let [start, end] = lines[..] else { panic!("{lines:?}") };
+    let [start, plan, end] = lines[..] else { panic!("{lines:?}") };
     for what in [" INFO archiving ", &tree, &archive, "clusters=1", "hosts=2", "snapshots=3"] {
         assert!(start.contains(what), "{what}: {start}");
+    }
+    for what in [" INFO to archive ", "hosts=2", "snapshots=3", "dates=1"] {
+        assert!(plan.contains(what), "{what}: {plan}");
     }
     for what in [" INFO archived: 3 snapshots of 2 of 2 hosts, 6 rows in 1 objects", &tree, &archive, "exit_code=0", "seconds=", "next=\"nothing\""] {
         assert!(end.contains(what), "{what}: {end}");
