@@ -34,6 +34,8 @@ pub struct Archived {
     lost_by_the_server: BTreeSet<Instant>,
     /// Instants of objects that are gone.
     removed: BTreeSet<Instant>,
+    /// An object is gone; it need not have had a row.
+    has_lost: bool,
     /// The first date that is kept. Nothing is asked for of dates before it.
     floor: Option<String>,
 }
@@ -158,6 +160,7 @@ impl Archived {
     /// The server loses an object. What no file on disk can make good for is gone.
     pub fn lose(&mut self, key: &Key, disk: &Disk) {
         let Some(object) = self.objects.remove(key) else { return };
+        self.has_lost = true;
         let here = disk.files.values().filter(|f| object.sources.contains(&(f.ledger_path(), digest(&f.bytes))));
         let replaceable: BTreeSet<Instant> = here.flat_map(|file| file.rows()).map(|(instant, _)| instant).collect();
         for (instant, _) in object.rows {
@@ -194,7 +197,7 @@ impl Archived {
 
     /// True if an object is gone that no run deleted, or was for a time.
     pub fn has_lost(&self) -> bool {
-        !self.removed.is_empty()
+        self.has_lost
     }
 
     /// True if rows of this instant are to be in the archive.
