@@ -43,6 +43,7 @@ pub use aws::AwsVariables;
 pub use compacting::compact;
 pub use effective::Effective;
 pub use expiring::expire;
+pub use file::EXAMPLE;
 pub use initial::{Draft, draft};
 pub use inspecting::inspect;
 pub use known::{Kind, SECRETS, Setting, command, settings};

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
-use crate::config::{SECRETS, this_program};
+use crate::config::{EXAMPLE, SECRETS, this_program};
 use crate::doctor::identity_of_service;
 use crate::error::{Error, Escaped, Result};
 use crate::settings::InitSettings;
@@ -52,18 +53,22 @@ fn text(settings: &InitSettings) -> String {
     format!("{{\n{}\n}}\n", lines.join(",\n"))
 }
 
-/// Checks that nobody's configuration is in the way.
+/// Checks that nobody's configuration is in the way. The example of a package, as it came, is nobody's.
 ///
 /// # Errors
 /// [`Error::Usage`]: there is a file.
 pub fn check_is_free(file: &Path) -> Result<()> {
-    if fs::symlink_metadata(file).is_err() {
+    if fs::symlink_metadata(file).is_err() || is_example(file) {
         return Ok(());
     }
     let shown = Escaped(file);
     Err(Error::Usage(format!(
         "{shown} is there already, and init overwrites no configuration\n  hint: edit it, move it away, or name another file with --config"
     )))
+}
+
+fn is_example(file: &Path) -> bool {
+    fs::read_to_string(file).is_ok_and(|text| text == EXAMPLE)
 }
 
 /// Writes the file, with its folder if that is missing. Only its user can read it: it may hold a secret.
@@ -84,7 +89,8 @@ pub fn write(settings: &InitSettings) -> Result<()> {
             tempfile::Builder::new().prefix(".cc-archiver.").make_in(folder, |path| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path))?;
         new.write_all(text(settings).as_bytes())?;
         new.as_file().sync_all()?;
-        new.persist_noclobber(file).map_err(|e| e.error)?;
+        let persist = if is_example(file) { NamedTempFile::persist } else { NamedTempFile::persist_noclobber };
+        persist(new, file).map_err(|e| e.error)?;
         File::open(folder)?.sync_all()
     };
     written().map_err(failed)

@@ -5,8 +5,10 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
 use serde_json::{Value, json};
 use support::{Run, Snapshot, T0, archiver, run, write};
 
@@ -59,12 +61,22 @@ impl Site {
                 && let Some(at) = shown[from..].find(question)
             {
                 from += at + question.len();
+                listens(&terminal);
                 terminal.write_all(format!("{answer}\r").as_bytes()).expect("typed");
                 dialogue.next();
             }
         }
         assert_eq!(dialogue.next(), None, "it was not asked for; shown: {shown}");
         (shown, child.wait().expect("ended").code().expect("a code"))
+    }
+}
+
+/// Waits until the program reads what is typed: what was typed before that would be dropped, or shown.
+fn listens(terminal: &File) {
+    let begun = Instant::now();
+    while tcgetattr(terminal).expect("a terminal").local_modes.contains(LocalModes::ECHO) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the program asks, and does not read");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -91,6 +103,23 @@ fn it_overwrites_nothing() {
     let run = site.init(&["archive", "--cc-backend-config", "cc/config.json"], &[]).expect(2);
     assert!(run.stderr.contains("overwrites no configuration"), "{}", run.stderr);
     assert_eq!(site.config(), json!({}));
+}
+
+/// Packages put an example there, with which nothing runs.
+#[test]
+fn the_example_of_a_package_is_no_configuration_and_gives_way() {
+    let site = Site::new();
+    let example = include_str!("../deploy/packages/config.json");
+    write(&site.path("new/c.json"), example.as_bytes());
+    let run = support::run(archiver().args(["archive", "--dry-run", "--config"]).arg(site.path("new/c.json"))).expect(2);
+    assert!(run.stderr.contains("\"archive\": this is still what the example has") && run.stderr.contains("cc-archiver init"), "{}", run.stderr);
+    // one edit, and it is somebody's
+    write(&site.path("new/c.json"), example.replace("256MiB", "64MiB").as_bytes());
+    site.init(&["archive", "--cc-backend-config", "cc/config.json"], &[]).expect(2);
+    write(&site.path("new/c.json"), example.as_bytes());
+    site.init(&["archive", "--cc-backend-config", "cc/config.json"], &[]).expect(0);
+    assert_eq!(site.config()["cc-backend-config"], json!(site.path("cc/config.json")));
+    assert_eq!(fs::metadata(site.path("new/c.json")).expect("there").permissions().mode() & 0o777, 0o600);
 }
 
 #[test]

@@ -15,6 +15,12 @@ use super::aws::AwsVariables;
 use super::known::{self, Kind, SECRETS, Setting};
 use crate::error::{Error, Escaped, Result};
 
+/// The file that packages put where the service looks for it.
+pub const EXAMPLE: &str = include_str!("../../deploy/packages/config.json");
+
+/// What stands in it where a site has something of its own.
+const PLACEHOLDER: &str = "EDIT-ME";
+
 /// What a file says: nothing of it has been used yet, and all of it has been checked.
 #[derive(Debug, Default)]
 pub(super) struct File {
@@ -44,6 +50,9 @@ impl File {
             let bad = |why: String| wrong(format!("{key:?}: {why}"));
             if file.values.contains_key(&key) {
                 return Err(bad("it stands there twice".into()));
+            }
+            if value.as_str().is_some_and(|text| text.contains(PLACEHOLDER)) {
+                return Err(bad("this is still what the example has\n  hint: put the site's own in its place; or let cc-archiver init ask for all, and write the file".into()));
             }
             if let Some((_, variable, _)) = SECRETS.iter().find(|(secret, ..)| *secret == key) {
                 let secret = value.as_str().filter(|secret| !secret.is_empty()).ok_or_else(|| bad("a text is needed".into()))?;
