@@ -2,7 +2,7 @@
 
 SHELL = /bin/bash
 .DEFAULT_GOAL = test
-.PHONY: setup test test-spark test-browser test-minio test-deploy test-all fuzz torture bench bench-queries lint prometheus clean
+.PHONY: setup test test-spark test-browser test-minio test-deploy test-packages test-all packages fuzz torture bench bench-queries lint prometheus clean
 
 # The tests' own server is on this machine: never through a proxy. Settings of whoever runs them are not theirs.
 export NO_PROXY := 127.0.0.1,localhost,$(NO_PROXY)
@@ -35,7 +35,7 @@ test-minio: setup
 	tests/minio/up && env -u CC_ARCHIVER_TEST_S3_ENDPOINT \
 	cargo test --locked --features minio --test minio --test s3 --test conformance --test wire --test machines --test queries
 
-test-all: test test-spark test-browser test-minio test-deploy lint prometheus
+test-all: test test-spark test-browser test-minio test-deploy test-packages lint prometheus
 
 # What else is in deploy/: manifests, units, every name in them and in docs/deploy.md, the program in what its container holds, and policies,
 # on a MinIO. Needs Go (kustomize, MinIO), systemd-analyze, and root on a Debian.
@@ -43,6 +43,14 @@ test-deploy:
 	@trap '[ -n "$$CC_ARCHIVER_TEST_S3_ENDPOINT" ] || localstack/down; [ -n "$$CC_ARCHIVER_TEST_MINIO_ENDPOINT" ] || tests/minio/down' EXIT; \
 	trap 'exit 130' INT TERM; \
 	tests/deploy/check && tests/deploy/policies
+
+# .deb, .rpm, tarball and wheel, in target/packages: docs/install.md.
+packages:
+	deploy/packages/build
+
+# The packages, on a Debian with systemd that has nothing else: every command of docs/first-night.md. Needs root on a Debian.
+test-packages: setup
+	tests/deploy/trial
 
 # Every alert on real runs, by a real Prometheus, and the dashboard by Grafana's types.
 prometheus:

@@ -148,14 +148,14 @@ impl Trial {
         Ok((output.stdout, output.status.code()))
     }
 
-    /// What is left to do, as command lines.
+    /// What is left to do, as command lines for somebody who is not root.
     pub fn next(&self, file: &Path) -> [String; 3] {
         let file = Escaped(file);
         match self.user() {
             Some(_) => [
-                "systemctl start cc-archiver.service".into(),
-                "journalctl -u cc-archiver.service".into(),
-                "systemctl enable --now cc-archiver.timer cc-archiver-verify.timer".into(),
+                "sudo systemctl start cc-archiver.service".into(),
+                "sudo journalctl -u cc-archiver.service".into(),
+                "sudo systemctl enable --now cc-archiver.timer cc-archiver-verify.timer".into(),
             ],
             None => [
                 format!("cc-archiver archive --config {file}"),

@@ -16,6 +16,17 @@ lock() {
   flock -n 9 || { say "waiting for another up or down"; flock 9; }
 }
 
+# Makes sure that the program is there.
+binary=${CC_ARCHIVER_MINIO:-$venvs/tools/bin/minio}
+build() {
+  local version=v0.0.0-20260212201848-7aac2a2c5b7c
+  [[ ! -x $binary ]] || return 0
+  [[ -z ${CC_ARCHIVER_MINIO:-} ]] || die "CC_ARCHIVER_MINIO is no program: $binary"
+  command -v go >/dev/null || die "go is missing to build MinIO; or set CC_ARCHIVER_MINIO to a minio that is there"
+  say "building $version, which takes some minutes the first time"
+  GOBIN=$venvs/tools/bin GOFLAGS='' go install -ldflags "-s -w" "github.com/minio/minio@$version" >&2 9>&- || die "it cannot be built"
+}
+
 # Sets pid and succeeds if the process in the pid file runs and serves our data.
 ours() {
   pid=$(cat "$data/pid" 2>/dev/null) && [[ $pid =~ ^[0-9]+$ ]] || return 1
