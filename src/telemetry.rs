@@ -1,18 +1,12 @@
 //! What a run says: logs and progress on stderr, the summary on stdout.
 
 use std::fmt;
-use std::io::{IsTerminal, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use bytesize::ByteSize;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::error::SetAside;
-use crate::settings::{OutputSettings, When};
 
 mod compact;
 mod expire;
@@ -21,6 +15,7 @@ mod late;
 mod lines;
 mod logs;
 pub mod metrics;
+mod progress;
 mod prune;
 mod publish;
 mod run;
@@ -29,142 +24,12 @@ mod watch;
 pub use compact::{Compaction, Conflict};
 pub use expire::{ExpiredDate, Expiry, OnDisk};
 pub use late::{Contradiction, MovedHost};
-pub use lines::{RunId, init};
+pub use lines::{RunId, init, settle};
 pub use logs::LogSummary;
+pub use progress::Progress;
 pub use prune::{KeepReason, Kept, PruneSummary};
 pub use run::{Run, Subject};
 pub use watch::{Figures, Left, Requests, Restored, Stage, TableFigures, Unarchived, Verified, Watch};
-
-/// The bar on the terminal, which must step aside for log lines.
-static BAR: OnceLock<ProgressBar> = OnceLock::new();
-
-/// Time between two lines of progress where there is no bar.
-const LINE_EVERY: Duration = Duration::from_secs(30);
-
-/// Counters that go up while a run is under way.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Bytes of snapshots to read, as far as they are known.
-    pub bytes_expected: AtomicU64,
-    /// Bytes of snapshots read.
-    pub bytes_read: AtomicU64,
-    /// Clusters that were planned, and clusters of the tree. A run of `archive` tells.
-    pub clusters: (AtomicU64, AtomicU64),
-    /// Dates that are written, and dates to write, of the clusters that were planned.
-    pub dates: (AtomicU64, AtomicU64),
-    /// Since when snapshots are read.
-    pub since: OnceLock<Instant>,
-    /// Hosts done.
-    pub hosts: AtomicU64,
-    /// Hosts to do.
-    pub hosts_expected: AtomicU64,
-    /// Rows written.
-    pub rows: AtomicU64,
-    /// Bytes sent to the archive.
-    pub bytes_sent: AtomicU64,
-    /// What metrics tell.
-    pub watch: Watch,
-}
-
-impl Progress {
-    fn line(&self) -> String {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (rows, read, sent) = (thousands(get(&self.rows)), ByteSize(get(&self.bytes_read)), ByteSize(get(&self.bytes_sent)));
-        let (clusters, dates) = (get(&self.clusters.1), get(&self.dates.1));
-        if dates == 0 {
-            return format!("hosts {}/{}, rows {rows}, read {read}, uploaded {sent}", get(&self.hosts), get(&self.hosts_expected));
-        }
-        // of clusters that are not planned yet it is not known what they have
-        let cluster = if clusters > 1 { format!("cluster {}/{clusters}, ", get(&self.clusters.0)) } else { String::new() };
-        let left = self.seconds_left().map_or(String::new(), |left| format!(", about {} left", humantime::format_duration(left)));
-        let expected = ByteSize(get(&self.bytes_expected));
-        format!("{cluster}dates {}/{dates}, rows {rows}, read {read} of {expected}, uploaded {sent}{left}", get(&self.dates.0))
-    }
-
-    /// How long the clusters that are planned still take, by what was read until now. None if that is too little to tell.
-    fn seconds_left(&self) -> Option<Duration> {
-        const ENOUGH: Duration = Duration::from_secs(10);
-        let (read, expected) = (self.bytes_read.load(Ordering::Relaxed), self.bytes_expected.load(Ordering::Relaxed));
-        let elapsed = self.since.get()?.elapsed();
-        left_after(elapsed, read, expected).filter(|_| elapsed >= ENOUGH)
-    }
-
-    /// Shows the counters until the future is dropped: as a bar, or as a log line now and then.
-    pub async fn show(self: Arc<Self>, output: &OutputSettings) {
-        let with_bar = match output.progress {
-            When::Always => true,
-            When::Auto => std::io::stderr().is_terminal() && !output.quiet,
-            When::Never => false,
-        };
-        if output.progress == When::Never {
-            return std::future::pending().await;
-        }
-        if !with_bar {
-            loop {
-                tokio::time::sleep(LINE_EVERY).await;
-                tracing::info!("{}", self.line());
-            }
-        }
-        let target = if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::term_like(Box::new(PlainTerm)) };
-        let bar = BAR.get_or_init(|| ProgressBar::with_draw_target(Some(0), target));
-        if let Ok(style) = ProgressStyle::with_template("{bar:24} {percent:>3}% {msg} ({binary_bytes_per_sec}, {eta} left)") {
-            bar.set_style(style);
-        }
-        let _cleared = ClearOnDrop(bar);
-        loop {
-            bar.set_length(self.bytes_expected.load(Ordering::Relaxed));
-            bar.set_position(self.bytes_read.load(Ordering::Relaxed));
-            bar.set_message(self.line());
-            bar.tick();
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    }
-}
-
-struct ClearOnDrop<'a>(&'a ProgressBar);
-
-impl Drop for ClearOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
-    }
-}
-
-/// Lines without cursor movements, for `--progress always` into a file.
-#[derive(Debug)]
-struct PlainTerm;
-
-impl indicatif::TermLike for PlainTerm {
-    fn width(&self) -> u16 {
-        160
-    }
-    fn move_cursor_up(&self, _: usize) -> std::io::Result<()> {
-        Ok(())
-    }
-    fn move_cursor_down(&self, _: usize) -> std::io::Result<()> {
-        Ok(())
-    }
-    fn move_cursor_right(&self, _: usize) -> std::io::Result<()> {
-        Ok(())
-    }
-    fn move_cursor_left(&self, _: usize) -> std::io::Result<()> {
-        Ok(())
-    }
-    fn write_line(&self, line: &str) -> std::io::Result<()> {
-        writeln!(std::io::stderr(), "{}", line.trim_end())
-    }
-    fn write_str(&self, text: &str) -> std::io::Result<()> {
-        match text.trim() {
-            "" => Ok(()),
-            line => self.write_line(line),
-        }
-    }
-    fn clear_line(&self) -> std::io::Result<()> {
-        Ok(())
-    }
-    fn flush(&self) -> std::io::Result<()> {
-        std::io::stderr().flush()
-    }
-}
 
 /// What a run did.
 #[derive(Debug, Default, Clone, Serialize)]
@@ -320,12 +185,6 @@ pub fn thousands(number: u64) -> String {
     groups.join(",")
 }
 
-/// Time that is left after `read` of `expected` bytes, in whole seconds.
-fn left_after(elapsed: Duration, read: u64, expected: u64) -> Option<Duration> {
-    let left = expected.checked_sub(read).filter(|_| read > 0)?;
-    Some(Duration::from_secs((elapsed.as_secs_f64() * left as f64 / read as f64) as u64))
-}
-
 /// The process' largest resident size so far, in bytes, where the system tells (Linux).
 pub fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -337,24 +196,6 @@ pub fn peak_memory() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_left_goes_by_bytes() {
-        let left = |read, expected| left_after(Duration::from_secs(20), read, expected).map(|left| left.as_secs());
-        assert_eq!([left(1, 4), left(4, 4), left(0, 4), left(5, 4)], [Some(60), Some(0), None, None]);
-    }
-
-    #[test]
-    fn progress_tells_dates_where_they_are_known() {
-        let progress = Progress::default();
-        progress.hosts_expected.store(7, Ordering::Relaxed);
-        assert_eq!(progress.line(), "hosts 0/7, rows 0, read 0 B, uploaded 0 B");
-        progress.dates.1.store(365, Ordering::Relaxed);
-        progress.bytes_expected.store(2048, Ordering::Relaxed);
-        assert_eq!(progress.line(), "dates 0/365, rows 0, read 0 B of 2.0 KiB, uploaded 0 B");
-        progress.clusters.1.store(2, Ordering::Relaxed);
-        assert!(progress.line().starts_with("cluster 0/2, dates 0/365, "), "{}", progress.line());
-    }
 
     #[test]
     fn numbers_are_grouped() {

@@ -13,7 +13,7 @@ use crate::pipeline;
 pub fn run(args: DoctorArgs, session: &Session) -> Exit {
     session.tell(|| {
         let settings = config::doctor(args, &session.s3, session.config.as_deref())?;
-        let found = session.wait(&Arc::default(), |shutdown| pipeline::examine_in(&settings, shutdown))?;
+        let found = session.wait_without_bar(&Arc::default(), |shutdown| pipeline::examine_in(&settings, shutdown))?;
         session.show(&found);
         Ok(exit_of(found.count(Level::Error) == 0, false))
     })

@@ -40,7 +40,9 @@ impl Session {
     /// A command that only tells something.
     pub fn tell(&self, tell: impl FnOnce() -> Result<Exit>) -> Exit {
         self.begin(&RunId::default());
-        exit_with(tell())
+        let exit = exit_with(tell());
+        telemetry::settle(exit);
+        exit
     }
 
     /// A command that works on a tree or an archive: it leaves metrics, and a last line in the log.
@@ -52,6 +54,7 @@ impl Session {
             work(&mut run)
         }));
         run.end(exit, waiting::unless_stopped);
+        telemetry::settle(exit);
         exit
     }
 

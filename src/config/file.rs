@@ -52,7 +52,10 @@ impl File {
                 return Err(bad("it stands there twice".into()));
             }
             if value.as_str().is_some_and(|text| text.contains(PLACEHOLDER)) {
-                return Err(bad("this is still what the example has\n  hint: put the site's own in its place; or let cc-archiver init ask for all, and write the file".into()));
+                return Err(bad(
+                    "this is still what the example has\n  hint: put the site's own in its place; or let cc-archiver init ask for all, and write the file"
+                        .into(),
+                ));
             }
             if let Some((_, variable, _)) = SECRETS.iter().find(|(secret, ..)| *secret == key) {
                 let secret = value.as_str().filter(|secret| !secret.is_empty()).ok_or_else(|| bad("a text is needed".into()))?;

@@ -3,17 +3,22 @@
 use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
+use anstream::{AutoStream, ColorChoice};
+use chrono::SecondsFormat;
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::BAR;
+use super::progress::BAR;
+use crate::error::Exit;
 use crate::settings::{LogFormat, OutputSettings};
 use crate::{clock, random};
 
@@ -59,7 +64,7 @@ impl FromStr for RunId {
 /// Sets logs up, once a process.
 pub fn init(output: &OutputSettings, run: &RunId) {
     let level = match (output.quiet, output.verbose) {
-        (true, _) => LevelFilter::ERROR,
+        (true, _) => LevelFilter::WARN,
         (_, 0) => LevelFilter::INFO,
         (_, 1) => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
@@ -67,16 +72,19 @@ pub fn init(output: &OutputSettings, run: &RunId) {
     let others = if output.verbose > 1 { LevelFilter::DEBUG } else { LevelFilter::ERROR };
     let filter = Targets::new().with_target("cc_archiver", level).with_default(others);
     let registry = tracing_subscriber::registry().with(filter);
-    let lines = tracing_subscriber::fmt::layer().with_writer(|| LogWriter);
+    let keeps = output.quiet;
+    let lines = tracing_subscriber::fmt::layer().with_writer(move || LogWriter { keeps });
     let format = tracing_subscriber::fmt::format().with_target(false);
     let run = run.0.clone();
     let set = match output.log_format {
         LogFormat::Text => {
-            let inner = format.with_ansi(std::io::stderr().is_terminal());
+            // as the help and its errors: on a terminal, unless NO_COLOR, CLICOLOR or TERM say otherwise
+            let inner =
+                format.with_timer(Clock { local: std::io::stderr().is_terminal() }).with_ansi(AutoStream::choice(&std::io::stderr()) != ColorChoice::Never);
             registry.with(lines.event_format(OfRun { inner, run, is_json: false })).try_init()
         }
         LogFormat::Json => {
-            let inner = format.json().flatten_event(true);
+            let inner = format.json().flatten_event(true).with_timer(Clock { local: false });
             registry.with(lines.fmt_fields(JsonFields::new()).event_format(OfRun { inner, run, is_json: true })).try_init()
         }
     };
@@ -110,12 +118,51 @@ where
     }
 }
 
-/// Writes log lines to stderr, above the bar.
-struct LogWriter;
+/// The time of a line: for people where they are, with its offset; in logs UTC.
+struct Clock {
+    local: bool,
+}
+
+impl FormatTime for Clock {
+    fn format_time(&self, w: &mut Writer<'_>) -> fmt::Result {
+        let now = clock::now();
+        if self.local {
+            write!(w, "{}", now.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M:%S %:z"))
+        } else {
+            write!(w, "{}", now.to_rfc3339_opts(SecondsFormat::Micros, true))
+        }
+    }
+}
+
+/// Lines that `--quiet` keeps until it is known whether all is well.
+static KEPT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// Bytes of them at most; what comes later is left out.
+const KEPT_AT_MOST: usize = 1 << 20;
+
+/// A command has ended: with `--quiet` all that it had to say is written now, or never, if all is well.
+pub fn settle(exit: Exit) {
+    let kept = std::mem::take(&mut *KEPT.lock().unwrap_or_else(PoisonError::into_inner));
+    if exit != Exit::Complete {
+        let _ = std::io::stderr().write_all(&kept);
+    }
+}
+
+/// Writes log lines to stderr, above the bar, or keeps them.
+struct LogWriter {
+    keeps: bool,
+}
 
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         let write = || std::io::stderr().write_all(line);
+        if self.keeps {
+            let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() + line.len() <= KEPT_AT_MOST {
+                kept.extend_from_slice(line);
+            }
+            return Ok(line.len());
+        }
         match BAR.get() {
             Some(bar) => bar.suspend(write)?,
             None => write()?,

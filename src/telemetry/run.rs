@@ -182,10 +182,10 @@ fn counts_of(figures: &Figures) -> String {
     if parts.is_empty() { String::new() } else { format!(": {}", parts.join("; ")) }
 }
 
-/// What a person is to do.
-fn next_after(exit: Exit, command: &str) -> &'static str {
-    match (exit, command) {
-        (Exit::Complete, _) => "nothing",
+/// What a person is to do, if there is anything.
+fn next_after(exit: Exit, command: &str) -> Option<&'static str> {
+    let next = match (exit, command) {
+        (Exit::Complete, _) => return None,
         (Exit::SetAside, "archive") => "look at the snapshots that were set aside or kept; all others are done",
         (Exit::SetAside, "table") => "look at the objects that cannot be read; all others are done",
         (Exit::SetAside, "prune") => "look at the snapshots that were kept; all others are done",
@@ -198,5 +198,6 @@ fn next_after(exit: Exit, command: &str) -> &'static str {
         (Exit::Usage, _) => "correct what the error above says; nothing was done",
         (Exit::Locked, _) => "wait until the other run has ended",
         (Exit::Interrupted, _) => "run again: it goes on from here",
-    }
+    };
+    Some(next)
 }

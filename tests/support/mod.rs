@@ -28,6 +28,7 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use serde_json::Value;
 
 pub mod document;
+pub mod terminal;
 
 /// 2026-03-01T00:00:00Z, where the tests' time begins.
 pub const MIDNIGHT: i64 = 1_772_323_200;
