@@ -94,7 +94,10 @@ impl Partition {
         let cluster = cluster_of(parts.next()?)?;
         let date = Date::parse(parts.next()?.strip_prefix(DATE_FOLDER)?)?;
         let name = parts.next()?;
-        parts.next().is_none().then_some((Self { cluster, date }, name))
+        let partition = Self { cluster, date };
+        // another spelling of a name is another folder
+        let is_ours = parts.next().is_none() && path.as_ref().strip_suffix(name).and_then(|folder| folder.strip_suffix('/')) == Some(&partition.to_string());
+        is_ours.then_some((partition, name))
     }
 }
 
@@ -211,9 +214,13 @@ mod tests {
             "cluster=a/date=2026-03-01/part-00-00001-0000000000000ABC.parquet",
             "cluster=a/date=2026-03-01/part-00-00001-0000000000000abc-3.parquet",
             "cluster=a/date=2026-03-01/deep/part-00-00001.parquet",
+            "cluster=a%68b/date=2026-03-01/part-00-00001.parquet",
             "date=2026-03-01/part-00-00001.parquet",
         ] {
             assert_eq!(ObjectKey::parse(&parsed(path.into())), None, "{path}");
+        }
+        for path in ["cluster=a%68b/date=2026-03-01/x", "cluster=a/date=2026-03-01/deep/x", "cluster=a/date=2026-3-01/x"] {
+            assert_eq!(Partition::parse(&parsed(path.into())), None, "{path}");
         }
     }
 

@@ -246,7 +246,8 @@ impl<R: Read> Log<R> {
     fn at_hand(&mut self, wanted: usize) -> io::Result<&[u8]> {
         if self.bytes.len() - self.begin < wanted && !self.is_at_end {
             self.bytes.drain(..std::mem::take(&mut self.begin));
-            let more = wanted.max(CHUNK) - self.bytes.len();
+            // ahead of what is wanted: else the bytes would move for each few that are taken of them
+            let more = wanted + CHUNK - self.bytes.len();
             self.is_at_end = self.from.by_ref().take(more as u64).read_to_end(&mut self.bytes)? < more;
         }
         Ok(&self.bytes[self.begin..])
@@ -324,6 +325,16 @@ mod tests {
         fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
             self.0.by_ref().take(1).read(out)
         }
+    }
+
+    #[test]
+    fn many_heads_that_announce_much_cost_no_more_than_their_bytes() {
+        let head = [&RECORD[..], &(MOST as u32).to_le_bytes()].concat();
+        let good = record(7, "m", &[], 1.0);
+        let bytes = [&MAGIC[..], &head.repeat(1 << 19), &good].concat();
+        let mut log = Log::new(&bytes[..]);
+        assert!(matches!(log.next(), Ok(Some(Piece::Lost(Lost { from: 4, to, .. }))) if to == (bytes.len() - good.len()) as u64));
+        assert!(matches!(log.next(), Ok(Some(Piece::Record(Record { time: 7, .. })))));
     }
 
     /// Times of records, and what was passed over.
