@@ -2,7 +2,7 @@
 
 SHELL = /bin/bash
 .DEFAULT_GOAL = test
-.PHONY: setup test test-spark test-browser test-minio test-deploy test-packages test-all packages fuzz torture bench bench-queries lint prometheus clean
+.PHONY: setup test test-spark test-browser test-minio test-deploy test-packages test-fuzz test-all packages fuzz torture bench bench-queries lint prometheus clean
 
 # The tests' own server is on this machine: never through a proxy. Settings of whoever runs them are not theirs.
 export NO_PROXY := 127.0.0.1,localhost,$(NO_PROXY)
@@ -35,7 +35,7 @@ test-minio: setup
 	tests/minio/up && env -u CC_ARCHIVER_TEST_S3_ENDPOINT \
 	cargo test --locked --features minio --test minio --test s3 --test conformance --test wire --test machines --test queries
 
-test-all: test test-spark test-browser test-minio test-deploy test-packages lint prometheus
+test-all: test test-spark test-browser test-minio test-deploy test-packages test-fuzz lint prometheus
 
 # What else is in deploy/: manifests, units, every name in them and in docs/deploy.md, the program in what its container holds, and policies,
 # on a MinIO. Needs Go (kustomize, MinIO), systemd-analyze, and root on a Debian.
@@ -59,6 +59,10 @@ prometheus:
 # Each reader of bytes that others made, half an hour each on bytes that libFuzzer makes up: fuzz/README.md
 fuzz:
 	fuzz/run 1800
+
+# The same for some seconds each, with the same inputs each time.
+test-fuzz:
+	FUZZ_SEED=1 fuzz/run 8
 
 # Seventy times the schedules of faults that the tests play, and how often each fault struck.
 torture:

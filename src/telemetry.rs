@@ -44,6 +44,8 @@ pub struct Summary {
     pub rows_read: u64,
     /// Rows dropped because a newer snapshot of the run, or the archive, holds their instant.
     pub duplicates_dropped: u64,
+    /// Those of them that have another value than the one that was written, which is of a newer snapshot.
+    pub superseded_rows: u64,
     /// Those of them that the archive held already.
     pub already_archived_rows: u64,
     /// Those of them where the archive holds another value; see the ledgers.
@@ -128,7 +130,8 @@ impl fmt::Display for Summary {
         line("snapshots", thousands(self.files))?;
         line("already archived", thousands(self.already_archived))?;
         line("rows read", thousands(self.rows_read))?;
-        line("duplicates", format!("{} dropped", thousands(self.duplicates_dropped)))?;
+        let superseded = if self.superseded_rows > 0 { format!(", {} of them with an older value", thousands(self.superseded_rows)) } else { String::new() };
+        line("duplicates", format!("{} dropped{superseded}", thousands(self.duplicates_dropped)))?;
         if self.conflicting_rows > 0 {
             line("conflicts", format!("{} dropped where the archive has another value", thousands(self.conflicting_rows)))?;
         }

@@ -111,12 +111,16 @@ fn what_is_missing_or_wrong_is_said_and_nothing_is_written() {
 fn an_error_of_doctor_is_the_end_and_the_file_is_there() {
     let site = Site::new();
     let keys = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "geheim"), ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), ("AWS_REGION", "eu")];
-    let run = site.init(&["s3://b/p", "--checkpoints", "cc/var/checkpoints", "--retry-for", "1s", "--json"], &keys).expect(3);
+    let authority = rcgen::generate_simple_self_signed(["minio.example.org".to_owned()]).expect("a certificate");
+    write(&site.path("ca.pem"), authority.cert.pem().as_bytes());
+    let args = ["s3://b/p", "--checkpoints", "cc/var/checkpoints", "--retry-for", "1s", "--ca-file", "ca.pem", "--json"];
+    let run = site.init(&args, &keys).expect(3);
     let said = run.summary();
     assert_eq!((&said["dry_run"], &said["next"]), (&Value::Null, &json!([])));
     assert!(said["doctor"]["checks"].as_array().is_some_and(|checks| checks.iter().any(|check| check["level"] == "error")), "{said}");
     let config = site.config();
     assert_eq!((&config["endpoint"], &config["region"], &config["retry-for"]), (&json!("http://127.0.0.1:1"), &json!("eu"), &json!("1s")));
+    assert_eq!(config["ca-file"], json!(site.path("ca.pem")), "the service begins elsewhere");
     assert_eq!((&config["access-key"], &config["secret-key"]), (&json!("id"), &json!("geheim")));
     assert_eq!(fs::metadata(site.path("new/c.json")).expect("there").permissions().mode() & 0o777, 0o600);
     assert!(!format!("{}{}", run.stdout, run.stderr).contains("geheim"));

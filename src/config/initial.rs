@@ -105,7 +105,11 @@ impl Draft {
         if self.is_in_s3() {
             let of_variables = TAKEN.iter().filter(|(key, _)| !self.given.iter().any(|(given, _)| given == key));
             let of_variables = of_variables.filter_map(|(key, names)| Some(((*key).to_owned(), json!(self.environment.variables.first(names)?.1))));
-            entries.extend(of_variables.chain(self.given.iter().cloned()));
+            for (key, value) in of_variables.chain(self.given.iter().cloned()) {
+                let is_path = key == "ca-file";
+                let value = value.as_str().filter(|_| is_path).map(|path| text(Path::new(path))).transpose()?.unwrap_or(value);
+                entries.push((key, value));
+            }
         }
         Ok(InitSettings { file: self.file.clone(), entries, keys })
     }

@@ -160,6 +160,7 @@ impl<'a> ClusterRun<'a> {
         summary.objects.push(object.key.to_string());
         summary.rows_read += tally.rows;
         summary.duplicates_dropped += tally.rows - tally.written;
+        summary.superseded_rows += tally.superseded;
         summary.already_archived_rows += tally.held;
         summary.conflicting_rows += tally.conflicting;
         Contradiction::note(&mut summary.conflicts, self.files.cluster.as_str(), date, conflicts.iter().cloned());
