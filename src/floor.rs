@@ -161,7 +161,14 @@ mod tests {
             assert_eq!(Mark::parse(&mark.path()), Some(mark));
         }
         assert_eq!(mark(Some("a b"), "2026-03-01").to_string(), "_cc-archiver/floor/cluster=a%20b/2026-03-01");
-        for other in ["_cc-archiver/floor", "_cc-archiver/floor/x", "_cc-archiver/floor/fritz/2026-03-01", "floor/2026-03-01", "_cc-archiver/floor/2026-3-1", "_cc-archiver/floor/cluster=a%68b/2026-03-01"] {
+        for other in [
+            "_cc-archiver/floor",
+            "_cc-archiver/floor/x",
+            "_cc-archiver/floor/fritz/2026-03-01",
+            "floor/2026-03-01",
+            "_cc-archiver/floor/2026-3-1",
+            "_cc-archiver/floor/cluster=a%68b/2026-03-01",
+        ] {
             assert_eq!(Mark::parse(&Path::parse(other).expect("a key")), None, "{other}");
         }
     }

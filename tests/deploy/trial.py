@@ -38,8 +38,8 @@ INSTALLED = [
     "usr/share/man/man1/cc-archiver-archive.1.gz",
     "usr/share/bash-completion/completions/cc-archiver",
     "usr/share/fish/vendor_completions.d/cc-archiver.fish",
-    "usr/share/doc/cc-archiver/first-night.md",
-    "usr/share/doc/cc-archiver/iam/archive.json",
+    "usr/share/doc/cc-archiver/docs/first-night.md",
+    "usr/share/doc/cc-archiver/deploy/iam/archive.json",
     "usr/share/doc/cc-archiver/third-party-licences.txt.gz",
     "usr/share/doc/cc-archiver/cc-archiver.cdx.json",
 ]
@@ -306,7 +306,7 @@ def go_through(machine, deb, newer, python):
 
 def as_rpm(machine, older, newer):
     """The .rpm, on a machine from which the .deb is gone."""
-    rpm = ["rpm", "--nodeps", "--nodigest"]
+    rpm = ["rpm", "--nodeps"]
     for name, package in ("older", older), ("newer", newer):
         shutil.copy(package, machine.root / f"srv/{name}.rpm")
     done = machine.run(*rpm, "--install", "/srv/older.rpm")
