@@ -12,6 +12,7 @@ use cc_archiver::files::{Compression, Format, Kind};
 use cc_archiver::spool::Tools;
 
 mod ledger;
+mod object;
 mod settings;
 mod snapshot;
 mod table;
@@ -43,6 +44,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "zip", run: zip::run, memory: (80 * MIB, 64), seeds: zip::seeds },
     Target { name: "ledger", run: ledger::run, memory: (4 * MIB, 1 << 10), seeds: ledger::seeds },
     Target { name: "table", run: table::run, memory: (16 * MIB, 256), seeds: table::seeds },
+    Target { name: "object", run: object::run, memory: (96 * MIB, 1 << 10), seeds: object::seeds },
     Target { name: "cc-backend", run: settings::run, memory: (16 * MIB, 256), seeds: settings::seeds },
 ];
 
@@ -54,17 +56,21 @@ pub fn find(name: &str) -> &'static Target {
     TARGETS.iter().find(|target| target.name == name).unwrap_or_else(|| panic!("there is no target {name}"))
 }
 
+/// The tree of the golden files.
+fn golden_tree() -> String {
+    const HERE: &str = env!("CARGO_MANIFEST_DIR");
+    let root = [HERE.to_owned(), format!("{HERE}/..")].map(|base| format!("{base}/tests/fixtures/golden/checkpoints"));
+    root.into_iter().find(|root| std::path::Path::new(root).is_dir()).expect("golden files")
+}
+
 /// The golden files of a kind: what cc-backend has written.
 fn golden(extension: &str) -> Vec<Vec<u8>> {
-    const HERE: &str = env!("CARGO_MANIFEST_DIR");
-    let root = [HERE.to_owned(), format!("{HERE}/..")].map(|base| std::path::PathBuf::from(base).join("tests/fixtures/golden/checkpoints"));
-    let root = root.iter().find(|root| root.is_dir()).expect("golden files");
     let below = |path: &std::path::Path| -> Vec<std::path::PathBuf> {
         let mut found: Vec<_> = std::fs::read_dir(path).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
         found.sort();
         found
     };
-    let files = below(root).into_iter().flat_map(|cluster| below(&cluster)).flat_map(|host| below(&host));
+    let files = below(golden_tree().as_ref()).into_iter().flat_map(|cluster| below(&cluster)).flat_map(|host| below(&host));
     files.filter(|file| file.extension().is_some_and(|found| found == extension)).map(|file| std::fs::read(file).expect("a golden file")).collect()
 }
 

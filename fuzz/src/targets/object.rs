@@ -1,0 +1,81 @@
+//! Objects of an archive of any bytes: what looks at them takes them for what they are, and where nothing is wrong another reader agrees.
+
+use std::future::pending;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cc_archiver::cli::{Cli, Command};
+use cc_archiver::config::{self, S3Environment};
+use cc_archiver::pipeline;
+use cc_archiver::store::Archive;
+use cc_archiver::telemetry::Progress;
+use clap::Parser;
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutPayload};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+const INFO: &str = "_cc-archiver.json";
+/// What an archive without shards and without a column for the cluster says of itself.
+const INFO_TEXT: &[u8] = b"{\n  \"format\": 1,\n  \"buckets\": 1,\n  \"cluster_column\": false\n}\n";
+const OBJECT: &str = "cluster=beta/date=2026-03-02/part-00-00000.parquet";
+
+fn command(args: &[&str]) -> Command {
+    Cli::try_parse_from([&["cc-archiver"], args].concat()).expect("valid arguments").command
+}
+
+/// On a thread of its own: other targets have theirs do all at once, which rows that are decoded do not bear.
+fn apart<T: Send>(go: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| scope.spawn(go).join()).expect("no panic")
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+}
+
+/// An archive of the golden snapshots.
+fn archived() -> Archive {
+    let archive = Archive::in_memory();
+    let Command::Archive(args) = command(&["archive", &super::golden_tree(), "unused", "--min-age", "0s", "--workers", "1"]) else {
+        unreachable!("it says so")
+    };
+    let settings = config::archive(*args, &S3Environment::default()).expect("valid settings");
+    wait(pipeline::archive(&settings, archive.clone(), Arc::new(Progress::default()), pending())).expect("archived");
+    archive
+}
+
+async fn get(archive: &Archive, key: &str) -> Bytes {
+    archive.store().get(&Path::from(key)).await.expect("there").bytes().await.expect("in memory")
+}
+
+/// An object, alone in its archive: listed, verified to the last row, and asked for what it covers.
+pub fn run(data: &[u8]) {
+    let archive = Archive::in_memory();
+    let look = async || {
+        for (key, bytes) in [(INFO, Bytes::from_static(INFO_TEXT)), (OBJECT, Bytes::copy_from_slice(data))] {
+            archive.store().put(&Path::parse(key).expect("a key"), PutPayload::from(bytes)).await.expect("in memory");
+        }
+        let open = || Ok(archive.clone());
+        let Command::Ls(args) = command(&["ls", "s3://memory"]) else { unreachable!("it says so") };
+        let _ = pipeline::list_in(&config::ls(*args, &S3Environment::default()).expect("valid settings"), open, Arc::default(), pending()).await;
+        let Command::Coverage(args) = command(&["coverage", "s3://memory", "--exact"]) else { unreachable!("it says so") };
+        let _ = pipeline::cover_in(&config::coverage(*args, &S3Environment::default()).expect("valid settings"), open, Arc::default(), pending()).await;
+        let Command::Verify(args) = command(&["verify", "s3://memory", "--read-data", "--decode", "--workers", "1"]) else { unreachable!("it says so") };
+        let settings = config::verify(*args, &S3Environment::default()).expect("valid settings");
+        let report = pipeline::verify_in(&settings, open, Arc::default(), pending()).await.expect("an archive in memory can be listed");
+        (report.findings.is_empty() && report.objects == 1).then_some(report.rows_decoded)
+    };
+    if let Some(rows) = apart(|| wait(look())) {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(data)).and_then(|reader| reader.build()).expect("others can open it");
+        let others: u64 = reader.map(|batch| batch.expect("others can read it").num_rows() as u64).sum();
+        assert_eq!(rows, others, "as many rows as others read");
+    }
+}
+
+/// The smallest object of the golden snapshots.
+pub fn seeds() -> Vec<Vec<u8>> {
+    apart(|| {
+        let archive = archived();
+        assert_eq!(wait(get(&archive, INFO)), INFO_TEXT, "what a new archive has");
+        vec![wait(get(&archive, OBJECT)).to_vec()]
+    })
+}
