@@ -73,7 +73,7 @@ fn it_overwrites_nothing() {
 #[test]
 fn the_example_of_a_package_is_no_configuration_and_gives_way() {
     let site = Site::new();
-    let example = include_str!("../deploy/packages/config.json");
+    let example = include_str!("../src/config/example.json");
     write(&site.path("new/c.json"), example.as_bytes());
     let run = support::run(archiver().args(["archive", "--dry-run", "--config"]).arg(site.path("new/c.json"))).expect(2);
     assert!(run.stderr.contains("\"archive\": this is still what the example has") && run.stderr.contains("cc-archiver init"), "{}", run.stderr);

@@ -16,7 +16,7 @@ use super::known::{self, Kind, SECRETS, Setting};
 use crate::error::{Error, Escaped, Result};
 
 /// The file that packages put where the service looks for it.
-pub const EXAMPLE: &str = include_str!("../../deploy/packages/config.json");
+pub const EXAMPLE: &str = include_str!("example.json");
 
 /// What stands in it where a site has something of its own.
 const PLACEHOLDER: &str = "EDIT-ME";

@@ -99,6 +99,14 @@ fn ends_the_process(source: &Source) -> Vec<String> {
     named.map(|(token, _)| say(token)).collect()
 }
 
+/// The image is built of little more than src: .dockerignore.
+fn includes_from_elsewhere(source: &Source) -> Vec<String> {
+    let here = source.path.matches('/').count();
+    let lines = without_tests(&source.text).lines().enumerate().filter(|(_, line)| line.contains("include_str!(\"") || line.contains("include_bytes!(\""));
+    let leaves = lines.filter(|(_, line)| line.matches("../").count() > here);
+    leaves.map(|(at, _)| format!("src/{}:{}: what is built in lies in src, as the image is built of that alone", source.path, at + 1)).collect()
+}
+
 fn is_too_long(source: &Source) -> Vec<String> {
     let lines = without_tests(&source.text).lines().count();
     let say = || format!("src/{}:{MOST_LINES}: the file goes on to line {lines}; {MOST_LINES} are the most, tests not counted", source.path);
@@ -204,6 +212,11 @@ fn nothing_ends_the_process_but_the_end_of_main() {
 }
 
 #[test]
+fn what_is_built_in_lies_in_src() {
+    assert_kept(sources().iter().flat_map(includes_from_elsewhere).collect());
+}
+
+#[test]
 fn no_file_is_longer_than_a_reader_can_hold() {
     assert_kept(sources().iter().flat_map(is_too_long).collect());
 }
@@ -282,6 +295,9 @@ fn the_rules_find_what_breaks_them() {
         assert_eq!(stage("scan.rs", text), 1, "{text}");
     }
     assert_eq!(stage("checkpoint/json.rs", "use super::super::plan;"), 1);
+    let includes = |path, text| includes_from_elsewhere(&Source::new(path, text)).len();
+    assert_eq!(includes("config/file.rs", "const A: &str = include_str!(\"../../deploy/a.json\");"), 1);
+    assert_eq!(includes("config/file.rs", "const A: &str = include_str!(\"../a.json\");"), 0);
     assert_eq!(stage("checkpoint/json.rs", "use super::plan; use crate::checkpoint::Flaw;"), 0, "its own");
     assert_eq!(stage("pipeline/host.rs", "use crate::plan;"), 0);
     assert_eq!(stage("telemetry.rs", "use crate::plan;"), 1);
