@@ -89,7 +89,8 @@ impl fmt::Display for Diagnosis {
                 writeln!(f, "{:<27} do: {advice}", "")?;
             }
         }
-        writeln!(f, "{} errors, {} warnings", self.count(Level::Error), self.count(Level::Warning))
+        let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        writeln!(f, "{}, {}", counted(self.count(Level::Error), "error"), counted(self.count(Level::Warning), "warning"))
     }
 }
 
