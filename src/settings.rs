@@ -222,7 +222,7 @@ pub struct OutputSettings {
     pub log_format: LogFormat,
     /// How often more was asked for: 1 for debug lines, 2 for those of libraries too.
     pub verbose: u8,
-    /// Nothing if all is well, else warnings and errors.
+    /// Only warnings and errors: nothing if all is well.
     pub quiet: bool,
     /// When a bar is shown.
     pub progress: When,

@@ -24,7 +24,7 @@ mod watch;
 pub use compact::{Compaction, Conflict};
 pub use expire::{ExpiredDate, Expiry, OnDisk};
 pub use late::{Contradiction, MovedHost};
-pub use lines::{RunId, init, settle};
+pub use lines::{RunId, init};
 pub use logs::LogSummary;
 pub use progress::Progress;
 pub use prune::{KeepReason, Kept, PruneSummary};

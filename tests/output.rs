@@ -55,7 +55,7 @@ fn quiet_commands_say_nothing_if_all_is_well() {
     let restored = tempfile::tempdir().expect("a folder");
     let commands: [&[&str]; 8] = [
         &["archive", &source, &folder],
-        &["prune", &source, &folder, "--older-than", "1h"],
+        &["prune", &source, &folder, "--older-than", "7d"],
         &["verify", &folder, "--read-data", "--decode"],
         &["compact", &folder],
         &["table", &folder, "--init"],

@@ -19,7 +19,7 @@ pub struct OutputArgs {
     /// Log more; twice for even more.
     #[arg(short, long, global = true, action = ArgAction::Count, env = "CC_ARCHIVER_VERBOSE")]
     pub verbose: u8,
-    /// Print nothing if all is well, else warnings and errors; wins over --verbose.
+    /// Print only warnings and errors: nothing if all is well; wins over --verbose.
     #[arg(short, long, global = true, env = "CC_ARCHIVER_QUIET", value_parser = switch)]
     pub quiet: bool,
     /// Show a progress bar.

@@ -40,9 +40,7 @@ impl Session {
     /// A command that only tells something.
     pub fn tell(&self, tell: impl FnOnce() -> Result<Exit>) -> Exit {
         self.begin(&RunId::default());
-        let exit = exit_with(tell());
-        telemetry::settle(exit);
-        exit
+        exit_with(tell())
     }
 
     /// A command that works on a tree or an archive: it leaves metrics, and a last line in the log.
@@ -54,7 +52,6 @@ impl Session {
             work(&mut run)
         }));
         run.end(exit, waiting::unless_stopped);
-        telemetry::settle(exit);
         exit
     }
 

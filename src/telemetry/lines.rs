@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
 
 use anstream::{AutoStream, ColorChoice};
 use chrono::SecondsFormat;
@@ -18,7 +17,6 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::progress::BAR;
-use crate::error::Exit;
 use crate::settings::{LogFormat, OutputSettings};
 use crate::{clock, random};
 
@@ -72,8 +70,7 @@ pub fn init(output: &OutputSettings, run: &RunId) {
     let others = if output.verbose > 1 { LevelFilter::DEBUG } else { LevelFilter::ERROR };
     let filter = Targets::new().with_target("cc_archiver", level).with_default(others);
     let registry = tracing_subscriber::registry().with(filter);
-    let keeps = output.quiet;
-    let lines = tracing_subscriber::fmt::layer().with_writer(move || LogWriter { keeps });
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| LogWriter);
     let format = tracing_subscriber::fmt::format().with_target(false);
     let run = run.0.clone();
     let set = match output.log_format {
@@ -134,35 +131,12 @@ impl FormatTime for Clock {
     }
 }
 
-/// Lines that `--quiet` keeps until it is known whether all is well.
-static KEPT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-/// Bytes of them at most; what comes later is left out.
-const KEPT_AT_MOST: usize = 1 << 20;
-
-/// A command has ended: with `--quiet` all that it had to say is written now, or never, if all is well.
-pub fn settle(exit: Exit) {
-    let kept = std::mem::take(&mut *KEPT.lock().unwrap_or_else(PoisonError::into_inner));
-    if exit != Exit::Complete {
-        let _ = std::io::stderr().write_all(&kept);
-    }
-}
-
-/// Writes log lines to stderr, above the bar, or keeps them.
-struct LogWriter {
-    keeps: bool,
-}
+/// Writes log lines to stderr, above the bar.
+struct LogWriter;
 
 impl Write for LogWriter {
     fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
         let write = || std::io::stderr().write_all(line);
-        if self.keeps {
-            let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
-            if kept.len() + line.len() <= KEPT_AT_MOST {
-                kept.extend_from_slice(line);
-            }
-            return Ok(line.len());
-        }
         match BAR.get() {
             Some(bar) => bar.suspend(write)?,
             None => write()?,

@@ -21,6 +21,9 @@ const LINE_EVERY: Duration = Duration::from_secs(30);
 /// Time between two states of the bar.
 const DRAWN_EVERY: Duration = Duration::from_millis(200);
 
+/// A terminal of fewer columns has no room for a bar.
+const NARROW: u16 = 60;
+
 /// Counters that go up while a run is under way.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -61,13 +64,15 @@ impl Progress {
                 parts.push(format!("{name} {done}/{all}"));
             }
         }
-        let counts = [("rows", thousands(get(&self.rows)), get(&self.rows)), ("uploaded", ByteSize(get(&self.bytes_sent)).to_string(), get(&self.bytes_sent))];
-        parts.extend(counts.into_iter().filter(|(.., count)| *count > 0).map(|(name, text, _)| format!("{name} {text}")));
+        // what is cut off on a narrow terminal comes last
         let (read, expected) = (get(&self.bytes_read), get(&self.bytes_expected));
         if expected > 0 {
-            parts.push(format!("read {} of {}", ByteSize(read), ByteSize(expected)));
             parts.extend(self.seconds_left().map(|left| format!("about {} left", humantime::format_duration(left))));
+            let rate = self.rate(read).map_or(String::new(), |rate| format!(" at {}/s", ByteSize(rate)));
+            parts.push(format!("read {} of {}{rate}", ByteSize(read), ByteSize(expected)));
         }
+        let counts = [("rows", thousands(get(&self.rows)), get(&self.rows)), ("uploaded", ByteSize(get(&self.bytes_sent)).to_string(), get(&self.bytes_sent))];
+        parts.extend(counts.into_iter().filter(|(.., count)| *count > 0).map(|(name, text, _)| format!("{name} {text}")));
         if parts.is_empty() { "looking at what is there".into() } else { parts.join(", ") }
     }
 
@@ -77,6 +82,12 @@ impl Progress {
         let (read, expected) = (self.bytes_read.load(Ordering::Relaxed), self.bytes_expected.load(Ordering::Relaxed));
         let elapsed = self.since.get()?.elapsed();
         left_after(elapsed, read, expected).filter(|_| elapsed >= ENOUGH)
+    }
+
+    /// Bytes a second until now. None in the first second, which tells nothing.
+    fn rate(&self, read: u64) -> Option<u64> {
+        let elapsed = self.since.get()?.elapsed().as_secs_f64();
+        (elapsed >= 1.0).then(|| (read as f64 / elapsed) as u64)
     }
 
     /// Shows the counters until the future is dropped: as a bar, or as a log line now and then.
@@ -117,7 +128,12 @@ impl Bar {
 
     /// Before it is known how much there is to read, there is only what the line says.
     fn draw(&self, read: u64, expected: u64, line: String) {
-        let template = if expected > 0 { "{bar:24} {percent:>3}% {binary_bytes_per_sec}, {wide_msg}" } else { "{spinner} {wide_msg}" };
+        let is_narrow = rustix::termios::tcgetwinsize(std::io::stderr()).is_ok_and(|size| size.ws_col < NARROW);
+        let template = match expected {
+            0 => "{spinner} {wide_msg}",
+            _ if is_narrow => "{percent:>3}% {wide_msg}",
+            _ => "{bar:24} {percent:>3}% {wide_msg}",
+        };
         if let Ok(style) = ProgressStyle::with_template(template) {
             self.0.set_style(style);
         }
