@@ -3,12 +3,13 @@
 //! Of each object a batch of rows is in memory, and the compressed pages that it comes from; never a whole partition.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Int64Array, RecordBatch, StringArray};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
@@ -41,7 +42,7 @@ pub async fn decode_partition(archive: &Archive, date: Date, objects: &[(ObjectK
     let mut cursors = Vec::new();
     let whole_groups = objects.len() <= WITH_WHOLE_ROW_GROUPS;
     for (key, size, rows) in objects {
-        match Cursor::open(archive, key, *size, *rows, date, whole_groups).await {
+        match caught(Cursor::open(archive, key, *size, *rows, date, whole_groups)).await {
             Ok(cursor) => cursors.push(cursor),
             Err(e) => decoded.findings.push(unreadable(archive, key, e).await?),
         }
@@ -88,6 +89,12 @@ pub async fn decode_partition(archive: &Archive, date: Date, objects: &[(ObjectK
     Ok(decoded)
 }
 
+/// The reader of Parquet panics at some bytes that make no sense: that is damage, as its errors are.
+async fn caught<T>(reading: impl Future<Output = ParquetResult<T>>) -> ParquetResult<T> {
+    let gives_up = |_| Err(ParquetError::General("the reader of Parquet gives up on them".into()));
+    AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(gives_up)
+}
+
 /// What is wrong with an object is a finding.
 async fn unreadable(archive: &Archive, key: &ObjectKey, e: ParquetError) -> Result<Finding> {
     let why = match e {
@@ -101,7 +108,7 @@ async fn unreadable(archive: &Archive, key: &ObjectKey, e: ParquetError) -> Resu
 async fn step(archive: &Archive, mut cursor: Cursor, live: &mut Vec<Cursor>, decoded: &mut Decoded) -> Result<()> {
     let moved = match cursor.advance() {
         Ok(true) => Ok(true),
-        Ok(false) => match cursor.next_batch().await {
+        Ok(false) => match caught(cursor.next_batch()).await {
             Ok(true) => cursor.check(),
             Ok(false) => Ok(false),
             Err(e) => {
