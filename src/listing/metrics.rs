@@ -64,7 +64,8 @@ impl Metrics {
             let statistics = column.and_then(|column| group.column(column).statistics());
             let name = |bytes: Option<&[u8]>| bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).map(Box::from);
             match (name(statistics.and_then(Statistics::min_bytes_opt)), name(statistics.and_then(Statistics::max_bytes_opt))) {
-                (Some(first), Some(last)) => found.put((first, last), rows_of(group), 1),
+                // bounds the wrong way round say nothing
+                (Some(first), Some(last)) if first <= last => found.put((first, last), rows_of(group), 1),
                 _ => found.unknown += rows_of(group),
             }
         }
