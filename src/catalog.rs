@@ -1,9 +1,8 @@
 //! Stage 2: what the archive holds already, by the footers of its objects; and rows of it, read back.
 
 use std::collections::BTreeSet;
-use std::panic::AssertUnwindSafe;
 
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStoreExt};
 
 use crate::error::{Error, Result};
@@ -74,10 +73,9 @@ pub async fn holdings_but(archive: &Archive, partition: &Partition, known: impl 
     Ok(Holdings::new(uptime, objects, unreadable, keys))
 }
 
-/// Reads rows of an object. Bytes that are damaged can make the Parquet reader panic: that is the object's trouble, too.
+/// Reads rows of an object; bytes at which the reader of Parquet panics are the object's trouble, too.
 pub async fn unless_damaged<T>(reading: impl Future<Output = Found<T>>) -> Found<T> {
-    let panicked = |_| Ok(Err(NotOurs::damaged("the reader of Parquet gives up on it")));
-    AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(panicked)
+    object::unless_it_panics(reading, |why| Ok(Err(NotOurs::damaged(why)))).await
 }
 
 /// The slot behind the highest of a sequence, as it is now.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -58,6 +59,14 @@ pub struct Uploaded {
 
 /// An object that was looked at; [`NotOurs`] where it cannot be used. An error is none of this object: it ends the run.
 pub type Found<T> = Result<Result<T, NotOurs>>;
+
+/// What is said of bytes at which the reader of Parquet panics.
+pub const GIVES_UP: &str = "the reader of Parquet gives up on it";
+
+/// Reads rows of an object. Bytes that are damaged can make the reader of Parquet panic: `damaged` makes the object's trouble of that.
+pub async fn unless_it_panics<T>(reading: impl Future<Output = T>, damaged: impl FnOnce(&'static str) -> T) -> T {
+    AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(|_| damaged(GIVES_UP))
+}
 
 /// Reads the ledger of an object that was listed.
 pub async fn ledger(archive: &Archive, listed: &ObjectMeta) -> Found<ObjectLedger> {

@@ -3,13 +3,12 @@
 //! Of each object a batch of rows is in memory, and the compressed pages that it comes from; never a whole partition.
 
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Int64Array, RecordBatch, StringArray};
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
@@ -89,10 +88,9 @@ pub async fn decode_partition(archive: &Archive, date: Date, objects: &[(ObjectK
     Ok(decoded)
 }
 
-/// The reader of Parquet panics at some bytes that make no sense: that is damage, as its errors are.
+/// A panic of the reader of Parquet is an error of it.
 async fn caught<T>(reading: impl Future<Output = ParquetResult<T>>) -> ParquetResult<T> {
-    let gives_up = |_| Err(ParquetError::General("the reader of Parquet gives up on them".into()));
-    AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(gives_up)
+    object::unless_it_panics(reading, |why| Err(ParquetError::General(why.into()))).await
 }
 
 /// What is wrong with an object is a finding.

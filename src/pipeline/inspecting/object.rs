@@ -18,7 +18,7 @@ use super::{Inspecting, Output, Seen};
 use crate::error::{Error, Result};
 use crate::inspect::{self, Damages, Holds, Number, ObjectFacts, ParquetFacts, Sample};
 use crate::ledger::{NotOurs, ObjectLedger, Trouble, Unreadable};
-use crate::object::{self, LookedInto, Reader, trouble};
+use crate::object::{self, GIVES_UP, LookedInto, Reader, trouble};
 use crate::schema::COLUMNS;
 use crate::settings::Show;
 use crate::store::Archive;
@@ -116,7 +116,7 @@ impl Inspecting<'_> {
             let mut output = output;
             // bytes that are damaged can make the reader panic
             let written = std::panic::catch_unwind(AssertUnwindSafe(|| write_all(batches, &mut output, || !workers.is_stopped())));
-            let written = written.unwrap_or_else(|_| Ok(Err(ParquetError::General("the reader of Parquet gives up on it".into()))));
+            let written = written.unwrap_or_else(|_| Ok(Err(ParquetError::General(GIVES_UP.into()))));
             written.map(|done| (output, done))
         };
         self.workers.run(write).await?
