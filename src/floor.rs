@@ -64,8 +64,7 @@ impl Mark {
             Some(folder) => Some(partition::cluster_of(folder)?),
             None => None,
         };
-        let mark = Self { cluster, date: Date::parse(date)? };
-        (mark.to_string() == path.as_ref()).then_some(mark)
+        Some(Self { cluster, date: Date::parse(date)? })
     }
 
     /// What stands in the object, for people who look.

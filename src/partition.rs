@@ -94,10 +94,7 @@ impl Partition {
         let cluster = cluster_of(parts.next()?)?;
         let date = Date::parse(parts.next()?.strip_prefix(DATE_FOLDER)?)?;
         let name = parts.next()?;
-        let partition = Self { cluster, date };
-        // another spelling of a name is another folder
-        let is_ours = parts.next().is_none() && path.as_ref().strip_suffix(name).and_then(|folder| folder.strip_suffix('/')) == Some(&partition.to_string());
-        is_ours.then_some((partition, name))
+        parts.next().is_none().then_some((Self { cluster, date }, name))
     }
 }
 
@@ -145,9 +142,10 @@ pub fn cluster_path(cluster: &Cluster) -> Path {
     parsed(cluster_folder(cluster))
 }
 
-/// The cluster whose folder has this name; None for any other name.
+/// The cluster whose folder has this name; None for any other name, also for another spelling of it.
 pub fn cluster_of(folder: &str) -> Option<Cluster> {
-    Cluster::new(&unescape(folder.strip_prefix(CLUSTER_FOLDER)?)?)
+    let cluster = Cluster::new(&unescape(folder.strip_prefix(CLUSTER_FOLDER)?)?)?;
+    (cluster_folder(&cluster) == folder).then_some(cluster)
 }
 
 /// Only `[A-Za-z0-9._-]` stands for itself; every other byte is `%XX`, as Hive writers do and readers undo.
