@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::listing::table::count;
 
 mod archive;
 mod logs;
@@ -89,8 +90,7 @@ impl fmt::Display for Diagnosis {
                 writeln!(f, "{:<27} do: {advice}", "")?;
             }
         }
-        let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-        writeln!(f, "{}, {}", counted(self.count(Level::Error), "error"), counted(self.count(Level::Warning), "warning"))
+        writeln!(f, "{}, {}", count(self.count(Level::Error) as u64, "error"), count(self.count(Level::Warning) as u64, "warning"))
     }
 }
 

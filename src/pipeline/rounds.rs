@@ -94,8 +94,8 @@ async fn carry_out(
         progress.since.get_or_init(Instant::now);
     }
     loop {
-        let left = runs.iter_mut().filter_map(|run| Some((run.newest_of_next()?, run)));
-        let next = if context.choice.newest_first { left.rev().max_by_key(|(newest, _)| *newest) } else { { left }.next() };
+        let mut left = runs.iter_mut().filter_map(|run| Some((run.newest_of_next()?, run)));
+        let next = if context.choice.newest_first { left.rev().max_by_key(|(newest, _)| *newest) } else { left.next() };
         let Some((_, run)) = next else { return Ok(()) };
         for date in run.run_next(booked, round, summary).await? {
             let buckets = dates.entry(*date).or_default();

@@ -58,11 +58,11 @@ impl Progress {
         if get(&self.clusters.1) > 1 {
             parts.push(format!("cluster {}/{}", get(&self.clusters.0), get(&self.clusters.1)));
         }
-        for (name, done, all) in [("dates", get(&self.dates.0), get(&self.dates.1)), ("hosts", get(&self.hosts), get(&self.hosts_expected))] {
-            // where there are many dates, each has hosts of its own
-            if all > 0 && (name == "dates" || get(&self.dates.1) == 0) {
-                parts.push(format!("{name} {done}/{all}"));
-            }
+        // a run that counts dates has hosts in each of them
+        if get(&self.dates.1) > 0 {
+            parts.push(format!("dates {}/{}", get(&self.dates.0), get(&self.dates.1)));
+        } else if get(&self.hosts_expected) > 0 {
+            parts.push(format!("hosts {}/{}", get(&self.hosts), get(&self.hosts_expected)));
         }
         // what is cut off on a narrow terminal comes last
         let (read, expected) = (get(&self.bytes_read), get(&self.bytes_expected));
@@ -71,8 +71,9 @@ impl Progress {
             let rate = self.rate(read).map_or(String::new(), |rate| format!(" at {}/s", ByteSize(rate)));
             parts.push(format!("read {} of {}{rate}", ByteSize(read), ByteSize(expected)));
         }
-        let counts = [("rows", thousands(get(&self.rows)), get(&self.rows)), ("uploaded", ByteSize(get(&self.bytes_sent)).to_string(), get(&self.bytes_sent))];
-        parts.extend(counts.into_iter().filter(|(.., count)| *count > 0).map(|(name, text, _)| format!("{name} {text}")));
+        let (rows, sent) = (get(&self.rows), get(&self.bytes_sent));
+        parts.extend((rows > 0).then(|| format!("rows {}", thousands(rows))));
+        parts.extend((sent > 0).then(|| format!("uploaded {}", ByteSize(sent))));
         if parts.is_empty() { "looking at what is there".into() } else { parts.join(", ") }
     }
 
