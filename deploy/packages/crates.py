@@ -83,7 +83,6 @@ def bill(root, packages, needs):
         )
     bom = Bom(components=[component for id, component in components.items() if id != root["id"]])
     bom.metadata.component = components[root["id"]]
-    bom.metadata.timestamp = None
     # no time, and of the same crates the same number: two runs give the same bytes
     bom.serial_number = uuid.uuid5(uuid.NAMESPACE_URL, f"cc-archiver {root['version']} {Path('Cargo.lock').read_text()}")
     for id, component in components.items():
