@@ -6,6 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cc_archiver::cli::{Cli, Command};
 use cc_archiver::config::{self, S3Environment};
+use cc_archiver::info::{self, ArchiveInfo};
+use cc_archiver::partition::Buckets;
 use cc_archiver::pipeline;
 use cc_archiver::store::Archive;
 use cc_archiver::telemetry::Progress;
@@ -14,9 +16,8 @@ use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutPayload};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-const INFO: &str = "_cc-archiver.json";
 /// What an archive without shards and without a column for the cluster says of itself.
-const INFO_TEXT: &[u8] = b"{\n  \"format\": 1,\n  \"buckets\": 1,\n  \"cluster_column\": false\n}\n";
+const INFO: ArchiveInfo = ArchiveInfo { buckets: Buckets::ONE, cluster_column: false };
 const OBJECT: &str = "cluster=beta/date=2026-03-02/part-00-00000.parquet";
 
 fn command(args: &[&str]) -> Command {
@@ -51,7 +52,7 @@ async fn get(archive: &Archive, key: &str) -> Bytes {
 pub fn run(data: &[u8]) {
     let archive = Archive::in_memory();
     let look = async || {
-        for (key, bytes) in [(INFO, Bytes::from_static(INFO_TEXT)), (OBJECT, Bytes::copy_from_slice(data))] {
+        for (key, bytes) in [(info::KEY, INFO.to_json().into()), (OBJECT, Bytes::copy_from_slice(data))] {
             archive.store().put(&Path::parse(key).expect("a key"), PutPayload::from(bytes)).await.expect("in memory");
         }
         let open = || Ok(archive.clone());
@@ -75,7 +76,7 @@ pub fn run(data: &[u8]) {
 pub fn seeds() -> Vec<Vec<u8>> {
     apart(|| {
         let archive = archived();
-        assert_eq!(wait(get(&archive, INFO)), INFO_TEXT, "what a new archive has");
+        assert_eq!(wait(get(&archive, info::KEY)), INFO.to_json(), "what a new archive has");
         vec![wait(get(&archive, OBJECT)).to_vec()]
     })
 }
