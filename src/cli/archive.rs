@@ -51,7 +51,7 @@ pub struct ArchiveArgs {
     /// Write the newest dates first, and go back in time.
     #[arg(long, help_heading = "Selection", env = "CC_ARCHIVER_NEWEST_FIRST", value_parser = switch)]
     pub newest_first: bool,
-    /// Snapshots that are archived as those of a host that was renamed.
+    /// New snapshots whose bytes are archived as another host's, as after a host was renamed.
     #[arg(long, value_enum, value_name = "WHAT", default_value = "archive", help_heading = RARE, env = "CC_ARCHIVER_MOVED")]
     pub moved: Moved,
     /// Damaged files that are younger may still be being written, and wait.
