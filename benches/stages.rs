@@ -89,7 +89,7 @@ fn json(from: i64) -> Bytes {
 }
 
 fn decoded(bytes: &Bytes, kind: files::Kind, buffers: &Buffers) -> Snapshot {
-    let form = Form { format: files::Format { kind, compression: files::Compression::None }, from: BEGIN, size: bytes.len() as u64 };
+    let form = Form { format: files::Format { kind, compression: files::Compression::None }, from: BEGIN, size: bytes.len() as u64, of_rows: false };
     let tools = spool::Tools { buffers: buffers.clone(), folder: "none".into() };
     decode(&Raw::Memory(bytes.clone()), form, Room { values: usize::MAX, index: usize::MAX }, &tools).expect("a snapshot").1
 }
@@ -112,7 +112,8 @@ fn decode_json(bencher: Bencher) {
 
 fn merge(snapshots: &[Arc<Snapshot>]) -> Merge {
     let date = Date::of(BEGIN).expect("valid");
-    let inputs = snapshots.iter().map(|snapshot| Input { series: snapshot.cursor(), held: false, of_log: false, times: date.start()..date.end() });
+    let inputs =
+        snapshots.iter().map(|snapshot| Input { series: snapshot.cursor(), held: false, of_log: false, derived: false, times: date.start()..date.end() });
     Merge::new(inputs.collect()).expect("in memory")
 }
 

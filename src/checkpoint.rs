@@ -113,11 +113,13 @@ pub struct Form {
     pub from: i64,
     /// Its bytes on disk.
     pub size: u64,
+    /// True if it was made of rows: it may name a series as often as it wants.
+    pub of_rows: bool,
 }
 
 impl From<&SnapshotFile> for Form {
     fn from(file: &SnapshotFile) -> Self {
-        Self { format: file.format, from: file.from, size: file.size }
+        Self { format: file.format, from: file.from, size: file.size, of_rows: file.row_group().is_some() }
     }
 }
 
@@ -183,7 +185,8 @@ pub fn decode(raw: &Raw, form: Form, room: Room, tools: &Tools) -> Result<(Diges
 fn begin(raw: &Raw, form: Form, room: Room, tools: &Tools) -> Found {
     let values =
         if form.has_values_in_place() { Values::InPlace(raw.place()) } else { Values::Collected(Spool::new(tools, expected_values(form), room.values)) };
-    let list = List { index: IndexBuilder::new(None, room.index), days: Some(Days::default()) };
+    let index = if form.of_rows { IndexBuilder::of_rows(room.index) } else { IndexBuilder::new(None, room.index) };
+    let list = List { index, days: Some(Days::default()) };
     Found { values: values.into(), list }
 }
 

@@ -12,10 +12,12 @@ mod doctor;
 mod expire;
 mod format;
 mod help;
+mod import;
 mod init;
 mod inspect;
 mod ls;
 mod metrics;
+mod objects;
 mod output;
 mod part;
 mod prune;
@@ -35,10 +37,12 @@ pub use doctor::DoctorArgs;
 pub use expire::ExpireArgs;
 pub use format::FormatArgs;
 pub use help::shaped;
+pub use import::ImportArgs;
 pub use init::InitArgs;
 pub use inspect::InspectArgs;
 pub use ls::LsArgs;
 pub use metrics::MetricsArgs;
+pub use objects::ObjectArgs;
 pub use output::OutputArgs;
 pub use part::PartArgs;
 pub use prune::{Proof, PruneArgs, PruneRuleArgs};
@@ -78,6 +82,7 @@ pub struct Cli {
 pub enum Command {
     Init(Box<InitArgs>),
     Archive(Box<ArchiveArgs>),
+    Import(Box<ImportArgs>),
     Prune(Box<PruneArgs>),
     Verify(Box<VerifyArgs>),
     Compact(Box<CompactArgs>),

@@ -11,6 +11,7 @@ mod config;
 mod coverage;
 mod doctor;
 mod expire;
+mod import;
 mod init;
 mod inspect;
 mod ls;
@@ -30,6 +31,7 @@ pub fn run(loaded: Loaded) -> Exit {
     match command {
         Command::Init(args) => init::run(*args, &session),
         Command::Archive(args) => archive::run(*args, &session),
+        Command::Import(args) => import::run(*args, &session),
         Command::Prune(args) => prune::run(*args, &session),
         Command::Verify(args) => verify::run(*args, &session),
         Command::Compact(args) => compact::run(*args, &session),

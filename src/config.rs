@@ -28,6 +28,7 @@ mod credentials;
 mod effective;
 mod expiring;
 mod file;
+mod importing;
 mod initial;
 mod inspecting;
 mod known;
@@ -44,6 +45,7 @@ pub use compacting::compact;
 pub use effective::Effective;
 pub use expiring::expire;
 pub use file::EXAMPLE;
+pub use importing::import;
 pub use initial::{Draft, draft};
 pub use inspecting::inspect;
 pub use known::{Kind, SECRETS, Setting, command, settings};
@@ -69,8 +71,9 @@ pub fn archive(args: ArchiveArgs, environment: &S3Environment) -> Result<Archive
     let (workers, memory) = checked(&args.resources)?;
     let s3 = s3_settings(&args.archive, &args.s3, environment)?;
     check_parts(s3.as_ref(), &args.resources)?;
+    let objects = args.objects;
     let settings = ArchiveSettings {
-        layout: layout(&args.format, args.with_cluster_column, ("--object-size", args.object_size))?,
+        layout: layout(&objects.format, objects.with_cluster_column, ("--object-size", objects.object_size))?,
         checkpoints: args.checkpoints,
         archive: args.archive,
         filter: filter(args.selection)?,
@@ -82,10 +85,10 @@ pub fn archive(args: ArchiveArgs, environment: &S3Environment) -> Result<Archive
         dry_run: args.dry_run,
         workers,
         memory,
-        verify: args.verify,
+        verify: objects.verify,
         prune_after: args.prune_after.map(|age| prune_rules("--prune-after", age.into(), &args.prune)).transpose()?,
         spool: spool_folder(),
-        encoder: args.format.encoder,
+        encoder: objects.format.encoder,
         wal: args.wal,
         wal_hold: args.wal_hold,
         lock_file: args.lock_file,

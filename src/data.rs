@@ -25,6 +25,9 @@ pub use steps::Steps;
 /// The most dates that one snapshot may feed. A snapshot covers hours; a header that claims more is not believed.
 pub const MAX_DATES: usize = 1_000;
 
+/// So many missing values are put into a span as NaN.
+const MOST_MISSING: i64 = 8;
+
 /// Values on a regular grid of time, as a slice of a snapshot's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
@@ -67,6 +70,14 @@ impl Span {
     /// The time of the last value. The span must not be empty.
     pub fn last(&self) -> i64 {
         self.time(self.len - 1)
+    }
+
+    /// How many values are missing between the span and one at this time, if they would be of one grid, and are few: NaN in their places takes less memory
+    /// than another span.
+    pub fn missing_before(&self, time: i64, frequency: i64) -> Option<usize> {
+        let ahead = time.checked_sub(self.time(self.len))?;
+        let belongs = self.frequency == frequency && ahead >= 0 && ahead % frequency == 0 && ahead / frequency <= MOST_MISSING;
+        belongs.then_some((ahead / frequency) as usize)
     }
 
     /// The part of the span with times in `[from, to)`, which may be empty.

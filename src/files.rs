@@ -10,11 +10,13 @@ use crate::partition::Buckets;
 
 mod name;
 pub mod packed;
+mod row_group;
 pub mod shape;
 pub mod trusted;
 
 pub use name::FileName;
-pub use packed::Packed;
+pub use packed::Zipped;
+pub use row_group::{Column, ParquetFile, RowGroup, without_panic};
 pub use trusted::{Hashed, Identity, Place, Unread};
 
 /// A checkpoint tree.
@@ -161,12 +163,21 @@ pub struct SnapshotFile {
     pub from: i64,
     /// What the name says of its format.
     pub format: Format,
-    /// Bytes on disk; of one in a zip archive those that come out of it.
+    /// Bytes on disk; of one in a zip archive those that come out of it, of a row group those of its columns.
     pub size: u64,
-    /// Time of the last change, in ns since 1970; of one in a zip archive that of the archive.
+    /// Time of the last change, in ns since 1970; of one in a larger file that of this file.
     pub mtime: i64,
-    /// Where it lies, if it is in a zip archive.
+    /// Where it lies, if it is in a larger file.
     pub packed: Option<Box<Packed>>,
+}
+
+/// A place in a larger file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Packed {
+    /// A member of a zip archive.
+    Zip(Zipped),
+    /// Rows of its host in a row group of a Parquet file.
+    Rows(RowGroup),
 }
 
 impl SnapshotFile {
@@ -175,9 +186,21 @@ impl SnapshotFile {
         Date::of(self.from).unwrap_or_else(|| unreachable!("checked when the name was parsed"))
     }
 
-    /// Its path in its host's folder, for people where it is in a zip archive.
+    /// Its path in its host's folder, for people where it is in a larger file.
     pub fn path_in(&self, folder: &Path) -> PathBuf {
-        self.packed.iter().fold(folder.to_owned(), |folder, packed| folder.join(&*packed.zip)).join(&*self.name)
+        match self.packed.as_deref() {
+            None => folder.join(&*self.name),
+            Some(Packed::Zip(zipped)) => folder.join(&*zipped.zip).join(&*self.name),
+            Some(Packed::Rows(group)) => group.path(),
+        }
+    }
+
+    /// The row group, if it is rows of one.
+    pub fn row_group(&self) -> Option<&RowGroup> {
+        match self.packed.as_deref()? {
+            Packed::Rows(group) => Some(group),
+            Packed::Zip(_) => None,
+        }
     }
 
     /// How a ledger calls it: the same whether it is in a zip archive or not.

@@ -29,7 +29,7 @@ pub use unreadable::{NotOurs, Trouble, Unreadable};
 /// One source in an object's ledger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// `<host>/<file name>`.
+    /// `<host>/<file name>`; of rows that were imported `<host>/<file name>#<row group>`.
     pub path: Box<str>,
     /// Bytes on disk.
     pub size: u64,
@@ -85,6 +85,12 @@ impl Entry {
     /// True if it is of samples that were taken from the host's log.
     pub fn is_log(&self) -> bool {
         self.path.rsplit('/').next() == Some(LOG_NAME)
+    }
+
+    /// True if it is of rows that were imported: those of its host in a row group of a Parquet file.
+    pub fn is_import(&self) -> bool {
+        let (_, name) = self.path.rsplit_once('/').unwrap_or_default();
+        name.rsplit_once('#').is_some_and(|(_, index)| !index.is_empty() && index.bytes().all(|b| b.is_ascii_digit()))
     }
 
     /// True if the archive holds this very value for each of its samples of this date.
@@ -155,6 +161,11 @@ impl ObjectLedger {
     /// True if all that it holds of a host was taken from its logs.
     pub fn is_of_logs(&self, host: &str) -> bool {
         self.entries.iter().filter(|entry| entry.host() == host).all(Entry::is_log)
+    }
+
+    /// True if rows that it holds of a host were imported.
+    pub fn has_imports(&self, host: &str) -> bool {
+        self.entries.iter().any(|entry| entry.host() == host && entry.is_import())
     }
 }
 

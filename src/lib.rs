@@ -28,6 +28,7 @@ pub mod spool;
 pub mod info;
 pub mod floor;
 pub mod files;
+pub mod sheet;
 pub mod ledger;
 pub mod cc_backend;
 pub mod coverage_page;

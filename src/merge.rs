@@ -4,13 +4,15 @@
 //! already always wins, and is not written again. NaN is no value: it never wins, and never loses.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::ops::Range;
 
 use bytes::Bytes;
 
 use crate::data::{Cursor, Piece, SeriesKey, SeriesRows, Span, Tally};
+
+mod derived;
 
 /// A snapshot that takes part.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub struct Input {
     pub held: bool,
     /// True if they were taken from a log, with the times of their samples: a cell less than a step away that has the value of one is that sample.
     pub of_log: bool,
+    /// True if there are rows among them that were imported, so that their selectors may be derived ones.
+    pub derived: bool,
     /// Only samples with these times take part, in Unix s.
     pub times: Range<i64>,
 }
@@ -41,13 +45,17 @@ pub struct Merge {
     /// The next series of each snapshot that has one.
     heads: BinaryHeap<Reverse<(SeriesKey, usize)>>,
     tallies: Vec<Tally>,
+    /// Series that were merged together with one that was asked for.
+    ready: VecDeque<SeriesRows>,
 }
 
 /// One series of one input, cut to the date.
+#[derive(Clone)]
 struct Part {
     input: usize,
     held: bool,
     of_log: bool,
+    derived: bool,
     /// Its place among those of its input, in the order of the file.
     order: usize,
     span: Span,
@@ -61,7 +69,7 @@ impl Merge {
     /// # Errors
     /// [`Unread`].
     pub fn new(inputs: Vec<Input>) -> Result<Self, Unread> {
-        let mut merge = Self { tallies: vec![Tally::default(); inputs.len()], inputs, heads: BinaryHeap::new() };
+        let mut merge = Self { tallies: vec![Tally::default(); inputs.len()], inputs, heads: BinaryHeap::new(), ready: VecDeque::new() };
         (0..merge.inputs.len()).try_for_each(|input| merge.queue(input))?;
         Ok(merge)
     }
@@ -71,32 +79,53 @@ impl Merge {
     /// # Errors
     /// [`Unread`].
     pub fn next_series(&mut self) -> Result<Option<SeriesRows>, Unread> {
-        while let Some(Reverse((key, first))) = self.heads.pop() {
-            let mut parts = Vec::new();
-            self.take(&key, first, &mut parts)?;
-            while let Some(Reverse((_, input))) = self.heads.peek().filter(|Reverse((next, _))| *next == key) {
-                let input = *input;
-                self.heads.pop();
-                self.take(&key, input, &mut parts)?;
+        loop {
+            if let Some(series) = self.ready.pop_front() {
+                return Ok(Some(series));
             }
-            // inputs came in order, and each in the order of its file
-            parts.sort_by_key(|part| (part.span.start, part.input));
-            let is_plain = disjoint(&parts);
-            let loaded = self.load(&mut parts, is_plain)?;
-            let absorbed = absorb(&mut parts, &mut self.tallies);
-            let pieces = if is_plain { plain(&parts, &mut self.tallies) } else { instant_by_instant(&parts, &mut self.tallies) };
-            // they are NaN by now, and no sample is missing there
-            absorbed.into_iter().for_each(|input| self.tallies[input].nan -= 1);
-            if !pieces.is_empty() {
-                return Ok(Some(SeriesRows { key, values: parts.into_iter().map(|part| part.values).collect(), pieces, loaded }));
+            let Some(key) = self.heads.peek().map(|Reverse((key, _))| key.clone()) else { return Ok(None) };
+            if self.inputs.iter().any(|input| input.derived) {
+                self.merge_alike(&key)?;
+            } else {
+                let parts = self.take_all(&key)?;
+                self.merge(key, parts, &mut Vec::new())?;
             }
         }
-        Ok(None)
+    }
+
+    /// Takes all that the inputs have of a series, which is the next.
+    fn take_all(&mut self, key: &SeriesKey) -> Result<Vec<Part>, Unread> {
+        let mut parts = Vec::new();
+        while let Some(Reverse((_, input))) = self.heads.peek().filter(|Reverse((next, _))| next == key) {
+            let input = *input;
+            self.heads.pop();
+            self.take(key, input, &mut parts)?;
+        }
+        Ok(parts)
+    }
+
+    /// Merges a series. Values of new parts that are among `exact` are passed over, each with its time.
+    fn merge(&mut self, key: SeriesKey, mut parts: Vec<Part>, exact: &mut [Taken]) -> Result<(), Unread> {
+        // inputs came in order, and each in the order of its file
+        parts.sort_by_key(|part| (part.span.start, part.input));
+        let is_plain = disjoint(&parts);
+        let loaded = self.load(&mut parts, is_plain)?;
+        let of_logs = &mut taken(parts.iter().filter(|part| part.of_log));
+        let mut absorbed = absorb(&mut parts, of_logs, |span| span.frequency, &mut self.tallies);
+        // less than a second away is the same instant
+        absorbed.extend(absorb(&mut parts, exact, |_| 1, &mut self.tallies));
+        let pieces = if is_plain { plain(&parts, &mut self.tallies) } else { instant_by_instant(&parts, &mut self.tallies) };
+        // they are NaN by now, and no sample is missing there
+        absorbed.into_iter().for_each(|input| self.tallies[input].nan -= 1);
+        if !pieces.is_empty() {
+            self.ready.push_back(SeriesRows { key, values: parts.into_iter().map(|part| part.values).collect(), pieces, loaded });
+        }
+        Ok(())
     }
 
     /// True if there is no more series.
     pub fn is_done(&self) -> bool {
-        self.heads.is_empty()
+        self.heads.is_empty() && self.ready.is_empty()
     }
 
     /// Bytes of memory that slices of values keep.
@@ -117,11 +146,11 @@ impl Merge {
 
     /// Takes all that an input has of a series.
     fn take(&mut self, key: &SeriesKey, input: usize, parts: &mut Vec<Part>) -> Result<(), Unread> {
-        let Input { series, held, of_log, times } = &mut self.inputs[input];
+        let Input { series, held, of_log, derived, times } = &mut self.inputs[input];
         while let Some(span) = series.next_of(key) {
             let span = span.within(times.start, times.end);
             if span.len > 0 {
-                parts.push(Part { input, held: *held, of_log: *of_log, order: parts.len(), span, values: Bytes::new() });
+                parts.push(Part { input, held: *held, of_log: *of_log, derived: *derived, order: parts.len(), span, values: Bytes::new() });
             }
         }
         self.queue(input)
@@ -140,32 +169,44 @@ impl Merge {
     }
 }
 
-/// A sample that was taken from a log.
+/// A row of the archive that is a sample of another series, or of another time: one that was taken from a log, or imported.
 struct Taken {
     time: i64,
     bits: u32,
     input: usize,
     /// The instant of the cell that is this sample, once one is.
     cell: Option<i64>,
+    /// True if that is a cell of a series before this one.
+    is_spent: bool,
 }
 
-/// Passes over cells of new parts that are samples which were taken from a log: each row of it is one cell, less than a step away, in all parts that
-/// have this cell. Gives the input of each.
-fn absorb(parts: &mut [Part], tallies: &mut [Tally]) -> Vec<usize> {
-    let row = |part: &Part, i: usize| Taken { time: part.span.time(i), bits: part.span.value(&part.values, i).to_bits(), input: part.input, cell: None };
-    let of_log = parts.iter().filter(|part| part.of_log);
-    let mut rows: Vec<Taken> = of_log.flat_map(|part| (0..part.span.len).map(|i| row(part, i))).collect();
+/// The rows of parts whose values are loaded, by time.
+fn taken<'a>(parts: impl Iterator<Item = &'a Part>) -> Vec<Taken> {
+    let row = |part: &Part, i: usize| Taken {
+        time: part.span.time(i),
+        bits: part.span.value(&part.values, i).to_bits(),
+        input: part.input,
+        cell: None,
+        is_spent: false,
+    };
+    let mut rows: Vec<Taken> = parts.flat_map(|part| (0..part.span.len).map(|i| row(part, i))).collect();
     rows.retain(|row| !f32::from_bits(row.bits).is_nan());
     rows.sort_unstable_by_key(|row| (row.time, row.bits, row.input));
+    rows
+}
+
+/// Passes over cells of new parts that are such rows: each row is one cell, less than what `within` says away, in all parts that have this cell. Gives the
+/// input of each.
+fn absorb(parts: &mut [Part], rows: &mut [Taken], within: impl Fn(&Span) -> i64, tallies: &mut [Tally]) -> Vec<usize> {
     let mut absorbed = Vec::new();
     for part in parts.iter_mut().filter(|part| !part.held) {
         let mut changed: Option<Vec<u8>> = None;
         for i in 0..if rows.is_empty() { 0 } else { part.span.len } {
-            let (time, bits, step) = (part.span.time(i), part.span.value(&part.values, i).to_bits(), part.span.frequency);
+            let (time, bits, step) = (part.span.time(i), part.span.value(&part.values, i).to_bits(), within(&part.span));
             let from = rows.partition_point(|row| row.time <= time - step);
             let near = rows[from..].iter_mut().take_while(|row| row.time < time + step);
             // the row of this cell in another part comes before one that is free
-            let fitting = near.filter(|row| row.bits == bits && row.cell.is_none_or(|cell| cell == time));
+            let fitting = near.filter(|row| row.bits == bits && !row.is_spent && row.cell.is_none_or(|cell| cell == time));
             let Some(row) = fitting.min_by_key(|row| (row.cell.is_none(), row.time.abs_diff(time))) else { continue };
             row.cell = Some(time);
             let values = changed.get_or_insert_with(|| part.values[part.span.bytes()].to_vec());
@@ -314,7 +355,7 @@ mod tests {
 
     /// Rows of snapshots, each with whether the archive holds it, and what became of their samples.
     fn rows<const N: usize>(inputs: [(Snapshot, bool); N]) -> (Vec<(i64, f32)>, Vec<Tally>) {
-        let inputs = inputs.map(|(snapshot, held)| Input { series: Arc::new(snapshot).cursor(), held, of_log: false, times: 0..86_400 });
+        let inputs = inputs.map(|(snapshot, held)| Input { series: Arc::new(snapshot).cursor(), held, of_log: false, derived: false, times: 0..86_400 });
         let mut merge = Merge::new(inputs.into()).expect("in memory");
         let mut rows = Vec::new();
         while let Some(series) = merge.next_series().expect("in memory") {
@@ -372,7 +413,7 @@ mod tests {
 
     #[test]
     fn a_cell_that_has_the_value_of_a_row_of_a_log_beside_it_is_that_sample() {
-        let input = |snapshot: Snapshot, of_log| Input { series: Arc::new(snapshot).cursor(), held: of_log, of_log, times: 0..86_400 };
+        let input = |snapshot: Snapshot, of_log| Input { series: Arc::new(snapshot).cursor(), held: of_log, of_log, derived: false, times: 0..86_400 };
         // two samples were taken from a log; the second stands in a cell 30 s later, and then comes another one with its value
         let mut merge =
             Merge::new(vec![input(snapshot(120, 60, &[5.0, 5.0, 5.0, 6.0]), false), input(snapshot(30, 60, &[9.0, 5.0]), true)]).expect("in memory");
@@ -387,7 +428,7 @@ mod tests {
 
     #[test]
     fn a_cell_that_two_new_snapshots_share_is_one_sample_of_a_log() {
-        let input = |snapshot: Snapshot, of_log| Input { series: Arc::new(snapshot).cursor(), held: of_log, of_log, times: 0..86_400 };
+        let input = |snapshot: Snapshot, of_log| Input { series: Arc::new(snapshot).cursor(), held: of_log, of_log, derived: false, times: 0..86_400 };
         let (first, second) = (snapshot(40, 60, &[1.0, 2.0, 3.0]), snapshot(100, 60, &[2.0, 3.0, 4.0]));
         let of_log = snapshot(13, 60, &[1.0, 2.0, 3.0]);
         let mut merge = Merge::new(vec![input(first, false), input(second, false), input(of_log, true)]).expect("in memory");

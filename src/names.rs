@@ -205,6 +205,14 @@ impl Selector {
         self.scope.len() + self.scope_id.len() + self.path.len()
     }
 
+    /// The level of rows that have a scope and an id, and no path: the host, or a child of it of the name that these two come of. None if no name does.
+    pub fn derived(scope: &str, scope_id: &str) -> Option<Self> {
+        if (scope, scope_id) == ("node", "") {
+            return Some(Self::node());
+        }
+        Self::node().child(&[scope, scope_id].concat()).filter(|level| (&*level.scope, &*level.scope_id) == (scope, scope_id))
+    }
+
     /// A child called `name` of this level; None if its path would be longer than any real one, by far.
     ///
     /// In the path `%` becomes `%25` and `/` becomes `%2F`; an empty name becomes a lone `%`, which nothing else does.

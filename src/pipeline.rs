@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tracing::field;
 
 use crate::buffers::Buffers;
 use crate::catalog::{self, LastFooter};
@@ -26,14 +27,15 @@ use crate::ledger::ObjectLedger;
 use crate::object::Hashers;
 use crate::partition::{Buckets, ObjectKey};
 use crate::prove::{ObjectProof, Proofs};
+use crate::scan;
 use crate::schema::Layout;
-use crate::settings::{ArchiveSettings, Dates, Depth, Encoder, Moved};
+use crate::settings::{ArchiveSettings, Dates, Depth, Encoder, ImportSettings, Moved};
 use crate::signals::GRACE;
 use crate::spool;
 use crate::store::Archive;
-use crate::telemetry::{Progress, PruneSummary, Stage, Summary};
+use crate::telemetry::{Progress, PruneSummary, Sources, Stage, Summary};
 use crate::upload::Transfers;
-use crate::workers::Workers;
+use crate::workers::{Workers, blocking};
 
 use budget::Budget;
 use pruning::Pruning;
@@ -211,52 +213,99 @@ pub async fn archive_into(
     shutdown: impl Future<Output = ()>,
 ) -> Result<Outcome> {
     let begun = Instant::now();
-    let watch = &progress.watch;
     let locked = lock::locked_tree(&settings.checkpoints, &settings.filter, settings.lock_file.as_deref(), settings.dry_run).await;
-    let (_lock, tree) = watch.at(Stage::Scan, locked)?;
+    let (_lock, tree) = progress.watch.at(Stage::Scan, locked)?;
     fail_point::reach("scanned");
-    let logs = watch.at(Stage::Read, logs::find(settings, &tree).await)?;
-    let archive = watch.at(Stage::Catalog, open()).inspect_err(|_| watch.left().finish(&tree, |file| settings.takes(file)))?;
-    watch.watch_requests(archive.requests());
-    let context = Context::new(Means::of(settings), archive, Arc::clone(&progress))?;
-    let context = Arc::new(Context { choice: Choice::of(settings), min_age: settings.min_age, ..context });
-    fail_point::reach("opened");
-    if settings.dry_run {
-        let plan = async {
-            let info = check_archive(&context, settings).await?;
-            dry_run::plan(settings, &context, info, &tree).await
+    let logs = progress.watch.at(Stage::Read, logs::find(settings, &tree).await)?;
+    let checkpoints = Some(Escaped(&settings.checkpoints).to_string());
+    Archiving { settings, progress, begun, checkpoints, files: None, tree, logs }.run(open, shutdown).await
+}
+
+/// Archives the rows of Parquet files.
+pub async fn import_into(
+    settings: &ImportSettings,
+    open: impl FnOnce() -> Result<Archive>,
+    progress: Arc<Progress>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Outcome> {
+    let begun = Instant::now();
+    let ImportSettings { files, run: settings } = settings;
+    let (paths, filter) = (files.clone(), settings.filter.clone());
+    let tree = progress.watch.at(Stage::Scan, blocking(move || scan::scan_files(&paths, &filter)).await?)?;
+    fail_point::reach("scanned");
+    let files = Some(files.iter().map(|path| Escaped(path).to_string()).collect::<Vec<_>>().join(" "));
+    Archiving { settings, progress, begun, checkpoints: None, files, tree, logs: None }.run(open, shutdown).await
+}
+
+/// What was found, and what is to be done with it.
+struct Archiving<'a> {
+    settings: &'a ArchiveSettings,
+    progress: Arc<Progress>,
+    begun: Instant,
+    /// Where it was found, for people: a tree, or files.
+    checkpoints: Option<String>,
+    files: Option<String>,
+    tree: Tree,
+    logs: Option<logs::Found>,
+}
+
+impl Archiving<'_> {
+    async fn run(self, open: impl FnOnce() -> Result<Archive>, shutdown: impl Future<Output = ()>) -> Result<Outcome> {
+        let Self { settings, progress, begun, checkpoints, files, tree, logs } = self;
+        let sources = if files.is_some() { Sources::RowGroups } else { Sources::Snapshots };
+        let watch = &progress.watch;
+        // files that are imported are no snapshots that somebody waits for
+        let count_left = || {
+            if sources == Sources::Snapshots {
+                watch.left().finish(&tree, |file| settings.takes(file))
+            }
         };
-        return Ok(Outcome::Planned(Box::new(stopped_by(|| context.stop(), shutdown, watch.hurried(), plan).await?)));
-    }
-    let (hosts, snapshots) = tree.size();
-    let clusters = tree.clusters.len();
-    tracing::info!(checkpoints = %Escaped(&settings.checkpoints), archive = %settings.archive, clusters, hosts, snapshots, version = env!("CARGO_PKG_VERSION"), "archiving");
-    let mut summary = Summary { hosts: hosts as u64, ..Summary::default() };
-    tree.set_aside.iter().for_each(|note| watch.set_aside(Stage::Scan, note.clone(), &mut summary));
-    let run = async {
-        let info = watch.at(Stage::Catalog, check_archive(&context, settings).await)?;
-        progress.clusters.1.store(clusters as u64, Ordering::Relaxed);
-        for files in &tree.clusters {
-            progress.clusters.0.fetch_add(1, Ordering::Relaxed);
-            rounds::archive_cluster(&context, info, files, &mut summary).await?;
+        let archive = watch.at(Stage::Catalog, open()).inspect_err(|_| count_left())?;
+        watch.watch_requests(archive.requests());
+        let context = Context::new(Means::of(settings), archive, Arc::clone(&progress))?;
+        let context = Arc::new(Context { choice: Choice::of(settings), min_age: settings.min_age, ..context });
+        fail_point::reach("opened");
+        if settings.dry_run {
+            let plan = async {
+                let info = check_archive(&context, settings).await?;
+                dry_run::plan(settings, &context, info, (&tree, sources)).await
+            };
+            return Ok(Outcome::Planned(Box::new(stopped_by(|| context.stop(), shutdown, watch.hurried(), plan).await?)));
         }
-        if let Some(logs) = logs {
-            logs.archive(&context, info, settings, &tree, &mut summary).await?;
+        let (hosts, snapshots) = tree.size();
+        let clusters = tree.clusters.len();
+        let [checkpoints, files] = [checkpoints, files].map(|from| from.map(field::display));
+        tracing::info!(checkpoints, files, archive = %settings.archive, clusters, hosts, snapshots, version = env!("CARGO_PKG_VERSION"), "archiving");
+        let mut summary = Summary { sources, hosts: hosts as u64, ..Summary::default() };
+        tree.set_aside.iter().for_each(|note| watch.set_aside(Stage::Scan, note.clone(), &mut summary));
+        let done = stopped_by(|| context.stop(), shutdown, watch.hurried(), archive_tree(settings, &context, &tree, logs, &mut summary)).await;
+        summary.interrupted = matches!(done, Err(Error::Interrupted));
+        summary.store_overwrites = context.archive.overwrites();
+        summary.finish(begun);
+        count_left();
+        watch.figures().archive = Some(summary.clone());
+        if !summary.interrupted {
+            done?;
         }
-        summary.table_version = tabling::keep_up(&context.archive, watch).await;
-        watch.at(Stage::Prune, prune_tree(settings, &context, &tree, &mut summary).await)
-    };
-    let done = stopped_by(|| context.stop(), shutdown, watch.hurried(), run).await;
-    summary.interrupted = matches!(done, Err(Error::Interrupted));
-    summary.store_overwrites = context.archive.overwrites();
-    summary.finish(begun);
-    watch.left().finish(&tree, |file| settings.takes(file));
-    watch.figures().archive = Some(summary.clone());
-    if !summary.interrupted {
-        done?;
+        fail_point::reach("done");
+        Ok(Outcome::Done(Box::new(summary)))
     }
-    fail_point::reach("done");
-    Ok(Outcome::Done(Box::new(summary)))
+}
+
+/// Cluster by cluster, then what only logs have; at the end snapshots are pruned, if that is asked for.
+async fn archive_tree(settings: &ArchiveSettings, context: &Arc<Context>, tree: &Tree, logs: Option<logs::Found>, summary: &mut Summary) -> Result<()> {
+    let (progress, watch) = (&context.progress, &context.progress.watch);
+    let info = watch.at(Stage::Catalog, check_archive(context, settings).await)?;
+    progress.clusters.1.store(tree.clusters.len() as u64, Ordering::Relaxed);
+    for files in &tree.clusters {
+        progress.clusters.0.fetch_add(1, Ordering::Relaxed);
+        rounds::archive_cluster(context, info, files, summary).await?;
+    }
+    if let Some(logs) = logs {
+        logs.archive(context, info, settings, tree, summary).await?;
+    }
+    summary.table_version = tabling::keep_up(&context.archive, watch).await;
+    watch.at(Stage::Prune, prune_tree(settings, context, tree, summary).await)
 }
 
 /// Runs to the end, or, once `shutdown` is ready, to the next point at which everything under way can be given up.

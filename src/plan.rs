@@ -28,33 +28,38 @@ pub enum Known {
     Unsure,
 }
 
+/// True if an entry is of the file, or of another version of it. Rows that are imported are told by their digest alone: their file may have another name.
+fn is_of(entry: &Entry, file: &SnapshotFile, path: &str) -> bool {
+    if file.row_group().is_some() { entry.is_import() } else { &*entry.path == path }
+}
+
 /// Looks a file up in the holdings of its home date. `digest` is given where it decides.
 pub fn look_up(file: &SnapshotFile, host: &Host, home: &Holdings, digest: Option<Digest>) -> Known {
     let path = file.ledger_path(host);
-    let versions: Vec<&Entry> = home.of_host(host.as_str()).map(|(_, entry)| entry).filter(|entry| entry.path == path).collect();
+    let versions: Vec<&Entry> = home.of_host(host.as_str()).map(|(_, entry)| entry).filter(|entry| is_of(entry, file, &path)).collect();
     let same = |entry: &&&Entry| match digest {
         Some(digest) => entry.blake3 == digest,
-        None => entry.size == file.size && entry.mtime == file.mtime,
+        None => entry.path == path && entry.size == file.size && entry.mtime == file.mtime,
     };
     if let Some(entry) = versions.iter().find(same) {
         Known::Archived(entry.blake3, entry.dates.to_vec())
-    } else if digest.is_none() && versions.iter().any(|entry| entry.size == file.size) {
+    } else if digest.is_none() && versions.iter().any(|entry| entry.size == file.size || entry.is_import()) {
         Known::Unsure
     } else {
-        Known::New { changed: !versions.is_empty() }
+        Known::New { changed: versions.iter().any(|entry| entry.path == path) }
     }
 }
 
-/// True if the floor keeps none of the dates that a file can feed, by its name.
+/// True if the floor keeps none of the dates that a file can feed, by its name, or by the times of its rows.
 pub fn lies_below(file: &SnapshotFile, floor: Floor) -> bool {
-    let latest = Date::of(file.home().start() + MOST_CLAIMED * DAY);
+    let latest = Date::of(file.row_group().map_or(file.home().start() + MOST_CLAIMED * DAY, |group| group.times.1));
     latest.is_some_and(|latest| !floor.keeps(latest))
 }
 
 /// True if the holdings of one date name this file.
 pub fn is_done(file: &SnapshotFile, host: &Host, digest: Digest, holdings: &Holdings) -> bool {
     let path = file.ledger_path(host);
-    holdings.of_host(host.as_str()).any(|(_, entry)| entry.path == path && entry.blake3 == digest)
+    holdings.of_host(host.as_str()).any(|(_, entry)| entry.blake3 == digest && is_of(entry, file, &path))
 }
 
 /// One source that is not archived, or not on all of its dates.

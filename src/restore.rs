@@ -7,18 +7,15 @@ use std::io::{self, Write};
 
 use crate::data::Place;
 use crate::files::Kind;
+use crate::sheet::{self, Sheet};
 
-mod binary;
 mod collect;
 mod json;
-mod levels;
 mod report;
-mod sheet;
 mod target;
 
 pub use collect::{Collected, Collector, Lost};
 pub use report::{Damaged, Plan, Report, bytes_of_row};
-pub use sheet::Sheet;
 pub use target::{Present, Put, Staged, Target, free_space};
 
 /// Writes one checkpoint.
@@ -27,7 +24,7 @@ pub use target::{Present, Put, Staged, Target, free_space};
 /// Its values cannot be read, or `out` takes no more.
 pub fn write(kind: Kind, sheet: &Sheet, place: &Place, out: &mut dyn Write) -> io::Result<()> {
     match kind {
-        Kind::Binary => binary::write(sheet, place, out),
+        Kind::Binary => sheet::write_binary(sheet, place, out),
         Kind::Json => json::write(sheet, place, out),
     }
 }

@@ -11,8 +11,12 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use crate::error::{Error, Escaped, Result, SetAside, rights};
-use crate::files::{ClusterFiles, Filter, Format, HostFiles, LOG_NAME, Packed, SnapshotFile, Tree, mtime, packed, shape, trusted};
+use crate::files::{ClusterFiles, Filter, Format, HostFiles, LOG_NAME, Packed, SnapshotFile, Tree, Zipped, mtime, packed, shape, trusted};
 use crate::names::{Cluster, Date, Host};
+
+mod importing;
+
+pub use importing::scan_files;
 
 /// Reads the tree at `root`. A tree that cannot be one is an error that says so, never an empty result.
 pub fn scan(root: &Path, filter: &Filter) -> Result<Tree> {
@@ -103,7 +107,10 @@ fn snapshots(path: &Path, set_aside: &mut Vec<SetAside>) -> io::Result<(Vec<Snap
         }
     }
     // of those of one name a file is the first, then the one in the latest zip archive
-    let zip = |file: &SnapshotFile| file.packed.as_ref().map(|packed| packed.zip.clone());
+    let zip = |file: &SnapshotFile| match file.packed.as_deref() {
+        Some(Packed::Zip(zipped)) => Some(zipped.zip.clone()),
+        _ => None,
+    };
     found.sort_by(|a, b| (a.from, &a.name).cmp(&(b.from, &b.name)).then_with(|| zip(a).is_some().cmp(&zip(b).is_some())).then_with(|| zip(b).cmp(&zip(a))));
     found.dedup_by(|other, first| is_twin(path, other, first, set_aside));
     // one of the right size from the start: trees have many hosts, and one that shrinks leaves a gap
@@ -129,7 +136,7 @@ fn in_zip(entry: &DirEntry, stem: &[u8], found: &mut Vec<SnapshotFile>, set_asid
     for packed::Member { name: member, stem, format, index, size } in members {
         match checked(OsStr::new(&member), &stem, &status) {
             Ok((_, from)) => {
-                let packed = Packed { zip: name.into(), size: status.len(), index };
+                let packed = Packed::Zip(Zipped { zip: name.into(), size: status.len(), index });
                 found.push(SnapshotFile { name: member.as_str().into(), from, format, size, mtime: mtime(&status), packed: Some(Box::new(packed)) });
             }
             Err(reason) => set_aside.push(SetAside::new(path.join(member), reason)),

@@ -86,6 +86,15 @@ impl ArchiveSettings {
     }
 }
 
+/// What a run of `import` does.
+#[derive(Debug, Clone)]
+pub struct ImportSettings {
+    /// Parquet files, and folders with such files.
+    pub files: Vec<PathBuf>,
+    /// The same as for `archive`, of which these files take the tree's place: there are no logs, nothing is locked, and nothing is pruned.
+    pub run: ArchiveSettings,
+}
+
 /// What a run of `prune` does.
 #[derive(Debug, Clone)]
 pub struct PruneSettings {

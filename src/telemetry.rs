@@ -31,9 +31,31 @@ pub use prune::{KeepReason, Kept, PruneSummary};
 pub use run::{Run, Subject};
 pub use watch::{Figures, Left, Requests, Restored, Stage, TableFigures, Unarchived, Verified, Watch};
 
+/// What a run takes, as people call it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Sources {
+    /// Files of a checkpoint tree.
+    #[default]
+    Snapshots,
+    /// Rows of a host in one of a Parquet file.
+    RowGroups,
+}
+
+impl fmt::Display for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Snapshots => "snapshots",
+            Self::RowGroups => "row groups",
+        })
+    }
+}
+
 /// What a run did.
 #[derive(Debug, Default, Clone, Serialize)]
 pub struct Summary {
+    /// What is called a snapshot in what follows.
+    #[serde(skip)]
+    pub sources: Sources,
     /// Hosts looked at.
     pub hosts: u64,
     /// Those that had something to archive.
@@ -127,7 +149,7 @@ impl fmt::Display for Summary {
             line("interrupted", "by a signal; what follows was done, and the next run goes on from there".into())?;
         }
         line("hosts", format!("{}, {} with something new", thousands(self.hosts), thousands(self.hosts_archived)))?;
-        line("snapshots", thousands(self.files))?;
+        line(&self.sources.to_string(), thousands(self.files))?;
         line("already archived", thousands(self.already_archived))?;
         line("rows read", thousands(self.rows_read))?;
         let superseded = if self.superseded_rows > 0 { format!(", {} of them with an older value", thousands(self.superseded_rows)) } else { String::new() };

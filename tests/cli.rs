@@ -172,8 +172,8 @@ fn pretty(value: &Value) -> String {
 // ---- help ----
 
 /// The commands that help lists.
-const COMMANDS: [&str; 14] =
-    ["init", "archive", "prune", "verify", "compact", "inspect", "table", "ls", "coverage", "restore", "expire", "doctor", "config", "completions"];
+const COMMANDS: [&str; 15] =
+    ["init", "archive", "import", "prune", "verify", "compact", "inspect", "table", "ls", "coverage", "restore", "expire", "doctor", "config", "completions"];
 
 #[test]
 fn help_says_what_there_is() {

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cc_archiver::fail_point::POINTS;
+use support::old_archive::{groups_of, write_file};
 use support::{Level, MIDNIGHT, Row, Run, Snapshot, T0, Tree, archiver, assert_same_rows, files_below, noise, rows_of, s3};
 use victim::{Site, signal, wait, was_killed};
 
@@ -446,5 +447,31 @@ fn a_kill_at_any_boundary_of_an_expiry_leaves_what_the_next_one_finishes() {
         Run::from(expiring().output().expect("it starts")).expect(0);
         assert!(files_below(folder.path()).keys().all(|key| !key.contains("date=2026-02")), "{point}");
         assert_eq!(files_below(&folder.path().join("_cc-archiver/floor")).len(), 1, "{point}");
+    }
+}
+
+#[test]
+fn a_kill_at_any_boundary_of_an_import_loses_and_doubles_nothing() {
+    let hosts: Vec<Snapshot> = (0..3).map(|seed| Snapshot::minutes(T0, noise(seed, 1_500))).collect();
+    let rows: Vec<Row> = hosts.iter().enumerate().flat_map(|(i, snapshot)| snapshot.rows("c", &format!("n{i}"))).collect();
+    let files = tempfile::tempdir().expect("a folder");
+    let groups: Vec<_> = hosts.iter().enumerate().flat_map(|(i, snapshot)| groups_of("c", &[(&format!("n{i}"), std::slice::from_ref(snapshot))])).collect();
+    write_file(&files.path().join("1772400000.parquet"), &groups, &[]);
+    let others = ["locked", "reading"];
+    for point in points().filter(|point| !OF_PRUNING.contains(point) && !others.contains(point)) {
+        for nth in [0, 1, 4] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let importing = || {
+                let mut command = archiver();
+                command.arg("import").args([files.path(), folder.path()]).args(["--json", "--progress", "never"]);
+                command
+            };
+            let mut child = importing().env(VARIABLE, format!("{point}:{nth}")).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+            assert!(was_killed(wait(&mut child)) || nth > 0, "no import comes to {point}");
+            Run::from(importing().output().expect("it starts")).expect(0);
+            assert_same_rows(&format!("{point} {nth}"), rows_of(&files_below(folder.path())), &rows);
+            let again = Run::from(importing().output().expect("it starts")).expect(0).summary();
+            assert_eq!(again["objects_written"].as_u64(), Some(0), "{point} {nth}");
+        }
     }
 }

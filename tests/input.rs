@@ -662,6 +662,10 @@ fn what_only_has_a_snapshots_name_is_set_aside_and_never_opened() {
     assert!(site.state() == before, "the tree was touched");
 }
 
+fn tools() -> Tools {
+    Tools { buffers: Buffers::new(0), folder: std::env::temp_dir() }
+}
+
 /// Reads on a thread of its own, so that one that hangs fails the test instead of stopping it.
 fn read_within_seconds(path: PathBuf) -> Result<Bytes, Unread> {
     let (to, done) = std::sync::mpsc::channel();
@@ -670,7 +674,7 @@ fn read_within_seconds(path: PathBuf) -> Result<Bytes, Unread> {
         let runtime = tokio::runtime::Builder::new_multi_thread().build().expect("a runtime");
         let format = Format { kind: Kind::Binary, compression: Compression::None };
         let file = SnapshotFile { name: "1.bin".into(), from: 1, format, size: status.len(), mtime: files::mtime(&status), packed: None };
-        to.send(runtime.block_on(read::read(&Buffers::new(0), &path, &file))).expect("awaited");
+        to.send(runtime.block_on(read::read(&tools(), &path, &file))).expect("awaited");
     });
     done.recv_timeout(Duration::from_secs(10)).expect("it does not hang")
 }
@@ -951,8 +955,8 @@ fn file_of(bytes: &[u8]) -> Arc<File> {
 
 /// Decodes a snapshot in memory, and checks that it comes to the same on disk, with little memory and with none.
 fn decode_both_ways(bytes: Vec<u8>, format: Format) -> Result<Result<Snapshot, Flaw>, TestCaseError> {
-    let form = Form { format, from: T, size: bytes.len() as u64 };
-    let tools = Tools { buffers: Buffers::new(0), folder: std::env::temp_dir() };
+    let form = Form { format, from: T, size: bytes.len() as u64, of_rows: false };
+    let tools = tools();
     let file = file_of(&bytes);
     let all = Room { values: usize::MAX, index: usize::MAX };
     let checked = checkpoint::check(&file, form);
@@ -996,7 +1000,8 @@ fn flat(date: Date, snapshot: &Arc<Snapshot>) -> Vec<(String, String, i64, u32)>
 }
 
 fn rows_of(date: Date, snapshot: &Arc<Snapshot>) -> (Rows, Tally) {
-    let mut merge = Merge::new(vec![Input { series: snapshot.cursor(), held: false, of_log: false, times: date.start()..date.end() }]).expect("read");
+    let mut merge =
+        Merge::new(vec![Input { series: snapshot.cursor(), held: false, of_log: false, derived: false, times: date.start()..date.end() }]).expect("read");
     let behind = Behind { kept: 0, loaded: usize::MAX };
     let rows = rows::rows_of(&Host::new("h"), behind, || merge.next_series()).expect("read");
     assert!(merge.is_done(), "they are few");

@@ -55,17 +55,7 @@ struct Run {
     values: Vec<u8>,
 }
 
-/// So many missing values are put into a run as NaN, which take less memory than another run.
-const MOST_MISSING: i64 = 8;
-
 impl Run {
-    /// How many values are missing before one at this time, if it belongs to the run.
-    fn missing_before(&self, time: i64, frequency: i64) -> Option<i64> {
-        let ahead = time - self.span.time(self.span.len);
-        let belongs = self.span.frequency == frequency && ahead >= 0 && ahead % frequency == 0 && ahead / frequency <= MOST_MISSING;
-        belongs.then(|| ahead / frequency)
-    }
-
     fn push(&mut self, values: &[u8]) {
         self.span.len += values.len() / 4;
         self.values.extend_from_slice(values);
@@ -75,7 +65,7 @@ impl Run {
 impl Collected {
     /// Takes rows with such times; their values go to `spool`.
     pub fn new(times: RangeInclusive<i64>, spool: Spool) -> Self {
-        Self { times, spool, index: IndexBuilder::of_rows(), series: None, last: None, runs: Vec::new(), spare: Vec::new() }
+        Self { times, spool, index: IndexBuilder::of_rows(usize::MAX), series: None, last: None, runs: Vec::new(), spare: Vec::new() }
     }
 
     /// Takes rows.
@@ -91,7 +81,7 @@ impl Collected {
 
     /// Takes evenly spaced rows, which go on with a run, or begin one.
     fn add_run(&mut self, rows: Span, values: &[u8]) -> Result<(), Failed> {
-        let known = self.runs.iter().enumerate().find_map(|(i, run)| Some((i, run.missing_before(rows.start, rows.frequency)?)));
+        let known = self.runs.iter().enumerate().find_map(|(i, run)| Some((i, run.span.missing_before(rows.start, rows.frequency)?)));
         let (run, missing) = match known {
             Some(known) => known,
             None => {

@@ -2,18 +2,17 @@
 
 use std::path::PathBuf;
 
-use bytesize::ByteSize;
 use clap::Args;
 
-use super::format::FormatArgs;
-use super::help::{RARE, RARE_FORMAT};
+use super::help::RARE;
 use super::metrics::MetricsArgs;
+use super::objects::ObjectArgs;
 use super::prune::PruneRuleArgs;
 use super::resources::ResourceArgs;
 use super::s3::S3Args;
 use super::selection::SelectionArgs;
-use super::values::{Instant, path, size, span, switch};
-use crate::settings::{Dates, Depth, Location, Moved, WalRecords};
+use super::values::{Instant, path, span, switch};
+use crate::settings::{Dates, Location, Moved, WalRecords};
 
 /// Archive the snapshots that are not in the archive yet. Nothing is deleted without --prune-after.
 ///
@@ -65,9 +64,9 @@ pub struct ArchiveArgs {
     #[arg(long, value_enum, value_name = "RECORDS", help_heading = RARE, env = "CC_ARCHIVER_WAL")]
     pub wal: Option<WalRecords>,
 
-    /// How each object is proven after its upload.
-    #[arg(long, value_enum, value_name = "DEPTH", default_value = "footer", help_heading = RARE, env = "CC_ARCHIVER_VERIFY")]
-    pub verify: Depth,
+    /// How objects are written and proven.
+    #[command(flatten)]
+    pub objects: ObjectArgs,
     /// When all is archived, delete proven snapshots, if the next snapshot of the host is older than this: see prune.
     #[arg(long, value_name = "AGE", help_heading = "Logs and pruning", env = "CC_ARCHIVER_PRUNE_AFTER", value_parser = span, allow_hyphen_values = true)]
     pub prune_after: Option<humantime::Duration>,
@@ -87,14 +86,4 @@ pub struct ArchiveArgs {
     /// An archive in S3.
     #[command(flatten)]
     pub s3: S3Args,
-
-    /// Size at which an object ends, with the host that reaches it.
-    #[arg(long, value_name = "SIZE", default_value = "128MiB", help_heading = RARE_FORMAT, env = "CC_ARCHIVER_OBJECT_SIZE", value_parser = size)]
-    pub object_size: ByteSize,
-    /// How objects are written.
-    #[command(flatten)]
-    pub format: FormatArgs,
-    /// Also store the cluster as a column, for readers of single files.
-    #[arg(long, help_heading = RARE_FORMAT, env = "CC_ARCHIVER_WITH_CLUSTER_COLUMN", value_parser = switch)]
-    pub with_cluster_column: bool,
 }

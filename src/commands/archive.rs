@@ -21,14 +21,20 @@ fn archive(args: ArchiveArgs, session: &Session, run: &mut Run) -> Result<Exit> 
     let settings = config::archive(args, &session.s3)?;
     run.removes_after = settings.removes_after;
     let open = || Archive::open(&settings.archive, settings.s3.as_ref(), settings.dry_run);
-    match session.wait(&run.progress, |shutdown| pipeline::archive_into(&settings, open, Arc::clone(&run.progress), shutdown))? {
+    let outcome = session.wait(&run.progress, |shutdown| pipeline::archive_into(&settings, open, Arc::clone(&run.progress), shutdown))?;
+    Ok(told(outcome, session, run))
+}
+
+/// Prints what a run came to.
+pub fn told(outcome: Outcome, session: &Session, run: &Run) -> Exit {
+    match outcome {
         Outcome::Planned(plan) => {
             session.show_of(run, &*plan);
-            Ok(exit_of(plan.is_complete(), false))
+            exit_of(plan.is_complete(), false)
         }
         Outcome::Done(summary) => {
             session.report(run, &*summary);
-            Ok(exit_of(summary.is_complete(), summary.interrupted))
+            exit_of(summary.is_complete(), summary.interrupted)
         }
     }
 }

@@ -179,7 +179,7 @@ mod tests {
     }
 
     fn of_metric(metric: &str, spans: &[(i64, i64, &[f32])]) -> Arc<Snapshot> {
-        let (mut index, mut bytes) = (IndexBuilder::of_rows(), Vec::new());
+        let (mut index, mut bytes) = (IndexBuilder::of_rows(usize::MAX), Vec::new());
         let selector = Arc::new(Selector::node());
         for (start, frequency, values) in spans {
             let span = Span { start: *start, frequency: *frequency, at: bytes.len(), len: values.len() };

@@ -85,7 +85,7 @@ impl Setting {
 
     /// Takes in the same setting of another command, which may say something else about it.
     fn join(&mut self, command: &str, other: Self) {
-        if self.help != other.help {
+        if !self.help.starts_with(&other.help) {
             self.help = format!("{}; {command}: {}", self.help, other.help);
         }
         self.positional |= other.positional;
@@ -112,6 +112,8 @@ pub fn command() -> Command {
             let place = 1 + all.iter().filter(|known| known.is_positional()).count();
             // another name of an option can be the name of an option of another command
             let arg = arg.clone().required(false).hide(!arg.is_positional()).alias(None);
+            // the parser takes arguments of one kind, as many as there are, at the end only
+            let arg = if arg.is_positional() && kind_of(&arg) == Kind::List { arg.long("files").hide(true) } else { arg };
             // the first two can change places
             all.push(if arg.is_positional() && place > 2 { arg.index(place) } else { arg });
         }

@@ -75,9 +75,9 @@ impl IndexBuilder {
         Self { from, room, limit: room, taken: 0, most, is_repeated: false, index: Index::default() }
     }
 
-    /// Of rows of the archive, of which a series can have very many spans.
-    pub fn of_rows() -> Self {
-        Self { most: usize::MAX, ..Self::new(None, usize::MAX) }
+    /// Of rows, of which a series can have very many spans, in about `room` bytes of memory.
+    pub fn of_rows(room: usize) -> Self {
+        Self { most: usize::MAX, ..Self::new(None, room) }
     }
 
     /// True if the series is wanted, as far as is known by now.

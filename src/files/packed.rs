@@ -30,7 +30,7 @@ const MOST_COMMENT: usize = 0xffff;
 
 /// Where a snapshot lies that is in a zip archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Packed {
+pub struct Zipped {
     /// The archive's name.
     pub zip: FileName,
     /// Its bytes.

@@ -78,6 +78,11 @@ impl Opened {
         Ok(Self { file: file.into(), identity })
     }
 
+    /// Its bytes.
+    pub fn size(&self) -> u64 {
+        self.identity.size
+    }
+
     /// Looks at it again.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::files::{Compression, Format, Kind};
+use crate::files::{Compression, Kind, SnapshotFile};
 
 /// Permits are KiB.
 const UNIT: u64 = 1 << 10;
@@ -94,6 +94,11 @@ impl Budget {
         self.total * 2 / 5
     }
 
+    /// Bytes of memory in which a worker may look at something before hosts have their shares.
+    pub fn room_of_worker(&self) -> usize {
+        (self.total / 16) as usize
+    }
+
     /// Waits until `bytes` are free. More than there is at all counts as all: such a host runs alone, and makes do with that.
     ///
     /// Must be called in the order in which hosts are written, or those that wait to be written hold what the first one needs.
@@ -107,8 +112,13 @@ impl Budget {
 }
 
 /// Bytes of memory that a snapshot takes from its first byte to its rows: its text, its values, its index, and its rows.
-pub fn memory_of(format: Format, size: u64) -> u64 {
-    let taken = match (format.kind, format.compression) {
+pub fn memory_of(file: &SnapshotFile) -> u64 {
+    let size = file.size;
+    if let Some(group) = file.row_group() {
+        // their values twice: as they are collected, and as a snapshot
+        return group.rows() * 10 + SMALL;
+    }
+    let taken = match (file.format.kind, file.format.compression) {
         // rows are slices of these; where values are few between NaN, they are copied
         (Kind::Binary, Compression::None) => size * 5 / 4,
         (Kind::Json, Compression::None) => size * 2,

@@ -12,18 +12,21 @@ use super::estimate::{self, Span};
 use super::planning::{self, Planned};
 use super::pruning::Pruning;
 use crate::error::{Result, SetAside};
-use crate::files::{ClusterFiles, Compression, Kind, Tree};
+use crate::files::{ClusterFiles, Compression, Format, Kind, RowGroup, SnapshotFile, Tree};
 use crate::info::ArchiveInfo;
 use crate::ledger::Holdings;
 use crate::names::Date;
 use crate::partition::{ObjectKey, Partition};
 use crate::plan::{ClusterPlan, Left, Work};
 use crate::settings::ArchiveSettings;
-use crate::telemetry::{MovedHost, PruneSummary, list, thousands};
+use crate::telemetry::{MovedHost, PruneSummary, Sources, list, thousands};
 
 /// A plan for people and programs.
 #[derive(Debug, Serialize)]
 pub struct DryRun {
+    /// What is called a snapshot in what follows.
+    #[serde(skip)]
+    sources: Sources,
     /// One for every cluster.
     pub clusters: Vec<ClusterDryRun>,
     /// Logs in the tree, if they are asked for. What becomes of them is known when they are read.
@@ -59,7 +62,7 @@ pub struct ClusterDryRun {
     pub bytes_to_read: u64,
     /// Bytes that will be written, at least and at most, as far as that can be told before anything is decoded.
     pub bytes_to_write: Span,
-    /// Rows that uncompressed `.bin` files hold at most; absent if there are others.
+    /// Rows that uncompressed `.bin` files and row groups hold at most; absent if there are others.
     pub rows_at_most: Option<u64>,
     /// Snapshots that the archive holds already.
     pub already_archived: u64,
@@ -92,7 +95,7 @@ pub struct PartitionDryRun {
 }
 
 /// Plans all clusters, and what would be pruned when they are archived.
-pub async fn plan(settings: &ArchiveSettings, context: &Context, info: ArchiveInfo, tree: &Tree) -> Result<DryRun> {
+pub async fn plan(settings: &ArchiveSettings, context: &Context, info: ArchiveInfo, (tree, sources): (&Tree, Sources)) -> Result<DryRun> {
     let mut set_aside: Vec<SetAside> = tree.set_aside.clone();
     let mut clusters = Vec::new();
     let mut to_archive = BTreeSet::new();
@@ -114,7 +117,7 @@ pub async fn plan(settings: &ArchiveSettings, context: &Context, info: ArchiveIn
     }
     let hosts = || tree.clusters.iter().flat_map(|files| &files.hosts);
     let logs = settings.looks_at_logs().then(|| hosts().filter(|host| host.has_log).count() as u64);
-    Ok(DryRun { clusters, logs, set_aside, prune })
+    Ok(DryRun { sources, clusters, logs, set_aside, prune })
 }
 
 /// Takes out what ends after `--before`, as a run does when it has read it. Gives how many that are.
@@ -136,7 +139,6 @@ async fn leave_out_recent(context: &Context, files: &ClusterFiles, plan: &mut Cl
 
 fn cluster(context: &Context, files: &ClusterFiles, planned: Planned) -> ClusterDryRun {
     let file = |w: &Work| &files.hosts[w.host].snapshots[w.snapshot];
-    let plain = |w: &Work| file(w).format.kind == Kind::Binary && file(w).format.compression == Compression::None;
     let work = || planned.plans.iter().flat_map(|plan| &plan.work);
     let bytes = work().map(|w| file(w).size).sum();
     ClusterDryRun {
@@ -146,7 +148,7 @@ fn cluster(context: &Context, files: &ClusterFiles, planned: Planned) -> Cluster
         bytes,
         bytes_to_read: planned.plans.iter().map(|plan| bytes_to_read(context, files, plan)).sum(),
         bytes_to_write: estimate::written(work().map(file)),
-        rows_at_most: work().all(plain).then_some(bytes / 4),
+        rows_at_most: work().map(|w| rows_at_most(file(w))).sum(),
         already_archived: planned.archived,
         new_versions: work().filter(|w| w.changed).count() as u64,
         too_recent: planned.too_recent,
@@ -155,6 +157,12 @@ fn cluster(context: &Context, files: &ClusterFiles, planned: Planned) -> Cluster
         partitions: planned.plans.iter().flat_map(|plan| partitions(files, plan)).collect(),
         moved: planned.moved,
     }
+}
+
+/// The most rows that can come of a source; none if that cannot be told.
+fn rows_at_most(file: &SnapshotFile) -> Option<u64> {
+    let plain = Format { kind: Kind::Binary, compression: Compression::None };
+    file.row_group().map(RowGroup::rows).or_else(|| (file.format == plain).then_some(file.size / 4))
 }
 
 /// Bytes that a run reads, window by window.
@@ -187,10 +195,11 @@ fn partitions(files: &ClusterFiles, plan: &ClusterPlan) -> Vec<PartitionDryRun> 
 
 impl fmt::Display for DryRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sources = self.sources;
         for cluster in &self.clusters {
             let rows = cluster.rows_at_most.map_or(String::new(), |rows| format!(", at most {} rows", thousands(rows)));
             writeln!(f, "cluster {}", cluster.cluster.escape_debug())?;
-            writeln!(f, "  to archive       {} hosts, {} snapshots, {}{rows}", thousands(cluster.hosts), thousands(cluster.files), ByteSize(cluster.bytes))?;
+            writeln!(f, "  to archive       {} hosts, {} {sources}, {}{rows}", thousands(cluster.hosts), thousands(cluster.files), ByteSize(cluster.bytes))?;
             if cluster.files > 0 {
                 let Span { least, most } = cluster.bytes_to_write;
                 let dates = thousands(cluster.partitions.len() as u64);
@@ -217,7 +226,7 @@ impl fmt::Display for DryRun {
                 writeln!(f, "  expired          {}", thousands(cluster.below_the_floor))?;
             }
             for partition in &cluster.partitions {
-                writeln!(f, "  {}  {} snapshots -> {}", partition.partition, thousands(partition.files), partition.first_object)?;
+                writeln!(f, "  {}  {} {sources} -> {}", partition.partition, thousands(partition.files), partition.first_object)?;
             }
         }
         if let Some(logs) = self.logs {

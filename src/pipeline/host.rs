@@ -74,7 +74,7 @@ impl Needs {
 
     /// A file's part of a share.
     fn of(&self, file: &SnapshotFile, share: &Share) -> Room {
-        Room { bytes: self.scaled(budget::memory_of(file.format, file.size), share), is_enough: self.fits(share) }
+        Room { bytes: self.scaled(budget::memory_of(file), share), is_enough: self.fits(share) }
     }
 
     fn fits(&self, share: &Share) -> bool {
@@ -114,7 +114,7 @@ impl HostJob {
 
     /// Bytes of memory that the host will take, its archived neighbours included, by the sizes of its files.
     pub fn needs(&self) -> Needs {
-        let files = self.sources.iter().map(|source| &source.file).chain(self.neighbours()).map(|file| budget::memory_of(file.format, file.size));
+        let files = self.sources.iter().map(|source| &source.file).chain(self.neighbours()).map(budget::memory_of);
         // a source that is archived already under its name has other bytes now
         let on_disk: BTreeSet<(Box<str>, u64)> = self.neighbours().map(|file| (file.ledger_path(&self.host), file.size)).collect();
         let gone = self.near().filter(|entry| !on_disk.contains(&(entry.path.clone(), entry.size)) || !entry.stands_as_decoded());
@@ -258,7 +258,7 @@ impl HostJob {
             let digests: Vec<Digest> = entry.held_by.iter().copied().chain([entry.blake3]).collect();
             let on_disk = if entry.stands_as_decoded() { self.archived_file(means, entry, cache).await? } else { None };
             if let Some(stored) = on_disk {
-                held.push(Held { origin: Origin::File(stored), digests, of_log: false });
+                held.push(Held { origin: Origin::File(stored), digests, of_log: false, derived: false });
                 continue;
             }
             let overlap = match entry.is_log() {
@@ -278,7 +278,12 @@ impl HostJob {
         let (room, all) = (means.needs.scaled(means.needs.read_back, means.share), read_back.iter().map(|found| found.rows).sum::<u64>());
         held.extend(read_back.into_iter().map(|ReadBack { object, times, rows, digests }| {
             let room = (u128::from(room) * u128::from(rows) / u128::from(all.max(1))) as u64;
-            Held { origin: Origin::Object { object, times, room, rows }, digests, of_log: object.is_of_logs(self.host.as_str()) }
+            Held {
+                origin: Origin::Object { object, times, room, rows },
+                digests,
+                of_log: object.is_of_logs(self.host.as_str()),
+                derived: object.has_imports(self.host.as_str()),
+            }
         }));
         Ok(held)
     }

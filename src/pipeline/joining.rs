@@ -234,7 +234,7 @@ impl Joining<'_> {
         }
         let mut merged = Vec::new();
         for (window, snapshot) in windows.iter().enumerate().filter_map(|(i, window)| Some((i, of(window.member)?))) {
-            merged.push((window, Input { series: snapshot.cursor(), held: false, of_log: false, times: windows[window].times.clone() }));
+            merged.push((window, Input { series: snapshot.cursor(), held: false, of_log: false, derived: false, times: windows[window].times.clone() }));
         }
         let (of_window, inputs): (Vec<usize>, Vec<Input>) = merged.into_iter().unzip();
         let is_in_memory = snapshots.iter().all(|(_, snapshot)| snapshot.is_in_memory());

@@ -70,6 +70,7 @@ impl Merging<'_> {
             series: snapshot.cursor(),
             held: i >= new.len(),
             of_log: i.checked_sub(new.len()).is_some_and(|i| held[i].of_log),
+            derived: if i < new.len() { new[i].stored.file.row_group().is_some() } else { held[i - new.len()].derived },
             times: times.clone(),
         };
         let inputs: Vec<Input> = snapshots.iter().enumerate().map(input).collect();

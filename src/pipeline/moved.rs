@@ -34,8 +34,13 @@ impl<'a> Found<'a> {
     /// Looks for those among new snapshots, and gives what is to be archived. A file is read for that only if the archive has one of its name and size
     /// of another host.
     pub async fn look_at(&mut self, work: Vec<Work>, home_of: impl Fn(&SnapshotFile) -> Arc<Holdings>) -> Result<Vec<Work>> {
-        let is_new = |item: &Work| matches!(item.left, Left::Claimed(..)) && !item.changed && !self.refuted.contains_key(&(item.host, item.snapshot));
         let file = |item: &Work| &self.files.hosts[item.host].snapshots[item.snapshot];
+        let is_new = |item: &Work| {
+            file(item).row_group().is_none()
+                && matches!(item.left, Left::Claimed(..))
+                && !item.changed
+                && !self.refuted.contains_key(&(item.host, item.snapshot))
+        };
         let mut sizes: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
         for item in work.iter().filter(|item| is_new(item)) {
             sizes.entry(&file(item).name).or_default().insert(file(item).size);
@@ -100,5 +105,6 @@ impl<'a> Found<'a> {
 pub async fn digest_of(context: &Context, files: &ClusterFiles, (h, s): (usize, usize)) -> Result<Option<Digest>> {
     let path = files.path_of(h, s);
     let file = files.hosts[h].snapshots[s].clone();
-    context.workers.run(move || read::through(&path, &file, |file| Digest::of_reader(file).ok()).ok().flatten()).await
+    let (tools, room) = (context.spool.clone(), context.budget.room_of_worker());
+    context.workers.run(move || read::digest(&path, &file, &tools, room).ok()).await
 }

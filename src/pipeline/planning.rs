@@ -254,8 +254,11 @@ pub fn is_expired(path: &Path, file: &SnapshotFile, floor: Floor) -> bool {
     !floor.keeps(file.home()) && (plan::lies_below(file, floor) || Left::claimed(file, extent(path, file), floor).kept(floor).is_none())
 }
 
-/// From when to when a snapshot goes, by its header, or what is wrong with that. Blocks.
+/// From when to when a snapshot goes, by its header, or rows by the footer of their file; or what is wrong with that. Blocks.
 pub fn header(path: &Path, file: &SnapshotFile) -> std::result::Result<std::result::Result<Extent, Flaw>, Unread> {
+    if let Some(group) = file.row_group() {
+        return Ok(Ok((group.times.0, group.times.1.saturating_add(1))));
+    }
     read::through(path, file, |raw| checkpoint::claim(raw, Form::from(file)))
 }
 

@@ -187,6 +187,7 @@ impl Range {
                         series: Arc::new(snapshot).cursor(),
                         held: false,
                         of_log: false,
+                        derived: false,
                         times: self.times.0..self.times.1,
                     }));
                 }

@@ -76,7 +76,7 @@ impl Stored {
     /// Goes through the snapshot at `path`: in memory if there is room, else as it lies on disk.
     pub async fn load(context: &Context, path: PathBuf, file: SnapshotFile, room: Room) -> Result<Result<Self, Failure>> {
         let bytes = if room.is_enough {
-            match read::read(&context.spool.buffers, &path, &file).await {
+            match read::read(&context.spool, &path, &file).await {
                 Ok(bytes) => Some(bytes),
                 Err(unread) => return Ok(Err(unread.into())),
             }
@@ -86,9 +86,16 @@ impl Stored {
         };
         fail_point::reach("read");
         let tools = context.spool.clone();
-        let form = Form::from(&file);
         let load = move || {
-            let opened = if bytes.is_none() { Some(read::open(&path, &file, &tools.folder)?) } else { None };
+            let opened = if bytes.is_none() { Some(read::open(&path, &file, &tools, room.bytes as usize / 2)?) } else { None };
+            let mut form = Form::from(&file);
+            if form.of_rows {
+                // what they became; their columns have another size
+                form.size = match (&bytes, &opened) {
+                    (Some(bytes), _) => bytes.len() as u64,
+                    (None, opened) => opened.as_ref().map_or(0, Opened::size),
+                };
+            }
             let raw = match (bytes, &opened) {
                 (Some(bytes), _) => Raw::Memory(bytes),
                 (None, Some(opened)) => Raw::File(Arc::clone(&opened.file)),
@@ -134,6 +141,8 @@ pub struct Held<'a> {
     pub digests: Vec<Digest>,
     /// True if they were taken from a log.
     pub of_log: bool,
+    /// True if there are some among them that were imported.
+    pub derived: bool,
 }
 
 /// Where archived rows are taken from.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
 
-use super::sheet::{Entry, LONGEST_NAME, Names, Sheet};
 use crate::data::{Piece, Place, SeriesKey, SeriesRows, Span};
 use crate::files::Kind;
 use crate::names::Selector;
 use crate::settings::Windows;
+use crate::sheet::{Entry, LONGEST_NAME, Names, Sheet};
 use crate::spool::Spool;
 
 /// A series that no checkpoint can hold.

@@ -2,9 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::levels::Level;
-use super::sheet::{Entry, Sheet};
 use crate::data::Place;
+use crate::sheet::{Entry, Level, Sheet};
 
 /// Infinity, which JSON has no number for: whoever reads it as f64 and then as f32 gets it.
 const INFINITY: &str = "1e39";

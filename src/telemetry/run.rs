@@ -138,8 +138,9 @@ fn counts_of(figures: &Figures) -> String {
     let mut parts = Vec::new();
     if let Some(did) = &figures.archive {
         parts.push(format!(
-            "{} snapshots of {} of {} hosts, {} rows in {} objects",
+            "{} {} of {} of {} hosts, {} rows in {} objects",
             did.files,
+            did.sources,
             did.hosts_archived,
             did.hosts,
             thousands(did.rows_written),

@@ -28,6 +28,7 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use serde_json::Value;
 
 pub mod document;
+pub mod old_archive;
 pub mod terminal;
 
 /// 2026-03-01T00:00:00Z, where the tests' time begins.
@@ -578,7 +579,8 @@ pub fn python(script: &str, args: &[&str], environment: &[(&str, String)]) -> St
     run.stdout
 }
 
-fn python_command(script: &str, args: &[&str], environment: &[(&str, String)]) -> Command {
+/// A command that runs one of `tests/readers/*.py`.
+pub fn python_command(script: &str, args: &[&str], environment: &[(&str, String)]) -> Command {
     static PYTHON: OnceLock<String> = OnceLock::new();
     let python = PYTHON.get_or_init(|| output_of(Command::new(repository().join("tests/readers/setup"))));
     let mut command = Command::new(python);

@@ -101,7 +101,7 @@ fn tools() -> Tools {
 }
 
 fn form(kind: Kind, compression: Compression, size: usize) -> Form {
-    Form { format: Format { kind, compression }, from: 1_772_323_200, size: size as u64 }
+    Form { format: Format { kind, compression }, from: 1_772_323_200, size: size as u64, of_rows: false }
 }
 
 /// Decodes bytes in memory.

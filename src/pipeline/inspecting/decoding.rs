@@ -51,7 +51,7 @@ impl Decoding {
     /// A snapshot as far as it can be decoded.
     pub fn snapshot(self, format: Format, mut output: Output) -> Result<Seen> {
         self.progress.bytes_expected.store(self.size, Ordering::Relaxed);
-        let form = Form { format, from: self.from, size: self.size };
+        let form = Form { format, from: self.from, size: self.size, of_rows: false };
         let quarter = (self.memory / 4) as usize;
         let tools = spool::Tools { buffers: Buffers::new(quarter), folder: self.spool.clone() };
         let partial = checkpoint::decode_as_far(Arc::clone(&self.file), form, Room { values: quarter, index: quarter }, &tools);

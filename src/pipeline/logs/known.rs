@@ -102,7 +102,7 @@ impl Wanted<'_> {
         }
         let (mut cursors, mut on_disk) = (Vec::new(), BTreeSet::<Digest>::new());
         for file in near {
-            let room = Room { bytes: memory_of(file.format, file.size), is_enough: true };
+            let room = Room { bytes: memory_of(&file), is_enough: true };
             // one that is damaged, or has gone, has nothing to tell
             let Ok(stored) = Stored::load(context, file.path_in(&self.path), file, room).await? else { continue };
             let standing = if self.is_archived(&stored, ledgers) { Standing::Archived } else { Standing::OnDisk };

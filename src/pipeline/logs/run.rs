@@ -108,7 +108,7 @@ impl Logs<'_> {
     async fn share(&self, host: usize) -> Share {
         let LogHost { snapshots, logs, .. } = &self.hosts[host];
         let log = |path: &PathBuf| std::fs::metadata(path).map_or(0, |status| status.len());
-        let newest = snapshots.iter().rev().take(logs.len() + 2).map(|file| memory_of(file.format, file.size)).sum::<u64>();
+        let newest = snapshots.iter().rev().take(logs.len() + 2).map(memory_of).sum::<u64>();
         self.context.budget.take(logs.iter().map(log).sum::<u64>() + newest).await
     }
 

@@ -1,6 +1,6 @@
 //! The levels of a checkpoint, of series that are sorted by the names of their levels.
 
-use super::sheet::Entry;
+use super::Entry;
 
 /// A level: its series, and the levels below.
 #[derive(Clone, Copy)]

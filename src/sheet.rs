@@ -1,8 +1,14 @@
-//! What one checkpoint holds.
+//! What one checkpoint holds, before it is written as a file.
 
 use std::sync::Arc;
 
 use crate::data::Span;
+
+mod binary;
+mod levels;
+
+pub use binary::write as write_binary;
+pub use levels::Level;
 
 /// The longest name of a metric that a `.bin` holds, in bytes.
 pub const LONGEST_NAME: usize = u16::MAX as usize;

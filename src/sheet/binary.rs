@@ -2,8 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::levels::Level;
-use super::sheet::{Entry, Sheet};
+use super::{Entry, Level, Sheet};
 use crate::data::Place;
 use crate::files::BINARY_MAGIC;
 
