@@ -310,7 +310,10 @@ fn filter(args: SelectionArgs) -> Result<Filter> {
 /// Workers and memory.
 fn checked(args: &ResourceArgs) -> Result<(usize, u64)> {
     if args.memory.as_u64() < MIN_MEMORY {
-        return Err(Error::Usage(format!("--memory {} is too little; the least is 64MiB", args.memory)));
+        let bytes = args.memory.as_u64();
+        // nobody has so few bytes: the unit is missing
+        let hint = if bytes < 1 << 20 { format!("\n  hint: it is a number of bytes; write {bytes}MiB for more") } else { String::new() };
+        return Err(Error::Usage(format!("--memory {} is too little; the least is 64MiB{hint}", args.memory)));
     }
     if args.workers == Some(0) {
         return Err(Error::Usage("--workers 0 would do nothing".into()));

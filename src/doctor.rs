@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::error::Error;
-use crate::listing::table::count;
+use crate::telemetry::count;
 
 mod archive;
 mod logs;

@@ -21,9 +21,10 @@ pub use importing::scan_files;
 /// Reads the tree at `root`. A tree that cannot be one is an error that says so, never an empty result.
 pub fn scan(root: &Path, filter: &Filter) -> Result<Tree> {
     let mut tree = Tree::default();
-    let mut seen_hosts = 0;
+    let (mut seen_clusters, mut seen_hosts) = (Vec::new(), 0);
     for (entry, name) in directories(root, root, &mut tree.set_aside).map_err(|e| unusable(root, &e))? {
         let Some(cluster) = Cluster::new(&name) else { continue };
+        seen_clusters.push(cluster.clone());
         if !filter.admits_cluster(&name) {
             continue;
         }
@@ -52,7 +53,7 @@ pub fn scan(root: &Path, filter: &Filter) -> Result<Tree> {
     }
     tree.clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster));
     tree.set_aside.sort_by(|a, b| a.path.cmp(&b.path));
-    check_shape(root, filter, &mut tree, seen_hosts)?;
+    check_shape(root, filter, &mut tree, (seen_clusters, seen_hosts))?;
     Ok(tree)
 }
 
@@ -176,8 +177,21 @@ fn not_a_file(kind: FileType) -> Option<&'static str> {
     }
 }
 
+/// Names for people, as many as one looks at.
+fn some_of(mut clusters: Vec<Cluster>) -> String {
+    const MOST: usize = 10;
+    clusters.sort();
+    let named: Vec<String> = clusters.iter().take(MOST).map(Cluster::to_string).collect();
+    let more = clusters.len().saturating_sub(MOST);
+    match (named.is_empty(), more) {
+        (true, _) => "none".into(),
+        (_, 0) => named.join(", "),
+        _ => format!("{} and {more} more", named.join(", ")),
+    }
+}
+
 /// Refuses a tree in which nothing can be where snapshots are expected. One that could be a tree, and has none, is set aside as a whole.
-fn check_shape(root: &Path, filter: &Filter, tree: &mut Tree, seen_hosts: usize) -> Result<()> {
+fn check_shape(root: &Path, filter: &Filter, tree: &mut Tree, (seen_clusters, seen_hosts): (Vec<Cluster>, usize)) -> Result<()> {
     let missing = filter.clusters.iter().find(|name| !tree.clusters.iter().any(|c| c.cluster.as_str() == *name));
     let hosts = || tree.clusters.iter().flat_map(|c| &c.hosts);
     if missing.is_none() && hosts().any(|h| !h.snapshots.is_empty() || h.has_log) {
@@ -191,7 +205,7 @@ fn check_shape(root: &Path, filter: &Filter, tree: &mut Tree, seen_hosts: usize)
         (Some(1), _) => not_a_tree("one host's directory", format!("did you mean {}?", Escaped(&up(2)))),
         (Some(2), _) => not_a_tree("one cluster's directory", format!("did you mean {}?", Escaped(&up(1)))),
         (Some(4), _) => not_a_tree("a directory above one", "pass the directory whose folders are the clusters".into()),
-        (_, Some(name)) => wrong(format!("has no cluster {name:?}")),
+        (_, Some(name)) => wrong(format!("has no cluster {name:?}\n  hint: it has {}", some_of(seen_clusters))),
         _ if filter.host.is_some() && seen_hosts > 0 && hosts().next().is_none() => wrong(format!("has {seen_hosts} hosts, and --host matches none of them")),
         // what could not be listed is named as it is
         _ if seen_hosts == 0 && tree.set_aside.is_empty() => wrong("holds no <cluster>/<host> directories\n  hint: is the volume mounted?".into()),

@@ -334,7 +334,7 @@ impl FromStr for Dates {
     fn from_str(text: &str) -> Result<Self, String> {
         let date = |text: &str| match text {
             "" => Ok(None),
-            _ => Date::parse(text).map(Some).ok_or_else(|| format!("{text:?} is not a date such as 2026-03-01")),
+            _ => Date::parse(text).map(Some).ok_or_else(|| format!("{text:?} is not a date such as 2026-03-01; a range is written as 2026-03-01..2026-03-31")),
         };
         let (first, last) = text.split_once("..").unwrap_or((text, text));
         let (first, last) = (date(first)?, date(last)?);

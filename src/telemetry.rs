@@ -210,6 +210,11 @@ pub fn thousands(number: u64) -> String {
     groups.join(",")
 }
 
+/// So many of something.
+pub fn count(number: u64, what: &str) -> String {
+    format!("{} {what}{}", thousands(number), if number == 1 { "" } else { "s" })
+}
+
 /// The process' largest resident size so far, in bytes, where the system tells (Linux).
 pub fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

@@ -365,6 +365,7 @@ fn a_slip_shows_the_right_form_and_touches_nothing() {
     }
     let only = run(archiver().arg("import").args([&file, &archive_path]).args(["--cluster", "d"])).expect(2);
     assert!(only.stderr.contains("there are no rows of the clusters and hosts that are asked for"), "{}", only.stderr);
+    assert!(only.stderr.contains("there are rows of c"), "{}", only.stderr);
     assert!(!archive_path.exists());
     let dry = run(archiver().arg("import").args([&file, &archive_path]).arg("--dry-run")).expect(0);
     assert!(dry.stdout.contains("1 hosts") && !archive_path.exists(), "{}", dry.stdout);

@@ -392,8 +392,8 @@ fn a_wrong_name_is_answered_with_the_right_form() {
     let snapshot = tree.path().join("beta/n01/1772344800.bin");
     says(archived.path(), &[], 2, "is an archive, and inspect shows one file");
     says(tree.path(), &[], 2, "name one file in it; for an archive as a whole use ls");
-    says(&tree.path().join("beta/n01/1772344801.bin"), &[], 1, "the nearest name in its directory is 1772344800.bin");
-    says(&tree.path().join("beta/n99/1772344800.bin"), &[], 1, "there is no directory");
+    says(&tree.path().join("beta/n01/1772344801.bin"), &[], 2, "the nearest name in its directory is 1772344800.bin");
+    says(&tree.path().join("beta/n99/1772344800.bin"), &[], 2, "there is no directory");
     says(&PathBuf::from("s3://bucket"), &[], 2, "part-00-00000.parquet");
     says(&snapshot, &["--csv", "--json"], 2, "two forms of the same samples");
     says(&snapshot, &["--values", "--ledger"], 2, "leave one of them out");

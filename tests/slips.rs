@@ -422,3 +422,22 @@ fn a_tree_without_snapshots_is_no_oddity_to_take_out() {
     let checks = checks(&site.run(&["doctor", "hosts", "a", "--json"]).expect(0));
     assert!(checks.iter().any(|(check, level, _)| check == "tree" && level == "warning") && checks.iter().all(|(check, ..)| check != "oddities"), "{checks:?}");
 }
+
+// ---- options ----
+
+#[test]
+fn an_option_that_is_called_otherwise_is_named() {
+    let site = Site::new();
+    for (args, says) in [
+        (&["restore", "archive", "dir", "--date", "2026-03-01"][..], &["--from"][..]),
+        (&["archive", "tree", "s3://b", "--access-key", "x"], &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]),
+        (&["archive", "tree", "archive", "--memory", "512"], &["write 512MiB"]),
+        (&["archive", "tree", "archive", "--date", "2026-03-01:2026-03-02"], &["2026-03-01..2026-03-31"]),
+        (&["archive", "tree", "archive", "--cluster", "d"], &["has no cluster \"d\"", "it has c"]),
+        (&["inspect", "tree/c/n1/nothing.bin"], &["there is no such file"]),
+    ] {
+        site.refused(args, &[], says);
+    }
+    let refused = site.run(&["archive", "tree", "s3://b", "--access-key", "x"]);
+    assert!(!refused.stderr.contains("kms"), "{}", refused.stderr);
+}

@@ -19,8 +19,15 @@ pub(super) const PREFIX: &str = "CC_ARCHIVER_";
 const OF_TESTS: [&str; 6] = ["TEST_", "FAULT_", "FAIL_POINT", "LOCALSTACK_", "MINIO", "CHECKED"];
 
 /// Options that are called otherwise in another command: (command, what is typed, what is meant).
-const OTHERWISE: [(&str, &str, &str); 3] =
-    [("prune", "--prune-after", "--older-than"), ("archive", "--older-than", "--prune-after"), ("doctor", "--older-than", "--prune-after")];
+const OTHERWISE: [(&str, &str, &str); 4] = [
+    ("prune", "--prune-after", "--older-than"),
+    ("archive", "--older-than", "--prune-after"),
+    ("doctor", "--older-than", "--prune-after"),
+    ("restore", "--date", "--from"),
+];
+
+/// What is typed for the keys of S3, which are no options: all processes could read them.
+const KEYS: [&str; 4] = ["--access-key", "--secret-key", "--access-key-id", "--secret-access-key"];
 
 /// Variables that nobody reads, each with the nearest one that is read.
 pub(super) fn unknown(variables: &Variables) -> Vec<String> {
@@ -41,16 +48,29 @@ pub(super) fn typed_for_s3(matches: &ArgMatches) -> Option<String> {
 /// An error of the parser as it is shown: no password, the variable that a value comes from, and the option that was meant.
 pub(super) fn said(e: clap::Error, cli: &Command, command: &str, args: &[OsString], variables: &Variables) -> clap::Error {
     let mut e = without_password(named(e, cli, command, args, variables));
-    if let (ErrorKind::UnknownArgument, Some(ContextValue::String(typed))) = (e.kind(), e.get(ContextKind::InvalidArg))
-        && let Some((.., meant)) = OTHERWISE.iter().find(|(of, option, _)| *of == command && option == typed)
-    {
+    let Some(typed) = unknown_argument(&e) else { return e };
+    let meant = OTHERWISE.iter().find(|(of, option, _)| *of == command && *option == typed);
+    if let Some((.., meant)) = meant {
         e.insert(ContextKind::SuggestedArg, ContextValue::String((*meant).into()));
-        // the parser's own guess stands in its usage too
-        if let Some(usage) = cli.find_subcommand(command).map(|command| command.clone().render_usage()) {
-            e.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
-        }
+    } else if KEYS.contains(&&*typed) {
+        e.remove(ContextKind::SuggestedArg);
+        let hint = "keys of S3 are the variables AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or access-key and secret-key in the file of --config";
+        e.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+    } else {
+        return e;
+    }
+    // the parser's own guess stands in its usage too
+    if let Some(usage) = cli.find_subcommand(command).map(|command| command.clone().render_usage()) {
+        e.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
     }
     e
+}
+
+fn unknown_argument(e: &clap::Error) -> Option<String> {
+    match (e.kind(), e.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(typed))) => Some(typed.clone()),
+        _ => None,
+    }
 }
 
 /// The parser calls the option, also where the value is a variable's.

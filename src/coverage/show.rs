@@ -6,8 +6,8 @@ use bytesize::ByteSize;
 
 use super::map::Map;
 use super::{Cluster, Gaps, HOUR, Report, Since, Span, Summary};
-use crate::listing::table::{count, minute};
-use crate::telemetry::{list, thousands};
+use crate::listing::table::minute;
+use crate::telemetry::{count, list, thousands};
 
 /// Hosts that are named in a line.
 const NAMED: usize = 5;

@@ -12,6 +12,7 @@ use crate::cc_backend::Cleanup;
 use crate::error::{Escaped, SetAside, rights};
 use crate::files::{HostFiles, Tree, trusted};
 use crate::settings::Wishes;
+use crate::telemetry::count;
 
 /// What cc-backend does if nobody says otherwise.
 const USUAL_INTERVAL: Duration = Duration::from_secs(12 * 3_600);
@@ -46,7 +47,8 @@ fn hosts(tree: &Tree) -> impl Iterator<Item = (PathBuf, &HostFiles)> {
 fn contents(tree: &Tree) -> Check {
     let bytes = hosts(tree).flat_map(|(_, host)| &host.snapshots).map(|file| file.size).sum();
     let (hosts, snapshots) = tree.size();
-    let found = format!("{} clusters, {hosts} hosts, {snapshots} snapshots, {}", tree.clusters.len(), ByteSize(bytes));
+    let counted = [(tree.clusters.len(), "cluster"), (hosts, "host"), (snapshots, "snapshot")].map(|(number, what)| count(number as u64, what));
+    let found = format!("{}, {}", counted.join(", "), ByteSize(bytes));
     match snapshots {
         0 => Check::warning("tree", found, "wait for cc-backend's first snapshots: one a checkpoint interval, and when it stops"),
         _ => Check::ok("tree", found),

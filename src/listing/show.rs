@@ -4,10 +4,10 @@ use std::fmt;
 
 use bytesize::ByteSize;
 
-use super::table::{self, Column, count, table};
+use super::table::{self, Column, table};
 use super::{ClusterReport, MetricsOf, Report, Sums};
 use crate::settings::LsView;
-use crate::telemetry::{list, thousands};
+use crate::telemetry::{count, list, thousands};
 
 /// The time of the day, if it is known.
 fn of_day(time: Option<i64>) -> String {

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::telemetry::thousands;
-
 /// A column's heading, and whether it is aligned to the right, as numbers are.
 pub type Column = (&'static str, bool);
 
@@ -29,11 +27,6 @@ pub fn table(f: &mut fmt::Formatter<'_>, columns: &[Column], lines: &[Vec<String
         writeln!(f, "{}", text.trim_end())?;
     }
     Ok(())
-}
-
-/// So many of something.
-pub fn count(number: u64, what: &str) -> String {
-    format!("{} {what}{}", thousands(number), if number == 1 { "" } else { "s" })
 }
 
 /// A time in UTC, to the minute.

@@ -206,7 +206,7 @@ fn info_of(file: &File, path: &Path, output: Output) -> Result<Seen> {
 /// Opens a file, and says its size. The user may name a link to one. Blocks.
 fn open(path: &Path) -> Result<(Opened, u64)> {
     let failed = |e: io::Error| match e.kind() {
-        ErrorKind::NotFound => Error::io("cannot open", path)(io::Error::new(ErrorKind::NotFound, nearest(path))),
+        ErrorKind::NotFound => Error::Usage(format!("cannot open {}: {}", Escaped(path), nearest(path))),
         _ => Error::io("cannot open", path)(e),
     };
     let real = path.canonicalize().map_err(failed)?;

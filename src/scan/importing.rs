@@ -1,12 +1,12 @@
 //! Parquet files to be imported: their footers are read, and each host's rows in each row group become a source, as a snapshot is one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::not_a_file;
+use super::{not_a_file, some_of};
 use crate::error::{Error, Escaped, Result, SetAside};
 use crate::files::{ClusterFiles, Compression, Filter, Format, HostFiles, Kind, Packed, ParquetFile, RowGroup, SnapshotFile, Tree, mtime, trusted};
 use crate::names::{Cluster, Date, Digest, Host};
@@ -42,9 +42,9 @@ pub fn scan_files(paths: &[PathBuf], filter: &Filter) -> Result<Tree> {
     let mut real: Vec<(PathBuf, PathBuf)> = found.into_iter().map(|path| (path.canonicalize().unwrap_or_else(|_| path.clone()), path)).collect();
     real.sort();
     real.dedup_by(|a, b| a.0 == b.0);
-    let (mut tree, mut hosts) = (Tree::default(), Hosts::new());
+    let (mut tree, mut hosts, mut seen) = (Tree::default(), Hosts::new(), BTreeSet::new());
     for (_, path) in real {
-        if let Err(reason) = in_file(&path, filter, &mut hosts, &mut tree.set_aside) {
+        if let Err(reason) = in_file(&path, filter, (&mut hosts, &mut seen), &mut tree.set_aside) {
             tree.set_aside.push(SetAside::new(path, reason));
         }
     }
@@ -53,7 +53,7 @@ pub fn scan_files(paths: &[PathBuf], filter: &Filter) -> Result<Tree> {
         hosts.iter_mut().for_each(|host| settle(&mut host.snapshots, &mut tree.set_aside));
         tree.clusters.push(ClusterFiles { cluster, path: PathBuf::new(), hosts });
     }
-    check(paths, filter, &tree)?;
+    check(paths, filter, &tree, seen)?;
     SetAside::sort(&mut tree.set_aside);
     Ok(tree)
 }
@@ -72,13 +72,14 @@ fn in_folder(folder: &Path, deep: usize, found: &mut Vec<PathBuf>) -> io::Result
 }
 
 /// Adds the rows of a file. A row group that cannot be read costs only itself.
-fn in_file(path: &Path, filter: &Filter, hosts: &mut Hosts, set_aside: &mut Vec<SetAside>) -> Result<(), String> {
+fn in_file(path: &Path, filter: &Filter, (hosts, seen): (&mut Hosts, &mut BTreeSet<Arc<str>>), set_aside: &mut Vec<SetAside>) -> Result<(), String> {
     let (file, status) = open(path)?;
     let (parquet, groups) = ParquetFile::new(&file, path.to_owned(), status.len(), mtime(&status))?;
     for group in groups {
         let wrong = |reason: String| SetAside::new(path, format!("row group {}: {reason}", group.index()));
         match parquet.hosts(&file, &group) {
             Ok(found) => {
+                seen.extend(found.iter().map(|rows| Arc::clone(&rows.whose.0)));
                 for rows in found.into_iter().filter(|rows| filter.admits_cluster(&rows.whose.0) && filter.admits_host(&rows.whose.0, &rows.whose.1)) {
                     match source(rows) {
                         Ok((cluster, host, file)) => hosts.entry(cluster).or_default().entry(host).or_default().push(file),
@@ -142,13 +143,16 @@ fn is_copy(other: &SnapshotFile, first: &SnapshotFile) -> bool {
 }
 
 /// Refuses files with nothing for this run in them. What could not be read is named as it is.
-fn check(paths: &[PathBuf], filter: &Filter, tree: &Tree) -> Result<()> {
+fn check(paths: &[PathBuf], filter: &Filter, tree: &Tree, seen: BTreeSet<Arc<str>>) -> Result<()> {
     if !tree.clusters.is_empty() || !tree.set_aside.is_empty() {
         return Ok(());
     }
     let first = paths.first().cloned().unwrap_or_default();
     let all = if paths.len() > 1 { format!("{} and {} more", Escaped(&first), paths.len() - 1) } else { Escaped(&first).to_string() };
     let is_limited = !filter.clusters.is_empty() || filter.host.is_some() || filter.shard.is_some();
-    let why = if is_limited { "of the clusters and hosts that are asked for" } else { "at all" };
-    Err(Error::Usage(format!("there are no rows {why} in {all}")))
+    if !is_limited {
+        return Err(Error::Usage(format!("there are no rows in {all}")));
+    }
+    let clusters = some_of(seen.iter().filter_map(|name| Cluster::new(name)).collect());
+    Err(Error::Usage(format!("there are no rows of the clusters and hosts that are asked for in {all}\n  hint: there are rows of {clusters}")))
 }
