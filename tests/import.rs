@@ -141,11 +141,18 @@ fn rows_that_follow_no_grid_and_rows_without_a_value() {
 #[test]
 fn memory_that_is_too_little_for_a_row_group_changes_nothing() {
     let (files, roomy, tight) = (folder(), folder(), folder());
-    let long = host(T0, &noise(1, 20_000));
+    // more than may go on at a time
+    let root = Level::default().metric("a", 1, T0, noise(1, 600_000)).metric("b", 1, T0, noise(2, 600_000));
+    let long = Snapshot { from: T0, to: T0 + 600_000, root };
     write_file(&files.path().join("long.parquet"), &groups_of("c", &[("n1", &[long])]), &[]);
     import(&[files.path()], roomy.path(), &[]).expect(0);
     import(&[files.path()], tight.path(), &["--memory", "64MiB"]).expect(0);
     assert_eq!(rows_in(tight.path()), rows_in(roomy.path()));
+    // and the digest of the rows does not depend on it
+    let copy = folder();
+    write(&copy.path().join("copy.parquet"), &files_below(files.path())["long.parquet"]);
+    let again = import(&[copy.path()], tight.path(), &[]).expect(0).summary();
+    assert_eq!((count(&again, "files"), count(&again, "already_archived")), (0, 1), "{again}");
 }
 
 // ---- beside checkpoints ----
@@ -218,6 +225,32 @@ fn archived_long_ago(archive: &Path) -> usize {
     let objects = files_below(archive);
     objects.keys().for_each(|key| std::fs::File::options().write(true).open(archive.join(key)).and_then(|f| f.set_modified(long_ago)).expect("set"));
     objects.len()
+}
+
+#[test]
+fn a_snapshot_whose_rows_were_imported_is_pruned_with_proof_and_the_file_stays() {
+    let [one, two] = overlapping(1);
+    let (tree, files) = tree_and_file(&[one.clone(), two.clone()], &[one.clone(), two.clone()]);
+    let (target, before) = (folder(), files_below(files.path()));
+    import(&[files.path()], target.path(), &[]).expect(0);
+    archive(tree.path(), target.path(), &[]).expect(0);
+    let prune = || run(archiver().arg("prune").args([tree.path(), target.path()]).args(["--older-than", "1h", "--json"]));
+    let pruned = prune().expect(0).summary();
+    assert_eq!(count(&pruned, "pruned"), 1, "{pruned}");
+    assert_eq!(files_below(tree.path()).into_keys().collect::<Vec<_>>(), [format!("c/n1/{}.bin", two.from)]);
+    assert_eq!(files_below(files.path()), before);
+
+    // a damaged object holds what the other snapshot dropped: it stays
+    let (tree, target) = (Tree::new(), folder());
+    [one, two].iter().for_each(|snapshot| tree.bin("c", "n1", snapshot));
+    import(&[files.path()], target.path(), &[]).expect(0);
+    archive(tree.path(), target.path(), &[]).expect(0);
+    let first = target.path().join("cluster=c/date=2026-03-01/part-00-00000.parquet");
+    let mut bytes = std::fs::read(&first).expect("read");
+    bytes[40] ^= 1;
+    std::fs::write(&first, bytes).expect("written");
+    let kept = run(archiver().arg("prune").args([tree.path(), target.path()]).args(["--older-than", "1h", "--json"])).expect(3).summary();
+    assert_eq!(count(&kept, "pruned"), 0, "{kept}");
 }
 
 #[test]

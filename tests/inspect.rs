@@ -398,7 +398,7 @@ fn a_wrong_name_is_answered_with_the_right_form() {
     says(&snapshot, &["--csv", "--json"], 2, "two forms of the same samples");
     says(&snapshot, &["--values", "--ledger"], 2, "leave one of them out");
     says(&snapshot, &["--from", "2026-03-02", "--to", "2026-03-01"], 2, "--from does not come before --to");
-    assert_eq!(inspect(&tree.path().join("beta/n01/1.bin"), &["--csv"]).expect(1).stdout, "", "not even a header");
+    assert_eq!(inspect(&tree.path().join("beta/n01/1.bin"), &["--csv"]).expect(2).stdout, "", "not even a header");
     let notes = tree.path().join("notes.txt");
     std::fs::write(&notes, "no data").expect("written");
     says(&notes, &[], 1, "neither its name nor its first bytes");

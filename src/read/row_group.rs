@@ -15,8 +15,11 @@ use crate::names::Selector;
 use crate::sheet::{Entry, Names, Sheet, write_binary};
 use crate::spool::{Spool, Tools};
 
-/// Bytes of runs that may go on.
-const MOST_OPEN: usize = 16 << 20;
+/// Bytes of runs that may go on, whatever memory there is: where runs end must not depend on it, as their digest is to be the same.
+const MOST_OPEN: usize = 4 << 20;
+
+/// What says which series of its host a row is of.
+const SERIES: [Column; 3] = [Column::Metric, Column::Scope, Column::ScopeId];
 
 /// More runs take too much memory. Of rows in the order of their series it is thousands of hours of samples, each off the grid of the one before.
 const MOST_RUNS: usize = 2 << 20;
@@ -48,7 +51,7 @@ struct Series {
 
 /// What was read so far.
 struct Collected {
-    known: HashMap<Vec<u8>, usize>,
+    known: HashMap<Names, usize>,
     series: Vec<Series>,
     /// Runs that are complete, each of the series at this index.
     runs: Vec<(usize, Span)>,
@@ -63,25 +66,18 @@ fn collect(file: &Arc<File>, group: &RowGroup, spool: Spool) -> Result<Collected
     let wanted = if group.is_whole() { &Column::ALL[2..] } else { &Column::ALL[..] };
     let mut batches = group.read(file, wanted)?;
     let (cluster, host) = (&*group.whose.0, &*group.whose.1);
-    let (mut key, mut last) = (Vec::new(), (Vec::new(), usize::MAX));
+    // most rows are of the series of the one before
+    let mut last: ([Vec<u8>; 3], usize) = ([const { Vec::new() }; 3], usize::MAX);
     while let Some(batch) = batches.next()? {
         for row in 0..batch.rows {
             if !group.is_whole() && (batch.text(Column::Cluster, row)?, batch.text(Column::Hostname, row)?) != (cluster, host) {
                 continue;
             }
-            let [metric, scope, id] = [Column::Metric, Column::Scope, Column::ScopeId].map(|column| batch.text(column, row));
-            let (metric, scope, id) = (metric?, scope?, id?);
-            key.clear();
-            [metric, scope, id].into_iter().for_each(|part| {
-                key.extend((part.len() as u32).to_le_bytes());
-                key.extend(part.as_bytes());
-            });
-            if key != last.0 {
-                let of = match collected.known.get(&key) {
-                    Some(of) => *of,
-                    None => collected.begin(&key, metric, scope, id).map_err(|what| batch.wrong(Column::ScopeId, row, &what))?,
-                };
-                last = (key.clone(), of);
+            let names = SERIES.map(|column| batch.bytes(column, row).unwrap_or_default());
+            if last.1 == usize::MAX || last.0.iter().zip(names).any(|(last, name)| last != name) {
+                let [metric, scope, id] = SERIES.map(|column| batch.text(column, row));
+                let of = collected.series_of([metric?, scope?, id?]).map_err(|what| batch.wrong(Column::ScopeId, row, &what))?;
+                last = (names.map(<[u8]>::to_vec), of);
             }
             if let Some(value) = batch.value(row) {
                 collected.add(last.1, batch.time(row)?, batch.frequency(row)?, value)?;
@@ -93,13 +89,16 @@ fn collect(file: &Arc<File>, group: &RowGroup, spool: Spool) -> Result<Collected
 }
 
 impl Collected {
-    /// A series that no row was of yet.
-    fn begin(&mut self, key: &[u8], metric: &str, scope: &str, id: &str) -> Result<usize, String> {
-        let known = self.known.len();
-        let level = level(scope, id)?;
-        self.series.push(Series { level, metric: metric.into(), open: None });
-        self.known.insert(key.to_owned(), known);
-        Ok(known)
+    /// The index of a series: metric, scope, id.
+    fn series_of(&mut self, names: [&str; 3]) -> Result<usize, String> {
+        let key: Names = names.map(str::to_owned).into();
+        if let Some(known) = self.known.get(&key) {
+            return Ok(*known);
+        }
+        let [metric, scope, id] = names;
+        self.series.push(Series { level: level(scope, id)?, metric: metric.into(), open: None });
+        self.known.insert(key, self.series.len() - 1);
+        Ok(self.series.len() - 1)
     }
 
     fn add(&mut self, of: usize, time: i64, frequency: i64, value: f32) -> Result<(), String> {

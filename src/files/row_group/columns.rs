@@ -90,11 +90,16 @@ impl Batch {
     /// # Errors
     /// It is missing, or no text.
     pub fn text(&self, column: Column, row: usize) -> std::result::Result<&str, String> {
-        match self.texts[column as usize].get(row).and_then(Option::as_ref) {
-            Some(text) => std::str::from_utf8(text.data()).map_err(|_| self.wrong(column, row, "is not UTF-8")),
+        match self.bytes(column, row) {
+            Some(text) => std::str::from_utf8(text).map_err(|_| self.wrong(column, row, "is not UTF-8")),
             None if column == Column::ScopeId => Ok(""),
             None => Err(self.wrong(column, row, "is missing")),
         }
+    }
+
+    /// The bytes of a text of a row; None if it is missing.
+    pub fn bytes(&self, column: Column, row: usize) -> Option<&[u8]> {
+        self.texts[column as usize].get(row)?.as_ref().map(ByteArray::data)
     }
 
     /// The time of a row, in Unix s.
