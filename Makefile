@@ -2,7 +2,7 @@
 
 SHELL = /bin/bash
 .DEFAULT_GOAL = test
-.PHONY: setup test test-spark test-browser test-minio test-deploy test-packages test-fuzz test-all packages fuzz torture bench bench-queries lint prometheus clean
+.PHONY: setup test test-spark test-browser test-minio test-deploy test-packages test-fuzz test-all packages fuzz torture bench bench-queries lint prometheus dashboard-picture clean
 
 # The tests' own server is on this machine: never through a proxy. Settings of whoever runs them are not theirs.
 export NO_PROXY := 127.0.0.1,localhost,$(NO_PROXY)
@@ -55,6 +55,10 @@ test-packages: setup
 # Every alert on real runs, by a real Prometheus, and the dashboard by Grafana's types.
 prometheus:
 	tests/prometheus/check
+
+# docs/images/dashboard.svg: the dashboard over two weeks of real runs.
+dashboard-picture:
+	tests/prometheus/check --picture docs/images/dashboard.svg
 
 # Each reader of bytes that others made, half an hour each on bytes that libFuzzer makes up: fuzz/README.md
 fuzz:

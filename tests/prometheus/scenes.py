@@ -232,6 +232,7 @@ def what_has_expired_is_meant_to_stay(site):
     site.snapshot(-6)
     site.at(0).archive()
     site.at(1).run("expire", "--keep", "17days")
+    site.at(1.5).run("compact")
     site.at(2).run("prune", "--older-than", site.ago(-36))
     site.expect(2.25)
     kept = next(value for series, value in site.events[-1][2].items() if 'reason="expired"' in series)

@@ -53,9 +53,11 @@ class Handler(BaseHTTPRequestHandler):
                     store.objects.pop(key, None)
                     self.answer(204)
                 case "POST" if "delete" in query:
-                    for name in re.findall(r"<Key>(.*?)</Key>", body.decode()):
+                    names = re.findall(r"<Key>(.*?)</Key>", body.decode())
+                    for name in names:
                         store.objects.pop(name, None)
-                    self.answer(200, b"<DeleteResult></DeleteResult>")
+                    deleted = "".join(f"<Deleted><Key>{name}</Key></Deleted>" for name in names)
+                    self.answer(200, f"<DeleteResult>{deleted}</DeleteResult>".encode())
                 case _:
                     self.refuse(501, "NotImplemented")
 
