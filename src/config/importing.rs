@@ -50,7 +50,7 @@ pub fn import(mut args: ImportArgs, environment: &S3Environment) -> Result<Impor
 }
 
 /// The archive, which comes last if no option names it.
-pub fn archive_of(args: &mut ImportArgs) -> Result<Location> {
+fn archive_of(args: &mut ImportArgs) -> Result<Location> {
     if let Some(archive) = &args.archive {
         return Ok(archive.clone());
     }

@@ -102,6 +102,8 @@ impl Collected {
     }
 
     fn add(&mut self, of: usize, time: i64, frequency: i64, value: f32) -> Result<(), String> {
+        // so that times can be reckoned with
+        Span::checked(time, frequency, 0, 1).map_err(|why| format!("metric {:?}: {why}", self.series[of].metric))?;
         let missing = self.series[of].open.as_ref().map(|(span, _)| span.missing_before(time, frequency));
         if missing == Some(None) {
             self.end_run(of)?;
