@@ -83,6 +83,21 @@ fn rows_are_those_of_the_checkpoints_with_derived_selectors_and_each_once() {
     }
 }
 
+/// What cc-backend itself wrote, with any names, values and levels.
+#[test]
+fn the_golden_checkpoints_come_through_cc_backends_archive() {
+    let (tree, archived, files, target) = (Tree::golden(), folder(), folder(), folder());
+    archive(tree.path(), archived.path(), &[]).expect(0);
+    let mut groups: BTreeMap<(String, String), Vec<Row>> = BTreeMap::new();
+    rows_in(archived.path()).into_iter().for_each(|row| groups.entry((row.cluster.clone(), row.hostname.clone())).or_default().push(row));
+    let in_file: Vec<Vec<Value>> = groups.values().map(|rows| rows.iter().map(of_file).collect()).collect();
+    write_file(&files.path().join("1772400000.parquet"), &in_file, &[]);
+    import(&[files.path()], target.path(), &[]).expect(0);
+    let expected: Vec<Row> = groups.into_values().flat_map(derived).collect();
+    assert_same_rows("golden", rows_in(target.path()), expected);
+    assert_clean(target.path());
+}
+
 #[test]
 fn ledgers_name_the_row_group_of_each_source() {
     let (files, target) = (folder(), folder());

@@ -44,7 +44,8 @@ pub fn groups_of(cluster: &str, hosts: &[(&str, &[Snapshot])]) -> Vec<Vec<Value>
 
 /// The rows of snapshots with the selectors that their scopes and ids give; each once.
 pub fn derived(rows: impl IntoIterator<Item = Row>) -> Vec<Row> {
-    let selector = |row: &Row| if row.scope == "node" { String::new() } else { format!("{}{}", row.scope, row.scope_id) };
+    let escaped = |name: String| if name.is_empty() { "%".to_owned() } else { name.replace('%', "%25").replace('/', "%2F") };
+    let selector = |row: &Row| if row.scope == "node" { String::new() } else { escaped(format!("{}{}", row.scope, row.scope_id)) };
     let rows = rows.into_iter().map(|row| Row { selector: selector(&row), ..row });
     let each: BTreeMap<_, Row> = rows.map(|row| ((row.hostname.clone(), row.metric.clone(), row.selector.clone(), row.timestamp), row)).collect();
     each.into_values().collect()
