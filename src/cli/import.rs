@@ -26,9 +26,7 @@ use crate::settings::Location;
     cc-archiver import fritz/1772323200.parquet fritz/1772366400.parquet ./archive"
 )]
 pub struct ImportArgs {
-    /// Parquet files, and folders with such files.
-    ///
-    /// The last one is ARCHIVE, if nothing else names it: a directory, file:///path or s3://bucket/prefix.
+    /// Parquet files, and folders with such files; the last one is ARCHIVE, if nothing else names it.
     #[arg(required = true, num_args = 1.., env = "CC_ARCHIVER_FILES", value_parser = path())]
     pub files: Vec<PathBuf>,
     /// The archive, instead of the last argument.
