@@ -126,7 +126,7 @@ impl From<&SnapshotFile> for Form {
 impl Form {
     /// True if its values lie in the file as they are.
     pub fn has_values_in_place(&self) -> bool {
-        self.format == Format { kind: Kind::Binary, compression: Compression::None }
+        self.format == Format::PLAIN_BINARY
     }
 
     /// The most bytes that it can have when it is decompressed.

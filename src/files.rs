@@ -243,6 +243,9 @@ pub enum Compression {
 }
 
 impl Format {
+    /// A plain `.bin`, whose values lie in the file as they are.
+    pub const PLAIN_BINARY: Self = Self { kind: Kind::Binary, compression: Compression::None };
+
     /// Splits a file's name that ends like a snapshot's into stem and format.
     pub fn of_name(name: &[u8]) -> Option<(&[u8], Self)> {
         let (name, compression) = if let Some(rest) = name.strip_suffix(b".gz") {

@@ -88,7 +88,7 @@ impl Merge {
                 self.merge_alike(&key)?;
             } else {
                 let parts = self.take_all(&key)?;
-                self.merge(key, parts, &mut Vec::new())?;
+                self.merge(key, parts, &mut [])?;
             }
         }
     }

@@ -214,14 +214,14 @@ impl ClusterPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::{Compression, Format, HostFiles, Kind};
+    use crate::files::{Format, HostFiles};
     use crate::names::Cluster;
     use crate::partition::Buckets;
 
     const T0: i64 = 1_772_323_200;
 
     fn file(from: i64, size: u64) -> SnapshotFile {
-        let format = Format { kind: Kind::Binary, compression: Compression::None };
+        let format = Format::PLAIN_BINARY;
         SnapshotFile { name: format!("{from}.bin").into(), from, format, size, mtime: 7, packed: None }
     }
 

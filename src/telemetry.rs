@@ -53,7 +53,7 @@ impl fmt::Display for Sources {
 /// What a run did.
 #[derive(Debug, Default, Clone, Serialize)]
 pub struct Summary {
-    /// What is called a snapshot in what follows.
+    /// What the counts of snapshots are of.
     #[serde(skip)]
     pub sources: Sources,
     /// Hosts looked at.

@@ -12,7 +12,7 @@ use super::selection::SelectionArgs;
 use super::values::{path, switch};
 use crate::settings::Location;
 
-/// Take the Parquet files over that cc-backend's own archiver wrote. They stay as they are.
+/// Import the Parquet files of cc-backend's own archiver. They stay as they are.
 ///
 /// FILES are files, or folders such as cc-backend's cleanup.directory. Their rows come into ARCHIVE, partitioned by cluster and UTC date, each once; what
 /// the archive has already, of checkpoints or of other files, stays. So this can be repeated at any time, also with copies of the files. These files do

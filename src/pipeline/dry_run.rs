@@ -12,7 +12,7 @@ use super::estimate::{self, Span};
 use super::planning::{self, Planned};
 use super::pruning::Pruning;
 use crate::error::{Result, SetAside};
-use crate::files::{ClusterFiles, Compression, Format, Kind, RowGroup, SnapshotFile, Tree};
+use crate::files::{ClusterFiles, Format, RowGroup, SnapshotFile, Tree};
 use crate::info::ArchiveInfo;
 use crate::ledger::Holdings;
 use crate::names::Date;
@@ -24,7 +24,7 @@ use crate::telemetry::{MovedHost, PruneSummary, Sources, list, thousands};
 /// A plan for people and programs.
 #[derive(Debug, Serialize)]
 pub struct DryRun {
-    /// What is called a snapshot in what follows.
+    /// What the counts of snapshots are of.
     #[serde(skip)]
     sources: Sources,
     /// One for every cluster.
@@ -161,8 +161,7 @@ fn cluster(context: &Context, files: &ClusterFiles, planned: Planned) -> Cluster
 
 /// The most rows that can come of a source; none if that cannot be told.
 fn rows_at_most(file: &SnapshotFile) -> Option<u64> {
-    let plain = Format { kind: Kind::Binary, compression: Compression::None };
-    file.row_group().map(RowGroup::rows).or_else(|| (file.format == plain).then_some(file.size / 4))
+    file.row_group().map(RowGroup::rows).or_else(|| (file.format == Format::PLAIN_BINARY).then_some(file.size / 4))
 }
 
 /// Bytes that a run reads, window by window.

@@ -49,6 +49,12 @@ struct Series {
     open: Option<(Span, Vec<u8>)>,
 }
 
+impl Series {
+    fn wrong(&self, why: &str) -> String {
+        format!("metric {:?}: {why}", self.metric)
+    }
+}
+
 /// What was read so far.
 struct Collected {
     known: HashMap<Names, usize>,
@@ -102,14 +108,15 @@ impl Collected {
     }
 
     fn add(&mut self, of: usize, time: i64, frequency: i64, value: f32) -> Result<(), String> {
-        // so that times can be reckoned with
-        Span::checked(time, frequency, 0, 1).map_err(|why| format!("metric {:?}: {why}", self.series[of].metric))?;
-        let missing = self.series[of].open.as_ref().map(|(span, _)| span.missing_before(time, frequency));
-        if missing == Some(None) {
+        let missing = self.series[of].open.as_ref().and_then(|(span, _)| span.missing_before(time, frequency));
+        if missing.is_none() {
             self.end_run(of)?;
+            // so that times can be reckoned with
+            let begun = Span::checked(time, frequency, 0, 1).map_err(|why| self.series[of].wrong(&why))?;
+            self.series[of].open = Some((Span { len: 0, ..begun }, Vec::new()));
         }
-        let (span, values) = self.series[of].open.get_or_insert_with(|| (Span { start: time, frequency, at: 0, len: 0 }, Vec::new()));
-        let missing = missing.flatten().unwrap_or_default();
+        let Some((span, values)) = &mut self.series[of].open else { unreachable!("it was begun") };
+        let missing = missing.unwrap_or_default();
         (0..missing).for_each(|_| values.extend(f32::NAN.to_le_bytes()));
         values.extend(value.to_le_bytes());
         span.len += missing + 1;
@@ -123,7 +130,7 @@ impl Collected {
 
     fn end_run(&mut self, of: usize) -> Result<(), String> {
         let Some((span, values)) = self.series[of].open.take() else { return Ok(()) };
-        Span::checked(span.start, span.frequency, 0, span.len).map_err(|why| format!("metric {:?}: {why}", self.series[of].metric))?;
+        Span::checked(span.start, span.frequency, 0, span.len).map_err(|why| self.series[of].wrong(&why))?;
         if self.runs.len() == MOST_RUNS {
             return Err(format!(
                 "its rows are more than {MOST_RUNS} runs of even steps: write it anew, sorted by hostname, metric, scope, scope_id, timestamp"

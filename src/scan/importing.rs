@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{not_a_file, some_of};
 use crate::error::{Error, Escaped, Result, SetAside};
-use crate::files::{ClusterFiles, Compression, Filter, Format, HostFiles, Kind, Packed, ParquetFile, RowGroup, SnapshotFile, Tree, mtime, trusted};
+use crate::files::{ClusterFiles, Filter, Format, HostFiles, Packed, ParquetFile, RowGroup, SnapshotFile, Tree, mtime, trusted};
 use crate::names::{Cluster, Date, Digest, Host};
 
 /// How the names of such files end.
@@ -16,9 +16,6 @@ const END: &str = "parquet";
 
 /// Files lie so many folders deep at most: `<cleanup>/<cluster>/<unix time>.parquet`.
 const DEEPEST: usize = 4;
-
-/// What a row group is when it has become a snapshot.
-const FORMAT: Format = Format { kind: Kind::Binary, compression: Compression::None };
 
 type Hosts = BTreeMap<Cluster, BTreeMap<Host, Vec<SnapshotFile>>>;
 
@@ -113,7 +110,8 @@ fn source(rows: RowGroup) -> Result<(Cluster, Host, SnapshotFile), String> {
     let file = SnapshotFile {
         name: rows.name().into(),
         from: first,
-        format: FORMAT,
+        // what it becomes
+        format: Format::PLAIN_BINARY,
         size: rows.size(),
         mtime: rows.file.mtime,
         packed: Some(Box::new(Packed::Rows(rows))),
@@ -123,13 +121,13 @@ fn source(rows: RowGroup) -> Result<(Cluster, Host, SnapshotFile), String> {
 
 /// Brings the sources of a host into order. Two of one name are copies, or one of them has to wait for a run of its own: a ledger would not tell them apart.
 fn settle(sources: &mut Vec<SnapshotFile>, set_aside: &mut Vec<SetAside>) {
-    sources.sort_by(|a, b| (&a.name, a.row_group().map(|rows| &rows.file.path)).cmp(&(&b.name, b.row_group().map(|rows| &rows.file.path))));
+    let path = |file: &SnapshotFile| file.row_group().map(RowGroup::path).unwrap_or_default();
+    sources.sort_by_cached_key(|file| (file.name.clone(), path(file)));
     sources.dedup_by(|other, first| {
         let is_twin = other.name == first.name;
         if is_twin && !is_copy(other, first) {
-            let taken = first.path_in(Path::new(""));
-            let reason = format!("another file of this name is taken: {}; import this one by itself afterwards", Escaped(&taken));
-            set_aside.push(SetAside::new(other.path_in(Path::new("")), reason));
+            let reason = format!("another file of this name is taken: {}; import this one by itself afterwards", Escaped(&path(first)));
+            set_aside.push(SetAside::new(path(other), reason));
         }
         is_twin
     });

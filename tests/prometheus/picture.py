@@ -40,7 +40,8 @@ def fortnight(site):
         if step == 42:
             bad.unlink()
         site.at(hours)
-        site.store.fault = (lambda method, key: (403, "AccessDenied") if method == "PUT" else None) if refused else (lambda method, key: None)
+        if refused:
+            site.store.fault = lambda method, key: (403, "AccessDenied") if method == "PUT" else None
         site.archive("--wal-hold", hold, code=1 if refused else 3 if damaged else 0)
         site.store.heal()
         if step % 4 == 0 and step > 8:
@@ -56,12 +57,11 @@ def fortnight(site):
 
 def openmetrics(events, base, end):
     """Text of the series of the events, each at every few minutes from its event to the next."""
-    samples, state = {}, {}
+    samples = {}
     events = sorted(events, key=lambda event: event[0]) + [((end - base) / HOUR, None, {})]
-    for (hours, place, sheet), (then, _, _) in zip(events, events[1:]):
-        state = sheet
+    for (hours, _, sheet), (then, _, _) in zip(events, events[1:]):
         for at in range(base + int(hours * HOUR), base + int(then * HOUR), SAMPLES):
-            for series, value in state.items():
+            for series, value in sheet.items():
                 samples.setdefault(series, []).append(f"{series} {value!r} {at}")
     # of one name together, as the format wants it
     lines = [line for series in sorted(samples, key=lambda series: (series.split("{")[0], series)) for line in samples[series]]
