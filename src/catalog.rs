@@ -7,7 +7,7 @@ use object_store::{ObjectMeta, ObjectStoreExt};
 
 use crate::error::{Error, Result};
 use crate::ledger::{self, Holdings, NotOurs, Unreadable};
-use crate::object::{self, Found};
+use crate::object;
 use crate::partition::{Bucket, ObjectKey, Partition};
 use crate::store::Archive;
 
@@ -71,11 +71,6 @@ pub async fn holdings_but(archive: &Archive, partition: &Partition, known: impl 
         }
     }
     Ok(Holdings::new(uptime, objects, unreadable, keys))
-}
-
-/// Reads rows of an object; bytes at which the reader of Parquet panics are the object's trouble, too.
-pub async fn unless_damaged<T>(reading: impl Future<Output = Found<T>>) -> Found<T> {
-    object::unless_it_panics(reading, |why| Ok(Err(NotOurs::damaged(why)))).await
 }
 
 /// The slot behind the highest of a sequence, as it is now.

@@ -63,9 +63,9 @@ pub type Found<T> = Result<Result<T, NotOurs>>;
 /// What is said of bytes at which the reader of Parquet panics.
 pub const GIVES_UP: &str = "the reader of Parquet gives up on it";
 
-/// Reads rows of an object. Bytes that are damaged can make the reader of Parquet panic: `damaged` makes the object's trouble of that.
-pub async fn unless_it_panics<T>(reading: impl Future<Output = T>, damaged: impl FnOnce(&'static str) -> T) -> T {
-    AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(|_| damaged(GIVES_UP))
+/// Reads Parquet. Bytes that are damaged can make the reader panic: that is an error of the reader, too.
+pub async fn without_panic<T, E: From<ParquetError>>(reading: impl Future<Output = std::result::Result<T, E>>) -> std::result::Result<T, E> {
+    AssertUnwindSafe(reading).catch_unwind().await.unwrap_or_else(|_| Err(ParquetError::General(GIVES_UP.into()).into()))
 }
 
 /// Reads the ledger of an object that was listed.

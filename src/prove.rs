@@ -207,35 +207,51 @@ pub struct Archived<'a> {
     pub objects: Vec<&'a ObjectLedger>,
 }
 
-/// All dates that the source feeds, by its entry of the home date; `None` if there is none.
-pub fn dates_of(file: &Hashed, home: &Holdings) -> Option<Vec<Date>> {
-    entries_of(file, home).next().map(|(_, entry)| entry.dates.to_vec())
+/// A source by what ledgers name it by: that it is archived can be looked up, but only a [`Hashed`] file can be proven.
+#[derive(Debug)]
+pub struct Named {
+    /// Whose it is.
+    pub host: Host,
+    /// How a ledger calls it.
+    pub path: Box<str>,
+    /// Of its bytes.
+    pub digest: Digest,
 }
 
-fn entries_of<'a>(file: &Hashed, holdings: &'a Holdings) -> impl Iterator<Item = (&'a ObjectLedger, &'a Entry)> {
-    let (path, digest) = (file.place().ledger_path(), file.digest());
-    holdings.of_host(file.place().host.as_str()).filter(move |(_, entry)| entry.path == path && entry.blake3 == digest)
+impl From<&Hashed> for Named {
+    fn from(file: &Hashed) -> Self {
+        Self { host: file.place().host.clone(), path: file.place().ledger_path(), digest: file.digest() }
+    }
+}
+
+/// All dates that the source feeds, by its entry of the home date; `None` if there is none.
+pub fn dates_of(source: &Named, home: &Holdings) -> Option<Vec<Date>> {
+    entries_of(source, home).next().map(|(_, entry)| entry.dates.to_vec())
+}
+
+fn entries_of<'a>(source: &Named, holdings: &'a Holdings) -> impl Iterator<Item = (&'a ObjectLedger, &'a Entry)> {
+    holdings.of_host(source.host.as_str()).filter(move |(_, entry)| entry.path == source.path && entry.blake3 == source.digest)
 }
 
 /// Looks a source up on all of its dates that are kept, `home` being the first on which it must be named. `ledgers` must have those of all of them.
-pub fn look_up<'a>(file: &Hashed, home: Date, ledgers: &'a Ledgers, conflicting: bool) -> Result<Archived<'a>, Unproven> {
+pub fn look_up<'a>(source: &Named, home: Date, ledgers: &'a Ledgers, conflicting: bool) -> Result<Archived<'a>, Unproven> {
     let missing = |date: Date| Unproven::NotArchived(format!("it is not archived on {date}"));
-    let damaged = |holdings: &Holdings| holdings.unreadable_of(file.place().host.as_str()).cloned().map(Unproven::Unreadable);
+    let damaged = |holdings: &Holdings| holdings.unreadable_of(source.host.as_str()).cloned().map(Unproven::Unreadable);
     let home_holdings = ledgers.get(&home).ok_or_else(|| missing(home))?;
-    if let Some(doubt) = damaged(home_holdings).or_else(|| broken(home_holdings, file)) {
+    if let Some(doubt) = damaged(home_holdings).or_else(|| broken(home_holdings, source)) {
         return Err(doubt);
     }
-    let Some(dates) = dates_of(file, home_holdings) else {
+    let Some(dates) = dates_of(source, home_holdings) else {
         return Err(Unproven::NotArchived("its bytes as they are now are not archived".into()));
     };
     let (mut objects, mut to) = (BTreeMap::new(), i64::MIN);
     let mut conflicts = false;
     for date in dates.into_iter().filter(|date| ledgers.floor.keeps(*date)) {
         let holdings = ledgers.get(&date).ok_or_else(|| missing(date))?;
-        if let Some(doubt) = damaged(holdings).or_else(|| broken(holdings, file)) {
+        if let Some(doubt) = damaged(holdings).or_else(|| broken(holdings, source)) {
             return Err(doubt);
         }
-        let mut found = entries_of(file, holdings);
+        let mut found = entries_of(source, holdings);
         let (object, entry) = found.next().ok_or_else(|| missing(date))?;
         if let Some((other, _)) = found.next() {
             return Err(Unproven::Doubt(format!("it stands in two objects, {} and {}", object.key, other.key)));
@@ -243,7 +259,7 @@ pub fn look_up<'a>(file: &Hashed, home: Date, ledgers: &'a Ledgers, conflicting:
         conflicts |= entry.conflicting > 0;
         to = to.max(entry.to).max(entry.from).max(entry.last.unwrap_or(i64::MIN));
         objects.insert(&object.key, object);
-        for holder in holders(&file.place().host, entry, holdings)? {
+        for holder in holders(&source.host, entry, holdings)? {
             objects.insert(&holder.key, holder);
         }
     }
@@ -255,8 +271,8 @@ pub fn look_up<'a>(file: &Hashed, home: Date, ledgers: &'a Ledgers, conflicting:
 
 /// Rows stand twice in a sequence that the host has rows in: which of them will stay is not known. What was removed by hand shows where its rows
 /// are missed.
-fn broken(holdings: &Holdings, file: &Hashed) -> Option<Unproven> {
-    let buckets: BTreeSet<Bucket> = holdings.of_host(file.place().host.as_str()).map(|(object, _)| object.key.bucket).collect();
+fn broken(holdings: &Holdings, source: &Named) -> Option<Unproven> {
+    let buckets: BTreeSet<Bucket> = holdings.of_host(source.host.as_str()).map(|(object, _)| object.key.bucket).collect();
     let doubt = holdings.doubts().iter().find(|doubt| doubt.is_double() && buckets.contains(&doubt.bucket))?;
     Some(Unproven::Doubt(format!("{}: {doubt}", doubt.key)))
 }
@@ -291,6 +307,6 @@ pub fn source(file: &Hashed, home: Date, ledgers: &Ledgers, proofs: &Proofs, con
         Some(Err(reason)) => Err(Unproven::Doubt(format!("the proof of {} failed: {reason}", object.key))),
         None => Err(Unproven::Doubt(format!("{} is not proven", object.key))),
     };
-    look_up(file, home, ledgers, conflicting)?.objects.iter().try_for_each(proven)?;
+    look_up(&file.into(), home, ledgers, conflicting)?.objects.iter().try_for_each(proven)?;
     Ok(Proven { file: file.clone() })
 }

@@ -107,9 +107,9 @@ pub fn open(path: &Path, file: &SnapshotFile, tools: &Tools, room: usize) -> Res
 /// # Errors
 /// [`Unread`].
 pub fn digest(path: &Path, file: &SnapshotFile, tools: &Tools, room: usize) -> Result<Digest, Unread> {
-    let Some(group) = file.row_group() else { return Ok(through(path, file, |file| Digest::of_reader(file))??) };
+    let Some(packed) = &file.packed else { return Ok(through(path, file, |file| Digest::of_reader(file))??) };
     let mut hasher = blake3::Hasher::new();
-    convert(group, (tools, room), &mut hasher)?;
+    unpack(path, file, packed, (tools, room), &mut hasher)?;
     Ok(hasher.finalize().into())
 }
 

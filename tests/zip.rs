@@ -74,6 +74,38 @@ fn a_tree_of_zip_archives_is_archived_as_the_same_tree_unpacked() {
     }
     let covered = run(archiver().arg("coverage").arg(a.path()).arg("--checkpoints").arg(zipped.path()).arg("--json")).expect(0).summary();
     assert_eq!(covered["clusters"][0]["summary"]["checkpoints"]["archived"], 8);
+    // verify knows them by their bytes
+    let verified = || run(archiver().arg("verify").arg(a.path()).arg("--checkpoints").arg(zipped.path()).arg("--json"));
+    let report = verified().expect(0).summary();
+    assert_eq!(report["checkpoints"]["archived"], 8, "{report}");
+    // which are others now
+    let others = (0..4).map(|n| Snapshot::minutes(T0 + n * HOUR, noise(77 + n as u64, 60))).collect::<Vec<_>>();
+    pack(&zipped, "n1", &others);
+    let report = verified().summary();
+    assert_eq!([&report["checkpoints"]["archived"], &report["checkpoints"]["not_archived"].as_array().map_or(0, Vec::len).into()], [4, 4], "{report}");
+}
+
+#[test]
+fn inspect_shows_a_member_and_names_those_that_there_are() {
+    let tree = Tree::new();
+    let all = snapshots(1);
+    pack(&tree, "n1", &all);
+    pack(&tree, "n2", &all[..1]);
+    let inspect = |path: &str| run(archiver().arg("inspect").arg(tree.path().join(path)).arg("--json"));
+    let (zip, name) = (format!("c/n1/{T0}.zip"), format!("{}.json", T0 + HOUR));
+    let shown = inspect(&format!("{zip}/{name}")).expect(0).summary();
+    let plain = Tree::new();
+    plain.json("c", "n1", &all[1]);
+    let expected = run(archiver().arg("inspect").arg(plain.path().join(format!("c/n1/{name}"))).arg("--json")).expect(0).summary();
+    for field in ["blake3", "cluster", "host", "series", "size"] {
+        assert!(shown[field] == expected[field] && !shown[field].is_null(), "{field}: {shown}");
+    }
+    // the only one need not be named
+    assert_eq!(inspect(&format!("c/n2/{T0}.zip")).expect(0).summary()["host"], "n2");
+    for (path, what) in [(zip.clone(), format!("{T0}.zip has 4 snapshots")), (format!("{zip}/1.json"), "1.json is not in the archive".to_owned())] {
+        let refused = inspect(&path).expect(2);
+        assert!(refused.stderr.contains(&what) && refused.stderr.contains(&name), "{}", refused.stderr);
+    }
 }
 
 #[test]

@@ -14,6 +14,9 @@ const REGISTRY: &str = "/registry/src/";
 /// The variable that names a folder: seeds are written there, and nothing else is done.
 const SEEDS: &str = "CC_ARCHIVER_FUZZ_SEEDS";
 
+/// The variable with which panics of others are shown, too: to see which of them leaves the program.
+const SHOW_ALL: &str = "CC_ARCHIVER_FUZZ_PANICS";
+
 /// Runs the target of a name on some bytes.
 pub fn one(name: &str, data: &[u8]) {
     static PREPARED: Once = Once::new();
@@ -32,10 +35,13 @@ fn prepare(target: &Target) {
         process::exit(0);
     }
     // the program takes panics of the readers of Parquet and of zip for what they are: damage. Its own are findings.
-    panic::set_hook(Box::new(|panicked| {
+    let shows_all = std::env::var_os(SHOW_ALL).is_some();
+    panic::set_hook(Box::new(move |panicked| {
         let is_of_others = panicked.location().is_some_and(|place| place.file().contains(REGISTRY));
-        if !is_of_others {
+        if shows_all || !is_of_others {
             eprintln!("{panicked}\n{}", std::backtrace::Backtrace::force_capture());
+        }
+        if !is_of_others {
             process::abort();
         }
     }));

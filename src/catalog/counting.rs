@@ -61,7 +61,7 @@ pub struct HostCounts {
 
 /// Counts the rows of an object of `size` bytes.
 pub async fn counts(archive: &Archive, workers: &Workers, progress: &Progress, key: &ObjectKey, size: u64) -> Found<Counts> {
-    match count(archive, workers, progress, key, size).await {
+    match object::without_panic(count(archive, workers, progress, key, size)).await {
         Ok(counts) => Ok(Ok(counts)),
         Err(Failed::Run(e)) => Err(e),
         Err(Failed::Reader(e @ ParquetError::External(_))) => Ok(Err(trouble::of_reader(archive, &key.path(), "cannot read", e).await?)),

@@ -67,7 +67,7 @@ pub async fn rows_between(source: Source<'_>, host: &Host, (first, last): (i64, 
             Err(why) => return Ok(Err(why)),
             Ok(Some(next)) if next < *host => hosts.skip().await?,
             Ok(Some(next)) if next == *host => return hosts.take(first..=last, spool).await,
-            Ok(_) => return looked(source, Collected::new(first..=last, spool).finish()).await,
+            Ok(_) => return looked(source, async { Collected::new(first..=last, spool).finish() }).await,
         };
         if let Err(why) = passed {
             return Ok(Err(why));
@@ -102,7 +102,7 @@ impl<'a> Hosts<'a> {
             let reader = Reader::new(source.archive, source.object.key.path(), Arc::clone(&metadata));
             Ok(Self { source, reader, metadata, groups, group: None, ahead: None, host: None })
         };
-        looked(source, opened.await).await
+        looked(source, opened).await
     }
 
     /// True if all pages have checksums, which are looked at when they are decompressed: what is read of them is what was written.
@@ -113,20 +113,26 @@ impl<'a> Hosts<'a> {
 
     /// Whose rows come next; None at the end of the object.
     pub async fn host(&mut self) -> Looked<Option<Host>> {
-        let done = if self.host.is_none() { self.pass(None).await.map(drop) } else { Ok(()) };
-        looked(self.source, done.map(|()| self.host.clone())).await
+        let source = self.source;
+        let next = async {
+            if self.host.is_none() {
+                self.pass(None).await?;
+            }
+            Ok(self.host.clone())
+        };
+        looked(source, next).await
     }
 
     /// Passes over the rows of this host.
     pub async fn skip(&mut self) -> Looked<()> {
-        let done = self.pass(None).await.map(drop);
-        looked(self.source, done).await
+        let source = self.source;
+        looked(source, async { self.pass(None).await.map(drop) }).await
     }
 
     /// The rows of this host with such times, as spans of one value or more, with their values in `spool`.
     pub async fn take(&mut self, times: RangeInclusive<i64>, spool: Spool) -> Looked<Snapshot> {
-        let taken = self.collect(times, spool).await;
-        looked(self.source, taken).await
+        let source = self.source;
+        looked(source, self.collect(times, spool)).await
     }
 
     async fn collect(&mut self, times: RangeInclusive<i64>, spool: Spool) -> Result<Snapshot, Failed> {
@@ -187,11 +193,11 @@ impl<'a> Hosts<'a> {
     }
 }
 
-async fn looked<T>(Source { archive, object, .. }: Source<'_>, done: Result<T, Failed>) -> Looked<T> {
-    match done {
+async fn looked<T>(source: Source<'_>, looking: impl Future<Output = Result<T, Failed>>) -> Looked<T> {
+    match object::without_panic(looking).await {
         Ok(found) => Ok(Ok(found)),
         Err(Failed::Run(e)) => Err(e),
-        Err(Failed::Reader(e)) => Ok(Err(match trouble::of_reader(archive, &object.key.path(), "cannot read rows back from", e).await? {
+        Err(Failed::Reader(e)) => Ok(Err(match trouble::of_reader(source.archive, &source.object.key.path(), "cannot read rows back from", e).await? {
             NotOurs::Unusable(Trouble::Damaged, reason) => NotOurs::damaged(format!("its rows cannot be read back: {reason}")),
             why => why,
         })),

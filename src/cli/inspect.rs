@@ -10,7 +10,7 @@ use crate::settings::Location;
 
 /// Show what a snapshot, a write-ahead log or an object of an archive holds.
 ///
-/// Takes .json and .bin snapshots, compressed or not, current.wal, and Parquet files. A damaged file is shown as far as it can be
+/// Takes .json and .bin snapshots, compressed or not, those in zip archives (ARCHIVE.zip/MEMBER), current.wal, and Parquet files. A damaged file is shown as far as it can be
 /// read. Nothing is written or locked. Exit code 3 if the file is damaged, 1 if it cannot be opened.
 #[derive(Debug, Args)]
 #[command(after_long_help = "Examples:\n  \

@@ -83,7 +83,8 @@ impl<'a> End<'a> {
             // with most ledgers
             self.reach(self.footer.saturating_sub(FIRST)).await?;
         }
-        ParquetMetaDataReader::decode_metadata(&self.bytes[(self.footer - self.at) as usize..self.bytes.len() - FOOTER_SIZE])
+        let footer = &self.bytes[(self.footer - self.at) as usize..self.bytes.len() - FOOTER_SIZE];
+        super::without_panic(async { ParquetMetaDataReader::decode_metadata(footer) }).await
     }
 
     /// The ledger: so many bytes that end where the footer begins.

@@ -25,7 +25,10 @@ use crate::telemetry::{Progress, Stage};
 use crate::workers::{Workers, blocking};
 
 mod decoding;
+mod member;
 mod object;
+
+use member::Unpacked;
 
 /// Shows a file, or hands its samples to `writer`; `shutdown` ends it early.
 pub async fn inspect_in(
@@ -112,12 +115,13 @@ impl Inspecting<'_> {
     }
 
     async fn local(&self, path: &Path, output: Output) -> Result<(u64, Seen)> {
-        let (opened, size) = blocking({
-            let path = path.to_owned();
-            move || open(&path)
-        })
-        .await??;
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let (path_of, folder) = (absolute.clone(), self.settings.spool.clone());
+        if let Some(Unpacked { opened, member, path }) = blocking(move || member::unpacked(&path_of, &folder)).await?? {
+            return Ok((member.size, self.file(opened, member.size, Sort::Snapshot(member.format), path, output).await?));
+        }
+        let path_of = path.to_owned();
+        let (opened, size) = blocking(move || open(&path_of)).await??;
         let sort = by_name(name_of(path)).or_else(|| by_beginning(&opened.file));
         match sort {
             Some(Sort::Parquet) => {
@@ -128,7 +132,10 @@ impl Inspecting<'_> {
                 Ok((size, self.parquet(&archive, &parsed(&key)?, size, output).await?))
             }
             Some(sort) => Ok((size, self.file(opened, size, sort, absolute, output).await?)),
-            None => Err(unknown(path, "neither its name nor its first bytes are those of a .json or .bin snapshot, of current.wal, or of Parquet")),
+            None => Err(unknown(
+                path,
+                "neither its name nor its first bytes are those of a .json or .bin snapshot, of a zip archive of some, of current.wal, or of Parquet",
+            )),
         }
     }
 
@@ -280,7 +287,8 @@ fn stem_of(name: &[u8]) -> Option<i64> {
 
 /// Whose a file of a checkpoint tree is.
 fn of(path: &Path) -> Of {
-    let mut above = path.ancestors().skip(1).map(|folder| folder.file_name().and_then(|name| name.to_str()).map(str::to_owned));
+    let is_zip = |folder: &&Path| folder.extension().is_some_and(|end| end == "zip");
+    let mut above = path.ancestors().skip(1).skip_while(is_zip).map(|folder| folder.file_name().and_then(|name| name.to_str()).map(str::to_owned));
     Of { host: above.next().flatten(), cluster: above.next().flatten() }
 }
 

@@ -51,7 +51,7 @@ impl<'a> Members<'a> {
         let mut readers = Vec::new();
         for object in objects {
             let source = catalog::Source { archive: &context.archive, workers: &context.workers, footers, object };
-            let opened = catalog::unless_damaged(Hosts::open(source, wanted)).await?;
+            let opened = Hosts::open(source, wanted).await?;
             readers.push(opened.map_err(|why| refused(context, object, why))?);
         }
         Ok(Self { context, objects, readers, room, only })
@@ -68,16 +68,16 @@ impl<'a> Members<'a> {
         let take = async |(index, reader): (usize, &mut Hosts<'a>)| {
             let object = &objects[index];
             loop {
-                match catalog::unless_damaged(reader.host()).await?.map_err(|why| refused(context, object, why))? {
+                match reader.host().await?.map_err(|why| refused(context, object, why))? {
                     Some(next) if next == *host => break,
                     Some(next) if next < *host && only.is_none_or(|hosts| hosts.contains(&next)) => return Err(unnamed(object, &next)),
-                    Some(next) if next < *host => catalog::unless_damaged(reader.skip()).await?.map_err(|why| refused(context, object, why))?,
+                    Some(next) if next < *host => reader.skip().await?.map_err(|why| refused(context, object, why))?,
                     _ => return Ok(None),
                 }
             }
             let spool = Spool::new(&context.spool, room, room);
             let times = object.key.partition.date.start()..=object.key.partition.date.end() - 1;
-            let snapshot = catalog::unless_damaged(reader.take(times, spool)).await?.map_err(|why| refused(context, object, why))?;
+            let snapshot = reader.take(times, spool).await?.map_err(|why| refused(context, object, why))?;
             Ok(Some((index, Arc::new(snapshot))))
         };
         let taken = futures::future::try_join_all(self.readers.iter_mut().enumerate().map(take)).await?;

@@ -23,7 +23,7 @@ use crate::ledger::ObjectLedger;
 use crate::names::{DAY, Date, Host};
 use crate::object::Hashers;
 use crate::partition::{ObjectKey, Partition};
-use crate::prove::{self, Ledgers, Proofs, Unproven};
+use crate::prove::{self, Ledgers, Named, Proofs, Unproven};
 use crate::prune::{self, Age, Now, Readable};
 use crate::scan;
 use crate::settings::{ArchiveSettings, Dates, PruneRules, PruneSettings};
@@ -202,12 +202,12 @@ impl Pruning {
     ) -> Result<()> {
         self.reader.load(&files.cluster, BTreeSet::from([home]), ledgers).await?;
         let hashed = self.hash_all(files, home, candidates, ledgers, summary).await?;
-        let dates = hashed.iter().filter_map(|(_, file)| prove::dates_of(file, ledgers.get(&home)?)).flatten().collect();
+        let dates = hashed.iter().filter_map(|(_, file)| prove::dates_of(&Named::from(file), ledgers.get(&home)?)).flatten().collect();
         self.reader.load(&files.cluster, dates, ledgers).await?;
         let mut objects: BTreeMap<&ObjectKey, &ObjectLedger> = BTreeMap::new();
         let (mut ready, mut not_archived) = (Vec::new(), Vec::new());
         for (candidate, file) in hashed {
-            match prove::look_up(&file, home, ledgers, self.rules.conflicting) {
+            match prove::look_up(&Named::from(&file), home, ledgers, self.rules.conflicting) {
                 Ok(archived) if candidate.age == Age::Newest && archived.to.max(file_of(files, candidate).1.from) >= limit => {
                     summary.count_kept(KeepReason::Newest)
                 }

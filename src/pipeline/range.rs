@@ -110,20 +110,20 @@ struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     async fn open(source: Source<'a>, (first, last): (&str, &str)) -> Result<Self> {
-        let hosts = catalog::unless_damaged(Hosts::open(source, |low, high| low <= last && first <= high)).await?.ok();
+        let hosts = Hosts::open(source, |low, high| low <= last && first <= high).await?.ok();
         Ok(Self { source, hosts })
     }
 
     /// The rows of a host; hosts must be asked for in order.
     async fn rows_of(&mut self, host: &Host, times: (i64, i64), spool: impl Fn() -> Spool) -> Looked<Option<Snapshot>> {
         if let Some(hosts) = &mut self.hosts {
-            match catalog::unless_damaged(next_of(hosts, host, times, &spool)).await? {
+            match next_of(hosts, host, times, &spool).await? {
                 Ok(found) => return Ok(Ok(found)),
                 Err(_) => self.hosts = None,
             }
         }
         let (from, to) = times;
-        let found = catalog::unless_damaged(catalog::rows_between(self.source, host, (from, to - 1), spool())).await?;
+        let found = catalog::rows_between(self.source, host, (from, to - 1), spool()).await?;
         Ok(found.map(Some))
     }
 }

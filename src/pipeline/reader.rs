@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::planning;
+use crate::buffers::Buffers;
 use crate::error::{Error, Result};
 use crate::files::{ClusterFiles, Hashed, Place, SnapshotFile, Unread};
 use crate::floor::Floor;
 use crate::ledger::Holdings;
 use crate::names::{Cluster, Date, Host};
-use crate::prove::Ledgers;
+use crate::prove::{Ledgers, Named};
+use crate::read;
+use crate::spool::Tools;
 use crate::store::Archive;
 use crate::workers::Workers;
 
@@ -50,6 +53,18 @@ impl Reader {
     pub async fn hash(&self, place: Place, size: u64) -> Result<Result<Hashed, Unread>> {
         let asked = self.workers.clone();
         self.workers.run(move || Hashed::new(place, size, || !asked.is_stopped())).await
+    }
+
+    /// The same for a snapshot that may lie in a zip archive: what ledgers name it by.
+    pub async fn name(&self, files: &ClusterFiles, host: &Host, file: &SnapshotFile) -> Result<Result<Named, Unread>> {
+        if file.packed.is_none() {
+            return Ok(self.hash(self.place_of(files, host, file), file.size).await?.map(|hashed| Named::from(&hashed)));
+        }
+        let (path, of, host) = (file.path_in(&files.path.join(host.as_str())), file.clone(), host.clone());
+        // a member goes to the hasher as it is unpacked, and nowhere else
+        let tools = Tools { buffers: Buffers::new(0), folder: PathBuf::new() };
+        let hash = move || read::digest(&path, &of, &tools, usize::MAX).map(|digest| Named { path: of.ledger_path(&host), host, digest });
+        self.workers.run(hash).await
     }
 }
 

@@ -174,7 +174,7 @@ impl Held<'_> {
                 tracing::debug!(object = %object.key, %host, first, last, "reading archived rows back");
                 let spool = Spool::new(&context.spool, 4 * *rows as usize, *room as usize);
                 let source = catalog::Source { archive: &context.archive, workers: &context.workers, footers: &context.footers, object };
-                let found = catalog::unless_damaged(catalog::rows_between(source, host, (*first, *last), spool)).await?;
+                let found = catalog::rows_between(source, host, (*first, *last), spool).await?;
                 Ok(found.map(Arc::new).map_err(|why| Unreadable::new(context.archive.name_of(&object.key), why)))
             }
         }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::files::{ClusterFiles, SnapshotFile};
 use crate::ledger::Holdings;
 use crate::names::Date;
-use crate::prove::{self, Ledgers};
+use crate::prove::{self, Ledgers, Named};
 use crate::prune::{self, Now, Readable};
 
 /// Snapshots that are of no use, by index, for each of a cluster's hosts.
@@ -64,7 +64,7 @@ async fn look_at(
     let place = reader.place_of(files, host, file);
     if let Some(holdings) = home.filter(|holdings| reader::is_named(holdings, &place, file.size)) {
         let found = match reader.hash(place.clone(), file.size).await? {
-            Ok(hashed) if prove::dates_of(&hashed, holdings).is_some() => Some(Ok(())),
+            Ok(hashed) if prove::dates_of(&Named::from(&hashed), holdings).is_some() => Some(Ok(())),
             Ok(_) => None,
             Err(unread) => Some(Err(Useless::Unread(unread))),
         };

@@ -244,7 +244,7 @@ impl Verifying<'_> {
             let mut ledgers = Ledgers::new(floors.of(&files.cluster));
             let mut homes: BTreeMap<Date, Vec<(usize, usize)>> = BTreeMap::new();
             for (h, host) in files.hosts.iter().enumerate() {
-                for (s, file) in host.snapshots.iter().enumerate().filter(|(_, file)| file.packed.is_none() && self.settings.part.has(file.home())) {
+                for (s, file) in host.snapshots.iter().enumerate().filter(|(_, file)| self.settings.part.has(file.home())) {
                     homes.entry(ledgers.floor.first_from(file.home())).or_default().push((h, s));
                 }
             }
@@ -272,21 +272,20 @@ impl Verifying<'_> {
         reader.load(&files.cluster, BTreeSet::from([home]), ledgers).await?;
         let hash = |(h, s): (usize, usize)| {
             let (host, file) = (&files.hosts[h].host, &files.hosts[h].snapshots[s]);
-            let place = reader.place_of(files, host, file);
-            async move { Ok::<_, Error>((h, s, reader.hash(place, file.size).await?)) }
+            async move { Ok::<_, Error>((h, s, reader.name(files, host, file).await?)) }
         };
         let mut hashing = futures::stream::iter(sources.into_iter().map(hash)).buffered(self.settings.workers);
-        while let Some((h, s, hashed)) = hashing.try_next().await? {
+        while let Some((h, s, named)) = hashing.try_next().await? {
             self.check_stop()?;
             let (host, file) = (&files.hosts[h].host, &files.hosts[h].snapshots[s]);
-            let path = files.path.join(host.as_str()).join(&*file.name);
-            let Ok(hashed) = hashed else {
+            let path = file.path_in(&files.path.join(host.as_str()));
+            let Ok(named) = named else {
                 local.not_archived.push(Escaped(&path).to_string());
                 continue;
             };
-            let dates = ledgers.get(&home).and_then(|holdings| prove::dates_of(&hashed, holdings)).into_iter().flatten().collect();
+            let dates = ledgers.get(&home).and_then(|holdings| prove::dates_of(&named, holdings)).into_iter().flatten().collect();
             reader.load(&files.cluster, dates, ledgers).await?;
-            if prove::look_up(&hashed, home, ledgers, true).is_ok() {
+            if prove::look_up(&named, home, ledgers, true).is_ok() {
                 local.archived += 1;
                 continue;
             }
@@ -295,14 +294,13 @@ impl Verifying<'_> {
                 continue;
             }
             local.not_archived.push(Escaped(&path).to_string());
-            let ledger_path = file.ledger_path(host);
             let twin = ledgers.get(&home).and_then(|holdings| {
-                let same = |entry: &crate::ledger::Entry| entry.path == ledger_path && entry.size == file.size && entry.mtime == file.mtime;
-                holdings.of_host(host.as_str()).find(|(_, entry)| same(entry) && entry.blake3 != hashed.digest()).map(|(object, _)| object.key.clone())
+                let same = |entry: &crate::ledger::Entry| entry.path == named.path && entry.size == file.size && entry.mtime == file.mtime;
+                holdings.of_host(host.as_str()).find(|(_, entry)| same(entry) && entry.blake3 != named.digest).map(|(object, _)| object.key.clone())
             });
             if let Some(object) = twin {
                 let reason = format!("{} has other bytes than those that were archived", Escaped(&path));
-                report.findings.push(Finding::on_source(Kind::Mismatch, self.archive.name_of(&object), &ledger_path, reason));
+                report.findings.push(Finding::on_source(Kind::Mismatch, self.archive.name_of(&object), &named.path, reason));
             }
         }
         Ok(())

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::actions::Line;
 use super::checkpoint;
 use crate::error::{Error, Result};
+use crate::files::without_panic;
 use crate::random;
 use crate::store::{Archive, Created};
 
@@ -105,7 +106,8 @@ pub async fn read(archive: &Archive) -> Result<Contents> {
     let mut lines = Vec::new();
     if let Some(version) = checkpoint {
         let key = checkpoint_key(version);
-        match checkpoint::decode(get(archive, &key).await?) {
+        let bytes = get(archive, &key).await?;
+        match without_panic(|| checkpoint::decode(bytes).map_err(|e| e.to_string())) {
             Ok(found) => lines = found,
             Err(e) => return broken(format!("{key}: {e}")),
         }

@@ -41,7 +41,7 @@ pub async fn decode_partition(archive: &Archive, date: Date, objects: &[(ObjectK
     let mut cursors = Vec::new();
     let whole_groups = objects.len() <= WITH_WHOLE_ROW_GROUPS;
     for (key, size, rows) in objects {
-        match caught(Cursor::open(archive, key, *size, *rows, date, whole_groups)).await {
+        match object::without_panic(Cursor::open(archive, key, *size, *rows, date, whole_groups)).await {
             Ok(cursor) => cursors.push(cursor),
             Err(e) => decoded.findings.push(unreadable(archive, key, e).await?),
         }
@@ -88,11 +88,6 @@ pub async fn decode_partition(archive: &Archive, date: Date, objects: &[(ObjectK
     Ok(decoded)
 }
 
-/// A panic of the reader of Parquet is an error of it.
-async fn caught<T>(reading: impl Future<Output = ParquetResult<T>>) -> ParquetResult<T> {
-    object::unless_it_panics(reading, |why| Err(ParquetError::General(why.into()))).await
-}
-
 /// What is wrong with an object is a finding.
 async fn unreadable(archive: &Archive, key: &ObjectKey, e: ParquetError) -> Result<Finding> {
     let why = match e {
@@ -106,7 +101,7 @@ async fn unreadable(archive: &Archive, key: &ObjectKey, e: ParquetError) -> Resu
 async fn step(archive: &Archive, mut cursor: Cursor, live: &mut Vec<Cursor>, decoded: &mut Decoded) -> Result<()> {
     let moved = match cursor.advance() {
         Ok(true) => Ok(true),
-        Ok(false) => match caught(cursor.next_batch()).await {
+        Ok(false) => match object::without_panic(cursor.next_batch()).await {
             Ok(true) => cursor.check(),
             Ok(false) => Ok(false),
             Err(e) => {

@@ -11,8 +11,11 @@ use cc_archiver::data::Snapshot;
 use cc_archiver::files::{Compression, Format, Kind};
 use cc_archiver::spool::Tools;
 
+mod import;
 mod ledger;
 mod object;
+mod parquet_rows;
+mod rescue;
 mod settings;
 mod snapshot;
 mod table;
@@ -44,6 +47,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "zip", run: zip::run, memory: (80 * MIB, 64), seeds: zip::seeds },
     Target { name: "ledger", run: ledger::run, memory: (4 * MIB, 1 << 10), seeds: ledger::seeds },
     Target { name: "table", run: table::run, memory: (16 * MIB, 256), seeds: table::seeds },
+    Target { name: "table-checkpoint", run: table::checkpoint, memory: (16 * MIB, 1 << 10), seeds: table::checkpoint_seeds },
+    Target { name: "rescue", run: rescue::run, memory: (256 * MIB, 1 << 10), seeds: rescue::seeds },
+    Target { name: "import", run: import::run, memory: (96 * MIB, 1 << 10), seeds: import::seeds },
     Target { name: "object", run: object::run, memory: (96 * MIB, 1 << 10), seeds: object::seeds },
     Target { name: "cc-backend", run: settings::run, memory: (16 * MIB, 256), seeds: settings::seeds },
 ];

@@ -93,6 +93,13 @@ fn bin(level: &Level, (from, to): (i64, i64)) -> Vec<u8> {
     out
 }
 
+/// A `.bin` of two metrics of a host and one of its socket, with a value a minute for an hour.
+pub fn hour(from: i64) -> Vec<u8> {
+    let metric = |name: &str| (name.to_owned(), from, 60, (0..60_u8).map(f32::from).collect());
+    let socket = Level { metrics: vec![metric("flops")], children: Vec::new() };
+    bin(&Level { metrics: vec![metric("load"), metric("flops")], children: vec![("socket0".into(), socket)] }, (from, from + 3_600))
+}
+
 fn bin_level(level: &Level, out: &mut Vec<u8>) {
     let name_of = |name: &str, out: &mut Vec<u8>| {
         out.extend((name.len() as u16).to_le_bytes());

@@ -7,7 +7,8 @@ use cc_archiver::checkpoint::{Log, Piece, SeriesNumbers};
 
 use super::golden;
 
-const MAGIC: [u8; 4] = 0xCC1D_A701_u32.to_le_bytes();
+/// What a log begins with.
+pub const MAGIC: [u8; 4] = 0xCC1D_A701_u32.to_le_bytes();
 const RECORD: [u8; 4] = 0xCC1D_A7A1_u32.to_le_bytes();
 
 /// The first byte says what the others are: a log, or what a log is made of.
@@ -100,20 +101,26 @@ fn damaged(choices: &mut Unstructured<'_>) -> arbitrary::Result<()> {
 }
 
 fn record(choices: &mut Unstructured<'_>) -> arbitrary::Result<(Vec<u8>, i64)> {
-    let time: i64 = choices.arbitrary()?;
-    let metric: &str = choices.arbitrary()?;
+    let (time, metric) = (choices.arbitrary()?, choices.arbitrary()?);
+    let mut levels = Vec::new();
+    for _ in 0..choices.int_in_range(0..=3_u8)? {
+        let name: &str = choices.arbitrary()?;
+        levels.push(if name.len() > 255 { "" } else { name });
+    }
+    Ok((encoded(time, metric, &levels, choices.arbitrary()?), time))
+}
+
+/// A record as the store writes it, of the bits of a value.
+pub fn encoded(time: i64, metric: &str, levels: &[&str], bits: u32) -> Vec<u8> {
     let mut payload = time.to_le_bytes().to_vec();
     payload.extend((metric.len() as u16).to_le_bytes());
     payload.extend(metric.as_bytes());
-    let levels = choices.int_in_range(0..=3_u8)?;
-    payload.push(levels);
-    for _ in 0..levels {
-        let name: &str = choices.arbitrary()?;
-        let name = if name.len() > 255 { "" } else { name };
+    payload.push(levels.len() as u8);
+    for name in levels {
         payload.push(name.len() as u8);
         payload.extend(name.as_bytes());
     }
-    payload.extend(choices.arbitrary::<u32>()?.to_le_bytes());
+    payload.extend(bits.to_le_bytes());
     let sum = crc32fast::hash(&payload).to_le_bytes();
-    Ok(([&RECORD[..], &(payload.len() as u32).to_le_bytes(), &payload, &sum].concat(), time))
+    [&RECORD[..], &(payload.len() as u32).to_le_bytes(), &payload, &sum].concat()
 }

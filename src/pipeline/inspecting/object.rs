@@ -12,7 +12,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader};
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use parquet::errors::{ParquetError, Result as ParquetResult};
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
 use super::{Inspecting, Output, Seen};
 use crate::error::{Error, Result};
@@ -82,7 +82,8 @@ impl Inspecting<'_> {
             seen.output = output;
             self.progress.bytes_read.fetch_add(bytes_of(group), Ordering::Relaxed);
             if let Err(e) = done {
-                let at = metadata.row_group(group).columns().iter().map(|chunk| chunk.byte_range().0).min();
+                let start = |chunk: &ColumnChunkMetaData| chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
+                let at = metadata.row_group(group).columns().iter().filter_map(|chunk| u64::try_from(start(chunk)).ok()).min();
                 let reason = self.damaged(archive, key, e).await?;
                 seen.damage.add(at, None, format!("row group {group} cannot be decoded: {reason}"));
             }
@@ -106,7 +107,7 @@ impl Inspecting<'_> {
             let projection = ProjectionMask::columns(builder.parquet_schema(), COLUMNS[1..].iter().copied());
             builder.with_row_groups(vec![group]).with_projection(projection).with_batch_size(BATCH).build()?.next_row_group().await
         };
-        let batches = match fetch.await {
+        let batches = match object::without_panic(fetch).await {
             Ok(Some(batches)) => batches,
             Ok(None) => return Ok((output, Ok(()))),
             Err(e) => return Ok((output, Err(e))),

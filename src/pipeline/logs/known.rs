@@ -115,7 +115,7 @@ impl Wanted<'_> {
             let rows = object.entries.iter().filter(|entry| entry.host() == host.as_str()).map(|entry| entry.written).sum::<u64>();
             let spool = Spool::new(&context.spool, 4 * rows as usize, memory_of_rows(rows) as usize);
             let source = catalog::Source { archive: &context.archive, workers: &context.workers, footers: &context.footers, object };
-            match catalog::unless_damaged(catalog::rows_between(source, host, times, spool)).await? {
+            match catalog::rows_between(source, host, times, spool).await? {
                 Ok(found) => cursors.push((Arc::new(found).cursor(), standing)),
                 Err(why) => return Ok(Err(format!("kept: {} may hold rows of it: {why}", context.archive.name_of(&object.key)))),
             }

@@ -1,0 +1,3 @@
+#![no_main]
+
+cc_archiver_fuzz::fuzz!("import");
