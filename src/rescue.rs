@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::data::{SeriesKey, Span, Steps};
 use crate::names::MOST_STEP;
@@ -51,6 +52,8 @@ pub struct Known {
     pub on_disk: Cells,
     /// Rows that an earlier run took from a log, by their times.
     pub taken: BTreeSet<i64>,
+    /// Rows that were imported, of the series' scope and id but without its path. Series of several paths can share them, so their values alone count.
+    pub imported: Arc<Cells>,
 }
 
 /// What becomes of a sample.
@@ -99,7 +102,7 @@ pub fn judge(samples: &[Sample], known: &Known, step: i64, decided: Decided, tim
         if !times.contains(&sample.time) || !decided.holds(sample.time, step) {
             return Fate::Waiting;
         }
-        if known.archived.cover(sample) {
+        if known.archived.cover(sample) || known.imported.cover(sample) {
             return Fate::Covered;
         }
         if known.on_disk.cover(sample) || known.on_disk.shadow(sample, &on_disk) {

@@ -421,7 +421,14 @@ fn archive_by(tree: &Path, archive: &Archive) -> cc_archiver::telemetry::Summary
     let Command::Archive(args) = cli.command else { panic!("archive") };
     let settings = config::archive(*args, &S3Environment::default()).expect("valid settings");
     let run = || block_on(pipeline::archive(&settings, archive.clone(), Arc::new(Progress::default()), std::future::pending()));
-    // a process that another test starts just now has a lock of this one until it runs its program
+    match unlocked(run) {
+        Outcome::Done(summary) => *summary,
+        Outcome::Planned(_) => panic!("this was no dry run"),
+    }
+}
+
+/// Runs it again as long as a lock is in the way: a process that another test starts just now has one of this process until it runs its program.
+fn unlocked<T>(run: impl Fn() -> cc_archiver::error::Result<T>) -> T {
     let mut done = run();
     for _ in 0..100 {
         if !matches!(done, Err(Error::Locked(..))) {
@@ -430,10 +437,7 @@ fn archive_by(tree: &Path, archive: &Archive) -> cc_archiver::telemetry::Summary
         std::thread::sleep(std::time::Duration::from_millis(20));
         done = run();
     }
-    match done.expect("the run succeeds") {
-        Outcome::Done(summary) => *summary,
-        Outcome::Planned(_) => panic!("this was no dry run"),
-    }
+    done.expect("the run succeeds")
 }
 
 proptest! {
@@ -466,7 +470,7 @@ proptest! {
         if is_cramped {
             settings.memory = 0;
         }
-        let run = || block_on(pipeline::restore_in(&settings, || Ok(target.clone()), Arc::default(), std::future::pending())).expect("the run succeeds");
+        let run = || unlocked(|| block_on(pipeline::restore_in(&settings, || Ok(target.clone()), Arc::default(), std::future::pending())));
         let report = run();
         prop_assert!(report.is_complete(), "{report}");
         prop_assert_eq!(report.samples, expected.len() as u64);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use log::log_of;
-use support::{Level, MIDNIGHT, Run, Snapshot, Tree, archive, archiver, assert_same_rows, files_below, fixture, ledger_of, noise, rows_of, run, s3};
+use support::old_archive::{derived, of_file, write_file};
+use support::{Level, MIDNIGHT, Row, Run, Snapshot, Tree, archive, archiver, assert_same_rows, files_below, fixture, ledger_of, noise, rows_of, run, s3};
 
 #[path = "support/log.rs"]
 mod log;
@@ -68,6 +69,27 @@ fn every_record_of_the_golden_logs_becomes_its_row_and_a_second_run_adds_none() 
     assert_eq!(objects, files_below(place.path()));
     assert_eq!(before, tree.state(), "the tree is as it was");
     verified(place.path());
+}
+
+/// Rows that were imported have no path: the log's samples are looked for among those of their scope and id.
+#[test]
+fn what_was_imported_is_not_taken_from_a_log_again() {
+    let folder = || tempfile::tempdir().expect("a folder");
+    let (tree, place, files, target) = (golden_logs(), folder(), folder(), folder());
+    with_logs(&tree, place.path());
+    let rows = rows_of(&files_below(place.path()));
+
+    // all but those of one host
+    let imported: Vec<Row> = rows.iter().filter(|row| row.hostname != "n07").cloned().collect();
+    assert!(imported.iter().any(|row| row.selector.contains('/')), "there are levels below levels");
+    let groups: Vec<_> = ["n06", "n08"].map(|host| imported.iter().filter(|row| row.hostname == host).map(of_file).collect()).into();
+    write_file(&files.path().join("1.parquet"), &groups, &[]);
+    run(archiver().arg("import").arg(files.path()).arg(target.path())).expect(0);
+    let run = with_logs(&tree, target.path());
+    let left = rows.iter().filter(|row| row.hostname == "n07").cloned();
+    assert_same_rows("both", rows_of(&files_below(target.path())), derived(imported).into_iter().chain(left.clone()).collect::<Vec<_>>());
+    assert_eq!(count(&run, "rows"), left.count() as u64);
+    verified(target.path());
 }
 
 #[test]

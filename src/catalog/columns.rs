@@ -11,7 +11,7 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 
-use super::pages::{MOST_OF_PAGE, Plain, Unpacker, join_streams, keys, lengthen, not_ours, steps};
+use super::pages::{MOST_OF_PAGE, MOST_ROWS, Plain, Unpacker, join_streams, keys, lengthen, not_ours, steps};
 use crate::data::Span;
 use crate::schema::SORTED_BY;
 
@@ -191,7 +191,7 @@ impl Pages {
         let as_stored = chunk.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build()?;
         let most = usize::try_from(chunk.uncompressed_size()).unwrap_or(0).min(MOST_OF_PAGE);
         let reader = SerializedPageReader::new(Arc::clone(stored), &as_stored, rows, None)?;
-        Ok(Self { reader, compression: chunk.compression(), most, rows: rows.min(MOST_OF_PAGE) })
+        Ok(Self { reader, compression: chunk.compression(), most, rows: rows.min(MOST_ROWS) })
     }
 
     /// The next page: its bytes as they are stored, its encoding, its values, and whether it is the dictionary.
@@ -203,7 +203,7 @@ impl Pages {
             Some(Page::DataPageV2 { .. }) => return Err(not_ours("pages of version 2")),
         };
         match page {
-            Some((.., values, _)) if values > self.rows => Err(not_ours("pages of more rows than there are")),
+            Some((.., values, _)) if values > self.rows => Err(not_ours("pages of more rows than there are, or than any of ours has")),
             page => Ok(page),
         }
     }

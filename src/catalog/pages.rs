@@ -7,8 +7,13 @@ use parquet::errors::{ParquetError, Result};
 use zstd::bulk::Decompressor;
 use zstd::zstd_safe::get_frame_content_size;
 
+use crate::schema::PAGE_ROWS;
+
 /// The most bytes of a page, and values in it: names of a row group have 16 MiB together.
 pub const MOST_OF_PAGE: usize = 32 << 20;
+
+/// No page has more rows: ours have fewer than twice [`PAGE_ROWS`]. A page of few bytes can claim any number of runs.
+pub const MOST_ROWS: usize = 4 * PAGE_ROWS;
 
 /// The most that Snappy makes of a byte.
 const MOST_OF_SNAPPY: usize = 32;

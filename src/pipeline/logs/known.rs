@@ -15,9 +15,9 @@ use crate::error::Result;
 use crate::files::SnapshotFile;
 use crate::floor::Floor;
 use crate::ledger::{Holdings, ObjectLedger};
-use crate::names::{Date, Digest, END_OF_TIME, Host, MOST_STEP};
+use crate::names::{Date, Digest, END_OF_TIME, Host, MOST_STEP, Selector};
 use crate::plan;
-use crate::rescue::Known;
+use crate::rescue::{Cells, Known};
 use crate::spool::Spool;
 
 /// Whose snapshots, and of which times.
@@ -51,6 +51,15 @@ enum Standing {
 pub struct Around {
     times: Vec<(i64, i64)>,
     cursors: Vec<(Cursor, Standing)>,
+    imported: Imported,
+}
+
+/// Objects with imported rows of a host, gone through for those that have no path.
+#[derive(Default)]
+struct Imported {
+    cursors: Vec<Cursor>,
+    /// The series that was asked for last, and its cells.
+    last: Option<(SeriesKey, Arc<Cells>)>,
 }
 
 /// What snapshots say of a series' frequency, in s.
@@ -100,7 +109,7 @@ impl Wanted<'_> {
         if let Some(object) = ledgers.values().find_map(|holdings| holdings.unreadable_of(host.as_str())) {
             return Ok(Err(undecidable(object)));
         }
-        let (mut cursors, mut on_disk) = (Vec::new(), BTreeSet::<Digest>::new());
+        let (mut cursors, mut imported, mut on_disk) = (Vec::new(), Imported::default(), BTreeSet::<Digest>::new());
         for file in near {
             let room = Room { bytes: memory_of(&file), is_enough: true };
             // one that is damaged, or has gone, has nothing to tell
@@ -116,11 +125,15 @@ impl Wanted<'_> {
             let spool = Spool::new(&context.spool, 4 * rows as usize, memory_of_rows(rows) as usize);
             let source = catalog::Source { archive: &context.archive, workers: &context.workers, footers: &context.footers, object };
             match catalog::rows_between(source, host, times, spool).await? {
-                Ok(found) => cursors.push((Arc::new(found).cursor(), standing)),
+                Ok(found) => {
+                    let found = Arc::new(found);
+                    cursors.push((found.cursor(), standing));
+                    imported.cursors.extend(object.has_imports(host.as_str()).then(|| found.cursor()));
+                }
                 Err(why) => return Ok(Err(format!("kept: {} may hold rows of it: {why}", context.archive.name_of(&object.key)))),
             }
         }
-        Ok(Ok(Around { times: self.times.clone(), cursors }))
+        Ok(Ok(Around { times: self.times.clone(), cursors, imported }))
     }
 
     /// True if the archive has the snapshot on all dates that matter.
@@ -157,37 +170,68 @@ impl Around {
     pub fn of(&mut self, key: &SeriesKey) -> io::Result<(Known, Option<Told>)> {
         let (mut known, mut told) = (Known::default(), None);
         for (cursor, standing) in &mut self.cursors {
-            while let Some(next) = cursor.key()?.filter(|next| next <= key) {
-                while let Some(span) = cursor.next_of(&next) {
-                    if next != *key {
-                        continue;
-                    }
-                    for (first, last) in &self.times {
-                        let span = span.within(*first, last + 1);
-                        if span.len > 0 {
-                            let values = cursor.snapshot().place.values(&span)?;
-                            add(&mut known, &mut told, *standing, &Span { at: 0, ..span }, &values);
-                        }
-                    }
-                }
-            }
+            series(cursor, key, &self.times, |span, values| add(&mut known, &mut told, *standing, span, values))?;
         }
         known.archived.settle();
         known.on_disk.settle();
+        known.imported = self.imported.of(key, &self.times)?;
         Ok((known, told.map(|(_, told)| told)))
     }
 }
 
+impl Imported {
+    /// Cells of rows that may be those of a series, but have the selector that its scope and id give.
+    fn of(&mut self, SeriesKey { metric, selector }: &SeriesKey, times: &[(i64, i64)]) -> io::Result<Arc<Cells>> {
+        let derived = Selector::derived(&selector.scope, &selector.scope_id).filter(|derived| *derived != **selector);
+        let Some(derived) = derived.filter(|_| !self.cursors.is_empty()) else { return Ok(Arc::default()) };
+        let key = SeriesKey { metric: Arc::clone(metric), selector: derived.into() };
+        if let Some((_, cells)) = self.last.as_ref().filter(|(last, _)| *last == key) {
+            return Ok(Arc::clone(cells));
+        }
+        let mut cells = Cells::default();
+        for cursor in &mut self.cursors {
+            series(cursor, &key, times, |span, values| cells_of(&mut cells, span, values))?;
+        }
+        cells.settle();
+        let cells = Arc::new(cells);
+        self.last = Some((key, Arc::clone(&cells)));
+        Ok(cells)
+    }
+}
+
+/// Hands over what a cursor has of a series at such times. It passes over what comes before.
+fn series(cursor: &mut Cursor, key: &SeriesKey, times: &[(i64, i64)], mut take: impl FnMut(&Span, &[u8])) -> io::Result<()> {
+    while let Some(next) = cursor.key()?.filter(|next| next <= key) {
+        while let Some(span) = cursor.next_of(&next) {
+            for (first, last) in times.iter().filter(|_| next == *key) {
+                let span = span.within(*first, last + 1);
+                if span.len > 0 {
+                    let values = cursor.snapshot().place.values(&span)?;
+                    take(&Span { at: 0, ..span }, &values);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn cells_of(cells: &mut Cells, span: &Span, values: &[u8]) {
+    let step = span.frequency.min(MOST_STEP);
+    span.values(values).enumerate().for_each(|(i, value)| cells.add(span.time(i), value, step));
+}
+
 /// Adds what a source has of a series. Rows of logs have no frequency but one that was guessed.
 fn add(known: &mut Known, told: &mut Option<(i64, Told)>, standing: Standing, span: &Span, values: &[u8]) {
-    let samples = span.values(values).enumerate().map(|(i, value)| (span.time(i), value));
     let cells = match standing {
         Standing::Archived => &mut known.archived,
         Standing::OnDisk => &mut known.on_disk,
-        Standing::Taken => return known.taken.extend(samples.filter(|(_, value)| !value.is_nan()).map(|(time, _)| time)),
+        Standing::Taken => {
+            let there = span.values(values).enumerate().filter(|(_, value)| !value.is_nan());
+            return known.taken.extend(there.map(|(i, _)| span.time(i)));
+        }
     };
+    cells_of(cells, span, values);
     let step = span.frequency.min(MOST_STEP);
-    samples.for_each(|(time, value)| cells.add(time, value, step));
     let (newest, before) = told.unwrap_or((i64::MIN, Told { latest: span.frequency, most: step }));
     let latest = if span.last() > newest { span.frequency } else { before.latest };
     *told = Some((newest.max(span.last()), Told { latest, most: before.most.max(step) }));
