@@ -455,8 +455,10 @@ fn a_hold_belongs_to_one_tree() {
     site.run();
     // its snapshots would decide what is held of the first tree
     other.decide();
-    let refused = archive(other.tree.path(), other.archive.path(), &["--wal-hold", &site.hold()]).expect(2);
-    assert!(refused.stderr.contains("belongs to the tree"), "{}", refused.stderr);
+    for flags in [&["--wal-hold", &site.hold()][..], &["--wal-hold", &site.hold(), "--dry-run"]] {
+        let refused = archive(other.tree.path(), other.archive.path(), flags).expect(2);
+        assert!(refused.stderr.contains("belongs to the tree"), "{}", refused.stderr);
+    }
     let mut command = archiver();
     let doctor = run(command.arg("doctor").arg(other.tree.path()).arg(other.archive.path()).args(["--wal-hold", &site.hold()]));
     assert!(doctor.stdout.contains("holds logs of another tree"), "{}", doctor.stdout);

@@ -66,15 +66,18 @@ pub struct Found {
 /// # Errors
 /// The hold cannot be listed, or belongs to another tree.
 pub async fn find(settings: &ArchiveSettings, tree: &Tree) -> Result<Option<Found>> {
-    if settings.dry_run || !settings.looks_at_logs() {
+    if !settings.looks_at_logs() {
         return Ok(None);
     }
     let mut found = Found::default();
     if let Some(folder) = &settings.wal_hold {
-        match bound(Hold::new(folder), &settings.checkpoints).await? {
+        match bound(Hold::new(folder), &settings.checkpoints, settings.dry_run).await? {
             Ok(hold) => found.hold = Some(hold),
             Err(e) => found.failed.push(SetAside::new(folder, format!("no logs can be held in it: {e}"))),
         }
+    }
+    if settings.dry_run {
+        return Ok(None);
     }
     let mut hosts: BTreeMap<Cluster, BTreeMap<Host, LogHost>> = BTreeMap::new();
     let root = settings.checkpoints.clone();
@@ -100,10 +103,10 @@ pub async fn find(settings: &ArchiveSettings, tree: &Tree) -> Result<Option<Foun
     Ok(Some(found))
 }
 
-/// The hold, if it is this tree's; in the result why nothing can be held in it.
-async fn bound(hold: Hold, tree: &Path) -> Result<io::Result<Hold>> {
+/// The hold, if it is this tree's, as it is from now on, but for a dry run; in the result why nothing can be held in it.
+async fn bound(hold: Hold, tree: &Path, dry_run: bool) -> Result<io::Result<Hold>> {
     let (of_tree, tree) = (hold.clone(), tree.to_owned());
-    match blocking(move || of_tree.bind(&tree)).await? {
+    match blocking(move || if dry_run { of_tree.other_than(&tree) } else { of_tree.bind(&tree) }).await? {
         Ok(Some(other)) => Err(Error::Usage(format!(
             "the hold of logs {} belongs to the tree {other}\n  hint: give each tree a hold of its own; if this one has moved, remove that file",
             Escaped(&hold.marker())
