@@ -191,7 +191,7 @@ impl Pages {
         let as_stored = chunk.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build()?;
         let most = usize::try_from(chunk.uncompressed_size()).unwrap_or(0).min(MOST_OF_PAGE);
         let reader = SerializedPageReader::new(Arc::clone(stored), &as_stored, rows, None)?;
-        Ok(Self { reader, compression: chunk.compression(), most, rows: rows.min(MOST_ROWS) })
+        Ok(Self { reader, compression: chunk.compression(), most, rows })
     }
 
     /// The next page: its bytes as they are stored, its encoding, its values, and whether it is the dictionary.
@@ -203,7 +203,9 @@ impl Pages {
             Some(Page::DataPageV2 { .. }) => return Err(not_ours("pages of version 2")),
         };
         match page {
-            Some((.., values, _)) if values > self.rows => Err(not_ours("pages of more rows than there are, or than any of ours has")),
+            Some((.., values, _)) if values > self.rows => Err(not_ours("pages of more rows than there are")),
+            // the values of a dictionary are all there, rows need not be
+            Some((.., values, false)) if values > MOST_ROWS => Err(not_ours("pages of more rows than any of ours has")),
             page => Ok(page),
         }
     }
