@@ -230,9 +230,10 @@ pub async fn import_into(
 ) -> Result<Outcome> {
     let begun = Instant::now();
     let ImportSettings { files, run: settings } = settings;
-    let (paths, filter) = (files.clone(), settings.filter.clone());
-    let tree = progress.watch.at(Stage::Scan, blocking(move || scan::scan_files(&paths, &filter)).await?)?;
+    let (paths, filter, memory) = (files.clone(), settings.filter.clone(), settings.memory / 2);
+    let tree = progress.watch.at(Stage::Scan, blocking(move || scan::scan_files(&paths, &filter, memory)).await?)?;
     fail_point::reach("scanned");
+    let settings = &ArchiveSettings { memory: settings.memory - scan::memory_of(&tree), ..settings.clone() };
     let files = Some(files.iter().map(|path| Escaped(path).to_string()).collect::<Vec<_>>().join(" "));
     Archiving { settings, progress, begun, checkpoints: None, files, tree, logs: None }.run(open, shutdown).await
 }

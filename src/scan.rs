@@ -16,7 +16,7 @@ use crate::names::{Cluster, Date, Host};
 
 mod importing;
 
-pub use importing::scan_files;
+pub use importing::{memory_of, scan_files};
 
 /// Reads the tree at `root`. A tree that cannot be one is an error that says so, never an empty result.
 pub fn scan(root: &Path, filter: &Filter) -> Result<Tree> {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use cc_archiver::files::Filter;
+use cc_archiver::scan::{memory_of, scan_files};
 use serde_json::{Value, json};
 
 use support::old_archive::{derived, groups_of, of_file, write_file};
@@ -417,6 +419,23 @@ fn a_slip_shows_the_right_form_and_touches_nothing() {
     assert!(!archive_path.exists());
     let dry = run(archiver().arg("import").args([&file, &archive_path]).arg("--dry-run")).expect(0);
     assert!(dry.stdout.contains("1 hosts") && !archive_path.exists(), "{}", dry.stdout);
+}
+
+#[test]
+fn more_row_groups_than_there_is_memory_for_are_refused_before_anything_is_read() {
+    let files = folder();
+    for name in ["a", "b", "c"] {
+        let hosts = [("n1", &[host(T0, &noise(1, 10))][..]), ("n2", &[host(T0, &noise(2, 10))][..])];
+        write_file(&files.path().join(format!("{name}.parquet")), &groups_of("c", &hosts), &[]);
+    }
+    let paths = [files.path().to_owned()];
+    let tree = scan_files(&paths, &Filter::default(), 1 << 20).expect("there is room");
+    let all = memory_of(&tree);
+    assert_eq!((tree.size(), all % 6), ((2, 6), 0), "as much for each");
+    assert!(scan_files(&paths, &Filter::default(), all).is_ok());
+    let refused = scan_files(&paths, &Filter::default(), all - 1).expect_err("no room for the last").to_string();
+    assert!(refused.contains("the first 3 of 3 files have 6 row groups, and there is memory for 5"), "{refused}");
+    assert!(scan_files(&paths, &Filter::default(), all / 2).expect_err("no room for the second").to_string().contains("the first 2 of 3"));
 }
 
 #[test]

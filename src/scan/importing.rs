@@ -19,8 +19,12 @@ const DEEPEST: usize = 4;
 
 type Hosts = BTreeMap<Cluster, BTreeMap<Host, Vec<SnapshotFile>>>;
 
-/// Looks at files, and at all in folders. Nothing to import is an error that says so, never an empty result. Blocks.
-pub fn scan_files(paths: &[PathBuf], filter: &Filter) -> Result<Tree> {
+/// Bytes of memory that a row group takes until it is imported: where its columns lie, and whose rows they are.
+const OF_ROW_GROUP: u64 = 768;
+
+/// Looks at files, and at all in folders; what is known of their row groups may take so many bytes of `memory`. Nothing to import is an error that says
+/// so, never an empty result. Blocks.
+pub fn scan_files(paths: &[PathBuf], filter: &Filter, memory: u64) -> Result<Tree> {
     let mut found = Vec::new();
     for path in paths {
         let status = std::fs::metadata(path).map_err(|e| Error::Usage(format!("cannot read {}: {e}", Escaped(path))))?;
@@ -40,10 +44,12 @@ pub fn scan_files(paths: &[PathBuf], filter: &Filter) -> Result<Tree> {
     real.sort();
     real.dedup_by(|a, b| a.0 == b.0);
     let (mut tree, mut hosts, mut seen) = (Tree::default(), Hosts::new(), BTreeSet::new());
-    for (_, path) in real {
+    let count = real.len();
+    for (index, (_, path)) in real.into_iter().enumerate() {
         if let Err(reason) = in_file(&path, filter, (&mut hosts, &mut seen), &mut tree.set_aside) {
             tree.set_aside.push(SetAside::new(path, reason));
         }
+        check_memory(&hosts, memory, (index + 1, count))?;
     }
     for (cluster, hosts) in hosts {
         let mut hosts: Vec<HostFiles> = hosts.into_iter().map(|(host, snapshots)| HostFiles { host, snapshots, has_log: false }).collect();
@@ -138,6 +144,21 @@ fn is_copy(other: &SnapshotFile, first: &SnapshotFile) -> bool {
     let (Some(other), Some(first)) = (other.row_group(), first.row_group()) else { return false };
     let digest = |rows: &RowGroup| trusted::open(&rows.file.path).and_then(Digest::of_reader).ok();
     other.file.size == first.file.size && digest(other).is_some_and(|of_other| digest(first) == Some(of_other))
+}
+
+/// Bytes of memory that the row groups of such files take.
+pub fn memory_of(tree: &Tree) -> u64 {
+    OF_ROW_GROUP * tree.size().1 as u64
+}
+
+/// Refuses more row groups than there is memory for, after so many of the files.
+fn check_memory(hosts: &Hosts, memory: u64, (read, files): (usize, usize)) -> Result<()> {
+    let groups: usize = hosts.values().flat_map(BTreeMap::values).map(Vec::len).sum();
+    if groups as u64 <= memory / OF_ROW_GROUP {
+        return Ok(());
+    }
+    let what = format!("the first {read} of {files} files have {groups} row groups, and there is memory for {}", memory / OF_ROW_GROUP);
+    Err(Error::Usage(format!("{what}\n  hint: import fewer files at a time, or the hosts in parts (--shard 0/4 and so on), or give it more --memory")))
 }
 
 /// Refuses files with nothing for this run in them. What could not be read is named as it is.

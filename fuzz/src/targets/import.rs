@@ -28,7 +28,7 @@ pub fn run(data: &[u8]) {
     let folder = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
     let path = folder.path().join("1.parquet");
     std::fs::write(&path, data).expect("written");
-    let Ok(tree) = scan_files(&[path], &Filter::default()) else { return };
+    let Ok(tree) = scan_files(&[path], &Filter::default(), 1 << 30) else { return };
     let (mut rows, mut is_whole) = (Vec::new(), tree.set_aside.is_empty());
     for cluster in &tree.clusters {
         for host in &cluster.hosts {
