@@ -115,13 +115,14 @@ impl Inspecting<'_> {
     }
 
     async fn local(&self, path: &Path, output: Output) -> Result<(u64, Seen)> {
-        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let (path_of, folder) = (absolute.clone(), self.settings.spool.clone());
-        if let Some(Unpacked { opened, member, path }) = blocking(move || member::unpacked(&path_of, &folder)).await?? {
-            return Ok((member.size, self.file(opened, member.size, Sort::Snapshot(member.format), path, output).await?));
+        let (named, folder) = (path.to_owned(), self.settings.spool.clone());
+        if let Some(Unpacked { opened, member, path }) = blocking(move || member::unpacked(&named, &folder)).await?? {
+            let absolute = std::path::absolute(&path).unwrap_or(path);
+            return Ok((member.size, self.file(opened, member.size, Sort::Snapshot(member.format), absolute, output).await?));
         }
-        let path_of = path.to_owned();
-        let (opened, size) = blocking(move || open(&path_of)).await??;
+        let named = path.to_owned();
+        let (opened, size) = blocking(move || open(&named)).await??;
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let sort = by_name(name_of(path)).or_else(|| by_beginning(&opened.file));
         match sort {
             Some(Sort::Parquet) => {
