@@ -25,6 +25,7 @@ pub mod data;
 pub mod partition;
 pub mod schema;
 pub mod spool;
+pub mod unpacker;
 pub mod info;
 pub mod floor;
 pub mod files;

@@ -11,9 +11,10 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 
-use super::pages::{MOST_OF_PAGE, MOST_ROWS, Plain, Unpacker, join_streams, keys, lengthen, not_ours, steps};
+use super::pages::{MOST_OF_PAGE, MOST_ROWS, Plain, join_streams, keys, lengthen, not_ours, steps};
 use crate::data::Span;
 use crate::schema::SORTED_BY;
+use crate::unpacker::Unpacker;
 
 /// Consecutive rows of one series that are evenly spaced.
 pub struct Stretch<'a> {

@@ -2,10 +2,7 @@
 //!
 //! What is known are the encodings in which objects are written. Nothing here is trusted: a count is held against the bytes that are there.
 
-use parquet::basic::Compression;
 use parquet::errors::{ParquetError, Result};
-use zstd::bulk::Decompressor;
-use zstd::zstd_safe::get_frame_content_size;
 
 use crate::schema::PAGE_ROWS;
 
@@ -15,56 +12,9 @@ pub const MOST_OF_PAGE: usize = 32 << 20;
 /// No page has more rows: ours have fewer than twice [`PAGE_ROWS`]. A page of few bytes can claim any number of runs.
 pub const MOST_ROWS: usize = 4 * PAGE_ROWS;
 
-/// The most that Snappy makes of a byte.
-const MOST_OF_SNAPPY: usize = 32;
-
-/// Decompresses pages, one after the other in the same memory.
-#[derive(Default)]
-pub struct Unpacker {
-    zstd: Option<Decompressor<'static>>,
-    page: Vec<u8>,
-}
-
-impl Unpacker {
-    /// The page as it was before it was compressed: `most` bytes, or it is none of ours.
-    pub fn unpack<'a>(&'a mut self, compression: Compression, packed: &'a [u8], most: usize) -> Result<&'a [u8]> {
-        match compression {
-            Compression::UNCOMPRESSED => return Ok(packed),
-            Compression::SNAPPY => {
-                let len = snap::raw::decompress_len(packed).map_err(external)?;
-                if len > most || len / MOST_OF_SNAPPY > packed.len() {
-                    return Err(not_ours("pages that are larger than they can be"));
-                }
-                self.page.resize(len, 0);
-                snap::raw::Decoder::new().decompress(packed, &mut self.page).map_err(external)?;
-            }
-            Compression::ZSTD(_) => {
-                let size = get_frame_content_size(packed).ok().flatten().and_then(|size| usize::try_from(size).ok());
-                let size = size.ok_or_else(|| not_ours("pages without a size"))?;
-                if size > most {
-                    return Err(not_ours("pages that are larger than they can be"));
-                }
-                self.page.clear();
-                self.page.reserve(size);
-                let zstd = match &mut self.zstd {
-                    Some(zstd) => zstd,
-                    none => none.insert(Decompressor::new()?),
-                };
-                zstd.decompress_to_buffer(packed, &mut self.page)?;
-            }
-            other => return Err(not_ours(&format!("pages that are compressed by {other}"))),
-        }
-        Ok(&self.page)
-    }
-}
-
 /// It has something that no object has.
 pub fn not_ours(what: &str) -> ParquetError {
     ParquetError::General(format!("it has {what}"))
-}
-
-fn external(e: snap::Error) -> ParquetError {
-    ParquetError::External(Box::new(e))
 }
 
 fn too_short() -> ParquetError {
@@ -223,24 +173,5 @@ pub fn join_streams(page: &[u8], values: &mut Vec<u8>) {
     let streams = first.iter().zip(second).zip(third.iter().zip(fourth));
     for (value, ((a, b), (c, d))) in values.as_chunks_mut().0.iter_mut().zip(streams) {
         *value = [*a, *b, *c, *d];
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use parquet::basic::ZstdLevel;
-
-    use super::*;
-
-    #[test]
-    fn a_page_that_says_that_it_is_larger_than_its_column_is_not_unpacked() {
-        let page = vec![0; 1 << 20];
-        let zstd = zstd::bulk::compress(&page, 3).expect("compressed");
-        let snappy = snap::raw::Encoder::new().compress_vec(&page).expect("compressed");
-        for (compression, packed) in [(Compression::ZSTD(ZstdLevel::default()), zstd), (Compression::SNAPPY, snappy)] {
-            let unpacked = |most| Unpacker::default().unpack(compression, &packed, most).map(<[u8]>::len);
-            assert_eq!(unpacked(1 << 20).expect("unpacked"), 1 << 20);
-            assert!(unpacked((1 << 20) - 1).is_err_and(|e| e.to_string().contains("larger than they can be")));
-        }
     }
 }

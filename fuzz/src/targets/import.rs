@@ -113,6 +113,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
     ]
 }
 
+/// A row that is made: its host; metric, scope and id; and which one of its series it is.
+type Made<'a> = (&'a str, (&'a str, &'a str, &'a str), i64);
+
 /// A file with these columns, and with rows of these hosts in its row groups.
 fn file(schema: &str, properties: WriterProperties, groups: &[&[&str]]) -> Vec<u8> {
     let schema = Arc::new(parse_message_type(schema).expect("a schema"));
@@ -123,9 +126,7 @@ fn file(schema: &str, properties: WriterProperties, groups: &[&[&str]]) -> Vec<u
         let levels: Vec<i16> = vec![1; rows.len()];
         let mut group = writer.next_row_group().expect("a row group");
         for field in schema.get_fields() {
-            let texts = |of: fn(&(&str, (&str, &str, &str), i64)) -> String| -> Vec<ByteArray> {
-                rows.iter().map(|row| ByteArray::from(of(row).into_bytes())).collect()
-            };
+            let texts = |of: fn(&Made<'_>) -> String| -> Vec<ByteArray> { rows.iter().map(|row| ByteArray::from(of(row).into_bytes())).collect() };
             let times: Vec<i64> = rows.iter().map(|row| (1_772_323_200 + 60 * row.2) * if field.is_optional() { 1_000 } else { 1 }).collect();
             let levels = field.is_optional().then_some(&levels[..]);
             let mut column = group.next_column().expect("written").expect("a column");

@@ -49,8 +49,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "table", run: table::run, memory: (16 * MIB, 256), seeds: table::seeds },
     Target { name: "table-checkpoint", run: table::checkpoint, memory: (16 * MIB, 1 << 10), seeds: table::checkpoint_seeds },
     Target { name: "rescue", run: rescue::run, memory: (256 * MIB, 1 << 10), seeds: rescue::seeds },
-    // the parquet crate makes room for what the header of a page claims, 2 GiB at most: what is not written to takes no memory
-    Target { name: "import", run: import::run, memory: (8 * 2048 * MIB, 1 << 10), seeds: import::seeds },
+    // eight columns at a time, of which each may have a large page
+    Target { name: "import", run: import::run, memory: (2 * 8 * 128 * MIB, 1 << 10), seeds: import::seeds },
     Target { name: "object", run: object::run, memory: (96 * MIB, 1 << 10), seeds: object::seeds },
     Target { name: "cc-backend", run: settings::run, memory: (16 * MIB, 256), seeds: settings::seeds },
 ];

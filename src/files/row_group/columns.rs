@@ -5,7 +5,8 @@ use std::io::BufReader;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use parquet::basic::Type;
+use parquet::basic::{Compression, Type};
+use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::{ParquetError, Result};
@@ -15,6 +16,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::{Column, Group, ParquetFile, ticks};
 use crate::files::trusted::ReadFrom;
+use crate::unpacker::Unpacker;
 
 /// Rows that are read at a time.
 const ROWS: usize = 8_192;
@@ -61,6 +63,59 @@ impl ChunkReader for Bytes {
         let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, start)?;
         Ok(bytes.into())
+    }
+}
+
+/// No page of a file is larger. Writers end one after a MiB or some.
+const MOST_OF_PAGE: usize = 128 << 20;
+
+/// The pages of a column, decompressed within that bound.
+struct Pages {
+    /// Hands them over as they are stored.
+    stored: SerializedPageReader<Bytes>,
+    compression: Compression,
+    unpacker: Unpacker,
+}
+
+impl Pages {
+    /// A page of which the first bytes are not compressed.
+    fn unpacked(&mut self, stored: &bytes::Bytes, plain: usize) -> Result<bytes::Bytes> {
+        let (plain, packed) = stored.split_at_checked(plain).ok_or_else(|| ParquetError::EOF("a page ends early".into()))?;
+        // without values there is nothing to decompress
+        let page = if packed.is_empty() { packed } else { self.unpacker.unpack(self.compression, packed, MOST_OF_PAGE)? };
+        Ok([plain, page].concat().into())
+    }
+}
+
+impl PageReader for Pages {
+    fn get_next_page(&mut self) -> Result<Option<Page>> {
+        let mut page = self.stored.get_next_page()?;
+        let plain = match &page {
+            Some(Page::DataPageV2 { def_levels_byte_len, rep_levels_byte_len, .. }) => *def_levels_byte_len as usize + *rep_levels_byte_len as usize,
+            _ => 0,
+        };
+        match &mut page {
+            Some(Page::DataPageV2 { is_compressed: false, .. }) | None => {}
+            Some(_) if self.compression == Compression::UNCOMPRESSED => {}
+            Some(Page::DataPage { buf, .. } | Page::DataPageV2 { buf, .. } | Page::DictionaryPage { buf, .. }) => *buf = self.unpacked(buf, plain)?,
+        }
+        Ok(page)
+    }
+
+    fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
+        self.stored.peek_next_page()
+    }
+
+    fn skip_next_page(&mut self) -> Result<()> {
+        self.stored.skip_next_page()
+    }
+}
+
+impl Iterator for Pages {
+    type Item = Result<Page>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.get_next_page().transpose()
     }
 }
 
@@ -162,12 +217,13 @@ impl Batches {
         let reader = |column: Column| {
             let (chunk, described) = (group.chunks[column as usize], parquet.schema.column(parquet.places[column as usize]));
             let metadata = ColumnChunkMetaData::builder(Arc::clone(&described))
-                .set_compression(chunk.compression)
+                .set_compression(Compression::UNCOMPRESSED)
                 .set_num_values(group.rows as i64)
                 .set_data_page_offset(chunk.start as i64)
                 .set_total_compressed_size(chunk.len as i64)
                 .build()?;
-            let pages = SerializedPageReader::new(Arc::clone(&bytes), &metadata, group.rows as usize, None)?;
+            let stored = SerializedPageReader::new(Arc::clone(&bytes), &metadata, group.rows as usize, None)?;
+            let pages = Pages { stored, compression: chunk.compression, unpacker: Unpacker::default() };
             let ticks = if column == Column::Timestamp { ticks(&described) } else { 1 };
             Ok((column, ticks, get_column_reader(described, Box::new(pages))))
         };
