@@ -27,14 +27,18 @@ pub struct Bytes {
     pub size: u64,
 }
 
-/// The same from a place on.
+/// The same from a place on. Its end is an error: who passes over what is not there would go on with that, as often as damaged bytes say.
 pub struct From {
     file: Arc<File>,
     at: u64,
+    size: u64,
 }
 
 impl std::io::Read for From {
     fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        if self.at >= self.size {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
         let read = ReadFrom { file: &self.file, at: self.at }.read(out)?;
         self.at += read as u64;
         Ok(read)
@@ -53,7 +57,7 @@ impl ChunkReader for Bytes {
     fn get_read(&self, start: u64) -> Result<Self::T> {
         // headers of pages
         const HEADER: usize = 256;
-        Ok(BufReader::with_capacity(HEADER, From { file: Arc::clone(&self.file), at: start }))
+        Ok(BufReader::with_capacity(HEADER, From { file: Arc::clone(&self.file), at: start, size: self.size }))
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<bytes::Bytes> {
