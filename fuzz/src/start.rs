@@ -11,6 +11,9 @@ use crate::targets::{self, Target};
 /// Where packages of the registry lie, in the paths of their sources.
 const REGISTRY: &str = "/registry/src/";
 
+/// Where the standard library lies, in the paths of its sources.
+const STANDARD: &str = "/rustc/";
+
 /// The variable that names a folder: seeds are written there, and nothing else is done.
 const SEEDS: &str = "CC_ARCHIVER_FUZZ_SEEDS";
 
@@ -25,6 +28,12 @@ pub fn one(name: &str, data: &[u8]) {
     memory::bounded(target, data);
 }
 
+/// True if the first place in a backtrace that is neither of the standard library nor of this file is in a package of the registry.
+fn is_asked_by_others(trace: &str) -> bool {
+    let mut places = trace.lines().filter_map(|line| line.trim_start().strip_prefix("at "));
+    places.find(|place| !place.starts_with(STANDARD) && !place.contains(file!())).is_some_and(|place| place.contains(REGISTRY))
+}
+
 fn prepare(target: &Target) {
     if let Some(folder) = std::env::var_os(SEEDS) {
         let folder = Path::new(&folder);
@@ -37,7 +46,11 @@ fn prepare(target: &Target) {
     // the program takes panics of the readers of Parquet and of zip for what they are: damage. Its own are findings.
     let shows_all = std::env::var_os(SHOW_ALL).is_some();
     panic::set_hook(Box::new(move |panicked| {
-        let is_of_others = panicked.location().is_some_and(|place| place.file().contains(REGISTRY));
+        let is_of_others = match panicked.location().map(|place| place.file()) {
+            // what the standard library refuses is the panic of who asked it
+            Some(place) if place.starts_with(STANDARD) => is_asked_by_others(&std::backtrace::Backtrace::force_capture().to_string()),
+            place => place.is_some_and(|place| place.contains(REGISTRY)),
+        };
         if shows_all || !is_of_others {
             eprintln!("{panicked}\n{}", std::backtrace::Backtrace::force_capture());
         }

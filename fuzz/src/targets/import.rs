@@ -40,7 +40,8 @@ pub fn run(data: &[u8]) {
             }
         }
     }
-    if let Some(expected) = parquet_rows::read(data, of_fields).filter(|_| is_whole) {
+    // the other reader would make room for any dictionary, and end for it
+    if let Some(expected) = is_whole.then(|| parquet_rows::read(data, of_fields)).flatten() {
         let mut expected: Vec<Row> = expected.into_iter().flatten().collect();
         rows.sort();
         expected.sort();

@@ -103,7 +103,13 @@ impl PageReader for Pages {
             Some(_) if self.compression == Compression::UNCOMPRESSED => {}
             Some(Page::DataPage { buf, .. } | Page::DataPageV2 { buf, .. } | Page::DictionaryPage { buf, .. }) => *buf = self.unpacked(buf, plain)?,
         }
-        Ok(page)
+        match &page {
+            // room is made for as many as it says
+            Some(Page::DictionaryPage { buf, num_values, .. }) if *num_values as usize > buf.len() => {
+                Err(ParquetError::General("a dictionary has fewer bytes than values".into()))
+            }
+            _ => Ok(page),
+        }
     }
 
     fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
