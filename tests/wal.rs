@@ -78,7 +78,6 @@ fn what_was_imported_is_not_taken_from_a_log_again() {
     let (tree, place, files, target) = (golden_logs(), folder(), folder(), folder());
     with_logs(&tree, place.path());
     let rows = rows_of(&files_below(place.path()));
-
     // all but those of one host
     let imported: Vec<Row> = rows.iter().filter(|row| row.hostname != "n07").cloned().collect();
     assert!(imported.iter().any(|row| row.selector.contains('/')), "there are levels below levels");

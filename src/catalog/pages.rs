@@ -6,7 +6,7 @@ use parquet::errors::{ParquetError, Result};
 
 use crate::schema::PAGE_ROWS;
 
-/// The most bytes of a page, and values in it: names of a row group have 16 MiB together.
+/// The most bytes of a page: names of a row group have 16 MiB together.
 pub const MOST_OF_PAGE: usize = 32 << 20;
 
 /// No page has more rows: ours have fewer than twice [`PAGE_ROWS`]. A page of few bytes can claim any number of runs.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::actions::Line;
 use super::checkpoint;
 use crate::error::{Error, Result};
-use crate::files::without_panic;
+use crate::object;
 use crate::random;
 use crate::store::{Archive, Created};
 
@@ -107,7 +107,7 @@ pub async fn read(archive: &Archive) -> Result<Contents> {
     if let Some(version) = checkpoint {
         let key = checkpoint_key(version);
         let bytes = get(archive, &key).await?;
-        match without_panic(|| checkpoint::decode(bytes).map_err(|e| e.to_string())) {
+        match object::without_panic(async { checkpoint::decode(bytes) }).await {
             Ok(found) => lines = found,
             Err(e) => return broken(format!("{key}: {e}")),
         }
